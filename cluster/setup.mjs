@@ -1,0 +1,306 @@
+/**
+ * Everything that must stand before the first line of Troupe runs: packages, build, nats-server, libatomic.
+ *
+ * `node cluster/setup.mjs` does what is missing and is done in a moment when nothing is. `build` builds in any case and
+ * does nothing else. Plain JavaScript without dependencies: it runs before there are any. It prints to stderr only, and
+ * exits with 5 when something is missing that it cannot provide.
+ */
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { delimiter, dirname, join, relative, sep } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const UNAVAILABLE = 5;
+const OLDEST_NODE = [20, 19];
+const CODE_FOLDERS = ['actors', 'machines', 'storage', 'cluster', 'spec'];
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const started = performance.now();
+
+class Unprovided extends Error {}
+
+async function main(command) {
+  checkNode();
+  if (command === 'build') {
+    await alone(build);
+    return;
+  }
+  if (isPrepared()) return;
+  await alone(() => {
+    // Another set-up may have done the work while this one waited.
+    if (!packagesAreInstalled()) installPackages();
+    if (!buildIsCurrent()) build();
+    const missing = missingPrograms();
+    if (missing.length > 0) installPrograms(missing);
+  });
+  say(`Set-up done in ${Math.round((performance.now() - started) / 1000)} s; the next start needs none.`);
+}
+
+function isPrepared() {
+  return packagesAreInstalled() && buildIsCurrent() && missingPrograms().length === 0;
+}
+
+function say(text) {
+  process.stderr.write(`${text}\n`);
+}
+
+// ---- Node and packages
+
+function checkNode() {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  const [oldestMajor, oldestMinor] = OLDEST_NODE;
+  if (major > oldestMajor || (major === oldestMajor && minor >= oldestMinor)) return;
+  throw new Unprovided(
+    `Troupe needs Node.js ${OLDEST_NODE.join('.')} or later and this is ${process.versions.node}: install a newer one (https://nodejs.org).`,
+  );
+}
+
+/** npm writes down what it installed; that it is what the lock asks for needs no stamp of our own. */
+function packagesAreInstalled() {
+  const installedFile = join(root, 'node_modules/.package-lock.json');
+  if (!existsSync(installedFile)) return false;
+  const wanted = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')).packages;
+  const installed = JSON.parse(readFileSync(installedFile, 'utf8')).packages;
+  return Object.entries(wanted).every(([path, { version, integrity, optional }]) => {
+    if (path === '') return true;
+    const found = installed[path];
+    if (found === undefined) return optional === true;
+    return found.version === version && (integrity === undefined || found.integrity === integrity);
+  });
+}
+
+function installPackages() {
+  say('Installing packages (npm ci) …');
+  const options = ['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error'];
+  const npm = process.env.npm_execpath;
+  const outcome = npm?.endsWith('.js')
+    ? run(process.execPath, [npm, ...options])
+    : run('npm', options, { shell: process.platform === 'win32' });
+  if (!outcome.ok) throw new Unprovided(`npm ci failed:\n${outcome.output}\nMend that and start again.`);
+}
+
+// ---- Build
+
+/** Names, sizes and times of all that the build reads. */
+function sourceFingerprint() {
+  const hash = createHash('sha256');
+  const add = (file) => {
+    const { mtimeMs, size } = statSync(file);
+    hash.update(`${relative(root, file)} ${mtimeMs} ${size}\n`);
+  };
+  for (const file of ['tsconfig.json', 'package-lock.json']) add(join(root, file));
+  for (const folder of CODE_FOLDERS) {
+    for (const file of filesBelow(join(root, folder))) {
+      if (!file.includes(`${sep}generated.`)) add(file);
+    }
+  }
+  return hash.digest('hex');
+}
+
+function filesBelow(folder) {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath ?? entry.path, entry.name))
+    .sort();
+}
+
+const stamp = join(root, 'dist/build.stamp');
+
+function buildIsCurrent() {
+  return existsSync(stamp) && readFileSync(stamp, 'utf8') === sourceFingerprint();
+}
+
+function build() {
+  say('Building …');
+  const fingerprint = sourceFingerprint();
+  rmSync(stamp, { force: true });
+  for (const step of [
+    ['storage/proto/generate.mjs'],
+    ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json'],
+  ]) {
+    const outcome = run(process.execPath, step);
+    if (!outcome.ok) {
+      say(outcome.output.trimEnd());
+      say('The build failed.');
+      process.exit(1);
+    }
+  }
+  removeOrphans();
+  writeFileSync(`${stamp}.new`, fingerprint);
+  renameSync(`${stamp}.new`, stamp);
+}
+
+/** Compiled files whose source is gone: a spec that was deleted must not run for ever. */
+function removeOrphans() {
+  const dist = join(root, 'dist');
+  for (const file of filesBelow(dist)) {
+    const match = /^(.*?)(\.d\.ts|\.js|\.js\.map)$/.exec(relative(dist, file));
+    if (match === null || match[1].endsWith('generated.static')) continue;
+    if (!existsSync(join(root, `${match[1]}.ts`))) rmSync(file);
+  }
+}
+
+// ---- Programs and libraries of the system
+
+const programs = [
+  {
+    debian: 'nats-server',
+    what: 'nats-server carries the messages',
+    isThere: () => onPath('nats-server') || process.env.NATS_URL !== undefined,
+    macos: 'brew install nats-server',
+    windows: 'winget install NATSAuthors.NATSServer',
+    elsewhere: 'https://github.com/nats-io/nats-server/releases, then put it on PATH',
+  },
+  {
+    debian: 'libatomic1',
+    what: 'libatomic is a library that RocksDB needs',
+    isThere: () => process.platform !== 'linux' || hasLibatomic(),
+    macos: 'part of the system',
+    windows: 'part of the system',
+    elsewhere: 'the package libatomic of your distribution',
+  },
+];
+
+function missingPrograms() {
+  return programs.filter((program) => !program.isThere());
+}
+
+function onPath(name) {
+  const file = process.platform === 'win32' ? `${name}.exe` : name;
+  // Debian keeps servers where an ordinary user's PATH does not look.
+  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin'];
+  return folders.some((folder) => folder !== '' && isExecutable(join(folder, file)));
+}
+
+function isExecutable(file) {
+  try {
+    accessSync(file, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function hasLibatomic() {
+  const triple = { x64: 'x86_64-linux-gnu', arm64: 'aarch64-linux-gnu' }[process.arch] ?? '';
+  const folders = [
+    `/usr/lib/${triple}`,
+    `/lib/${triple}`,
+    '/usr/lib64',
+    '/lib64',
+    '/usr/lib',
+    '/usr/local/lib',
+  ];
+  if (folders.some((folder) => existsSync(join(folder, 'libatomic.so.1')))) return true;
+  const cache = ['/sbin/ldconfig', '/usr/sbin/ldconfig'].find(isExecutable);
+  return cache !== undefined && run(cache, ['-p']).output.includes('libatomic.so.1');
+}
+
+function installPrograms(missing) {
+  const packages = missing.map(({ debian }) => debian);
+  const hasApt = isExecutable('/usr/bin/apt-get');
+  if (!hasApt || process.getuid?.() !== 0) throw new Unprovided(howToInstall(missing));
+  say(`Installing ${packages.join(' and ')} (apt-get) …`);
+  const install = () => run('/usr/bin/apt-get', ['install', '-y', '--no-install-recommends', ...packages]);
+  if (!hasPackageLists()) run('/usr/bin/apt-get', ['update']);
+  let outcome = install();
+  if (!outcome.ok) {
+    // Lists that are out of date name packages that are gone.
+    run('/usr/bin/apt-get', ['update']);
+    outcome = install();
+  }
+  const absent = missingPrograms();
+  if (absent.length > 0) throw new Unprovided(`apt-get failed:\n${outcome.output}\n${howToInstall(absent)}`);
+}
+
+function hasPackageLists() {
+  const folder = '/var/lib/apt/lists';
+  return existsSync(folder) && readdirSync(folder).some((name) => name.includes('_Packages'));
+}
+
+function howToInstall(missing) {
+  const lines = missing.map(({ debian, what, macos, windows, elsewhere }) =>
+    [
+      `${debian} is missing: ${what}. Install it and start again.`,
+      `  Debian, Ubuntu: sudo apt-get install ${debian}`,
+      `  macOS:          ${macos}`,
+      `  Windows:        ${windows}`,
+      `  elsewhere:      ${elsewhere}`,
+    ].join('\n'),
+  );
+  return lines.join('\n');
+}
+
+// ---- Running things
+
+function run(program, args, options = {}) {
+  const outcome = spawnSync(program, args, {
+    cwd: root,
+    encoding: 'utf8',
+    maxBuffer: 64 * 1024 * 1024,
+    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+    ...options,
+  });
+  const output = `${outcome.stdout ?? ''}${outcome.stderr ?? ''}${outcome.error?.message ?? ''}`;
+  return { ok: outcome.status === 0, output };
+}
+
+/** Two set-ups at once would spoil each other's node_modules and dist: the second waits. */
+async function alone(work) {
+  const lock = join(root, '.troupe/setup.lock');
+  mkdirSync(dirname(lock), { recursive: true });
+  for (let waiting = false; !takeLock(lock); waiting = true) {
+    if (!waiting) say('Another set-up is under way; waiting for it …');
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  const release = () => rmSync(lock, { force: true });
+  process.once('exit', release);
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
+  work();
+  process.off('exit', release);
+  release();
+}
+
+function takeLock(lock) {
+  try {
+    writeFileSync(lock, String(process.pid), { flag: 'wx' });
+    return true;
+  } catch (error) {
+    if (error.code !== 'EEXIST') throw error;
+  }
+  if (!holderLives(lock)) rmSync(lock, { force: true });
+  return false;
+}
+
+/** A file without a number was only just made. */
+function holderLives(lock) {
+  try {
+    const holder = Number(readFileSync(lock, 'utf8'));
+    if (!(holder > 0)) return Date.now() - statSync(lock).mtimeMs < 1000;
+    process.kill(holder, 0);
+    return true;
+  } catch (error) {
+    return error.code === 'EPERM';
+  }
+}
+
+try {
+  await main(process.argv[2]);
+} catch (error) {
+  if (!(error instanceof Unprovided)) throw error;
+  say(error.message);
+  process.exitCode = UNAVAILABLE;
+}
