@@ -1,0 +1,98 @@
+import { setup } from 'xstate';
+
+/**
+ * A peer: one replica of one region on one store. The chart says what a message or a request may do to it; the
+ * replica that is handed in does it.
+ *
+ * An uninitialised peer knows its ids and nothing else: it takes Raft messages (they bring its snapshot), and
+ * neither serves nor campaigns. A failed one has met a broken invariant: it answers nobody until it is repaired.
+ */
+export interface PeerReplica<Raft, Request> {
+  stepRaft(message: Raft): void;
+  serveRead(request: Request): void;
+  proposeWrite(request: Request): void;
+  /** Answers a request that this state does not allow; the caller may try elsewhere. */
+  refuse(request: Request, reason: PeerRefusal): void;
+  stop(): void;
+}
+
+export type PeerRefusal = 'uninitialised' | 'failed' | 'stopped';
+
+export type PeerEvent =
+  | { readonly type: 'raft' }
+  | { readonly type: 'read' }
+  | { readonly type: 'write' }
+  /** The region's range and members are known: it may vote, campaign and serve. */
+  | { readonly type: 'initialised' }
+  /** An invariant broke, or a command could not be applied. */
+  | { readonly type: 'broke'; readonly error: Error }
+  | { readonly type: 'stop' };
+
+type Replica = PeerReplica<unknown, unknown>;
+
+export interface PeerInput {
+  readonly replica: Replica;
+  readonly initialised: boolean;
+}
+
+export const peerMachine = setup({
+  types: {
+    context: {} as PeerInput,
+    input: {} as PeerInput,
+    events: {} as PeerEvent,
+  },
+  guards: {
+    isInitialised: ({ context }) => context.initialised,
+  },
+  actions: {
+    stepRaft: ({ context, event }) => context.replica.stepRaft(event),
+    serveRead: ({ context, event }) => context.replica.serveRead(event),
+    proposeWrite: ({ context, event }) => context.replica.proposeWrite(event),
+    refuseUninitialised: ({ context, event }) => context.replica.refuse(event, 'uninitialised'),
+    refuseFailed: ({ context, event }) => context.replica.refuse(event, 'failed'),
+    refuseStopped: ({ context, event }) => context.replica.refuse(event, 'stopped'),
+    stopReplica: ({ context }) => context.replica.stop(),
+  },
+}).createMachine({
+  id: 'peer',
+  context: ({ input }) => input,
+  initial: 'starting',
+  on: {
+    broke: { target: '.failed' },
+    stop: { target: '.stopped' },
+  },
+  states: {
+    starting: {
+      always: [{ guard: 'isInitialised', target: 'active' }, { target: 'uninitialised' }],
+    },
+    uninitialised: {
+      on: {
+        initialised: { target: 'active' },
+        raft: { actions: 'stepRaft' },
+        read: { actions: 'refuseUninitialised' },
+        write: { actions: 'refuseUninitialised' },
+      },
+    },
+    active: {
+      on: {
+        raft: { actions: 'stepRaft' },
+        read: { actions: 'serveRead' },
+        write: { actions: 'proposeWrite' },
+      },
+    },
+    failed: {
+      entry: 'stopReplica',
+      on: {
+        read: { actions: 'refuseFailed' },
+        write: { actions: 'refuseFailed' },
+      },
+    },
+    stopped: {
+      entry: 'stopReplica',
+      on: {
+        read: { actions: 'refuseStopped' },
+        write: { actions: 'refuseStopped' },
+      },
+    },
+  },
+});

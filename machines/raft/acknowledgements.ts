@@ -1,0 +1,30 @@
+import type { RaftCore } from './core.js';
+import { entriesSize, payloadSize } from './entry-cache.js';
+import { countOwn } from './replication.js';
+import type { Entry, Message } from './types.js';
+
+/** What the host reports back: written, applied, read from disk. */
+
+/** Entries through (logTerm, index) and the snapshot are on disk. The chart let it through: its term is this one. */
+export function persistedEntries(core: RaftCore, acknowledgement: Message): void {
+  if (acknowledgement.index !== 0) core.log.stableTo(acknowledgement.index, acknowledgement.logTerm);
+  persistedSnapshot(core, acknowledgement);
+}
+
+/** A snapshot holds what is committed, so its installation counts in whatever term it is reported. */
+export function persistedSnapshot(core: RaftCore, { snapshot }: Message): void {
+  if (snapshot === undefined) return;
+  core.log.stableSnapshotTo(snapshot.index);
+  core.log.appliedTo(Math.max(snapshot.index, core.log.applied), 0);
+}
+
+export function appliedEntries(core: RaftCore, { index, entries }: Message): void {
+  core.log.appliedTo(Math.max(index, core.log.applied), entriesSize(entries));
+  core.uncommittedSize = Math.max(0, core.uncommittedSize - payloadSize(entries));
+}
+
+export function fetchedForApplying(core: RaftCore, entries: readonly Entry[]): void {
+  core.fetchingForApply = false;
+  const usable = countOwn(core, core.log.applying + 1, entries);
+  core.log.fetchedForApplying(usable === entries.length ? entries : entries.slice(0, usable));
+}

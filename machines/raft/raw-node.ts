@@ -1,0 +1,463 @@
+import { type Actor, createActor } from 'xstate';
+import { type ConfChange, encodeConfChange, encodeConfChangeV1, leavesJoint, NO_BYTES } from './conf-change.js';
+import { completeConfig, type RaftOptions } from './config.js';
+import type { Configuration } from './configuration.js';
+import type { RaftCore } from './core.js';
+import { RaftError, RaftInvariantError } from './errors.js';
+import { isLogSlice } from './log.js';
+import { isLocal, isResponse, makeMessage } from './message.js';
+import type { ProgressState } from './progress.js';
+import { type MessageEvent, type RaftEvent, raftMachine } from './role.machine.js';
+import {
+  type ConfState,
+  type Entry,
+  EntryType,
+  type Fetch,
+  type HardState,
+  type InitialState,
+  type Message,
+  type Ready,
+  type Role,
+  type Snapshot,
+  type SoftState,
+  type StorageAppend,
+  type StorageApply,
+} from './types.js';
+
+/**
+ * What became of a proposal. `index` and `term` are where it (of several, the last) stands in this leader's log; both
+ * are 0 when it was handed on to the leader, whose answer nobody waits for.
+ */
+export type ProposeResult =
+  | { readonly ok: true; readonly index: number; readonly term: number }
+  | { readonly ok: false; readonly error: RaftError };
+
+export interface ProgressStatus {
+  readonly match: number;
+  readonly next: number;
+  readonly state: ProgressState;
+  readonly learner: boolean;
+  readonly paused: boolean;
+  readonly recentActive: boolean;
+  /** Index of the snapshot under way; 0 for none. */
+  readonly pendingSnapshot: number;
+  readonly inflight: number;
+  readonly inflightFull: boolean;
+}
+
+export interface Status {
+  readonly id: number;
+  readonly role: Role;
+  readonly term: number;
+  readonly vote: number;
+  readonly lead: number;
+  readonly commit: number;
+  readonly applied: number;
+  readonly firstIndex: number;
+  readonly lastIndex: number;
+  readonly lastTerm: number;
+  /** The member that leadership is being moved to; 0 for none. */
+  readonly transferee: number;
+  readonly configuration: Configuration;
+  /** Members as the leader sees them, by ascending id; empty on others. */
+  readonly progress: ReadonlyMap<number, ProgressStatus>;
+}
+
+/**
+ * A peer as its host sees it (etcd-io/raft's RawNode): events go in, Readys come out. Not reentrant; a throw of
+ * `RaftInvariantError` from any method ends the peer.
+ */
+export class RawNode {
+  /** The live role machine, for inspection. Its events come from here alone. */
+  readonly actor: Actor<typeof raftMachine>;
+  private readonly core: RaftCore;
+  private readonly asynchronous: boolean;
+  private previousSoft: SoftState;
+  private previousHard: HardState;
+  private stepsOnAdvance: Message[] = [];
+  private failure: unknown;
+
+  /** @throws RaftInvariantError for settings or a state on disk that contradict themselves. */
+  constructor(options: RaftOptions, initial: InitialState) {
+    const config = completeConfig(options);
+    this.actor = createActor(raftMachine, { input: { config, initial } });
+    const start = this.actor.getSnapshot();
+    if (start.status === 'error') throw start.error;
+    this.core = start.context.core;
+    this.asynchronous = config.asyncStorageWrites;
+    this.previousSoft = this.softState();
+    this.previousHard = this.hardState();
+    // Without an observer the failure of an action would be thrown on the global object, later.
+    this.actor.subscribe({ error: (error) => this.fail(error) });
+    this.actor.start();
+  }
+
+  /** Moves the logical clock by one. */
+  tick(): void {
+    this.deliver(TICK);
+  }
+
+  /** Starts an election now. */
+  campaign(): RaftError | undefined {
+    return this.deliver(CAMPAIGN);
+  }
+
+  /**
+   * Takes a message of another peer, or a response that came with a Ready. The host must not let other peers use this
+   * peer's own id as `from`.
+   */
+  step(message: Message): RaftError | undefined {
+    if (isLocal(message.type) && message.from !== this.core.id) {
+      return new RaftError('local-message', `${message.type} can only come from the peer's own host`);
+    }
+    if (isResponse(message.type) && !this.core.progress.has(message.from)) {
+      return new RaftError('peer-not-found', 'raft: cannot step as peer not found');
+    }
+    const { entries } = message;
+    if (message.type === 'appendEntries' && entries.length > 0) {
+      const term = message.term === 0 ? this.core.term : message.term;
+      if (!isLogSlice(term, message.index, message.logTerm, entries)) {
+        return new RaftError('malformed-message', `the entries behind ${message.index} are no run of a log`);
+      }
+    }
+    return this.route(message);
+  }
+
+  /** Proposes one normal entry. */
+  propose(data: Uint8Array): ProposeResult {
+    return this.proposeEntries([{ term: 0, index: 0, type: EntryType.normal, data }]);
+  }
+
+  /** Proposes entries that are accepted, and travel, together. On success the last of them is at `index`. */
+  proposeBatch(batch: readonly Uint8Array[]): ProposeResult {
+    return this.proposeEntries(batch.map((data) => ({ term: 0, index: 0, type: EntryType.normal, data })));
+  }
+
+  /**
+   * Proposes a membership change. A change that the leader refuses leaves an empty entry in the log, and the error here.
+   * `form` is the entry's type: the older one holds a single step.
+   */
+  proposeConfChange(change: ConfChange, form: 'v1' | 'v2' = 'v2'): ProposeResult {
+    const [step] = change.changes;
+    if (form === 'v1' && step !== undefined) {
+      const data = encodeConfChangeV1(step, change.context);
+      return this.proposeEntries([{ term: 0, index: 0, type: EntryType.confChange, data }]);
+    }
+    const empty = leavesJoint(change) && change.context.length === 0;
+    const data = empty ? NO_BYTES : encodeConfChange(change);
+    return this.proposeEntries([{ term: 0, index: 0, type: EntryType.confChangeV2, data }]);
+  }
+
+  private proposeEntries(entries: readonly Entry[]): ProposeResult {
+    const { core } = this;
+    const error = this.deliver(makeMessage({ type: 'propose', from: core.id, to: core.id, entries }) as RaftEvent);
+    if (error !== undefined) return { ok: false, error };
+    if (core.role !== 'leader') return { ok: true, index: 0, term: 0 };
+    return { ok: true, index: core.log.lastIndex, term: core.term };
+  }
+
+  /**
+   * Puts a committed membership change in force: called when its entry is applied, before that is reported.
+   * @throws RaftInvariantError when it cannot follow from the configuration in force.
+   */
+  applyConfChange(change: ConfChange): ConfState {
+    this.deliver({ type: 'confChangeApplied', change });
+    return this.core.confState();
+  }
+
+  /** Asks for an index from which on a read is linearizable; it comes as a ReadState with the same context. */
+  readIndex(context: Uint8Array): RaftError | undefined {
+    return this.deliver(makeMessage({ type: 'readIndex', to: this.core.id, context }) as RaftEvent);
+  }
+
+  /** Asks the leader to make `to` the leader. Given up after one election timeout. */
+  transferLeader(to: number): void {
+    this.deliver(makeMessage({ type: 'transferLeader', from: to, to: this.core.id }) as RaftEvent);
+  }
+
+  /** Makes a follower forget its leader, so that it may grant votes; it does not campaign. */
+  forgetLeader(): void {
+    this.deliver({ type: 'forgetLeader' });
+  }
+
+  /** The last message to the member was not delivered. */
+  reportUnreachable(peer: number): void {
+    this.deliver({ type: 'unreachable', peer });
+  }
+
+  /** The snapshot for the member was delivered, or it failed. */
+  reportSnapshot(peer: number, delivered: boolean): void {
+    this.deliver({ type: 'snapshotStatus', peer, delivered });
+  }
+
+  /** The reads from disk that are wanted since the last call; each must be answered once, in whatever order. */
+  fetches(): Fetch[] {
+    const { core } = this;
+    if (!core.fetchingForApply) {
+      const wanted = core.log.wantedForApplying(!this.asynchronous);
+      if (wanted !== undefined) {
+        core.fetchingForApply = true;
+        core.fetches.push({ kind: 'entries', peer: core.id, ...wanted });
+      }
+    }
+    if (core.fetches.length === 0) return NO_FETCHES;
+    const { fetches } = core;
+    core.fetches = [];
+    return fetches;
+  }
+
+  /** Entries from `fetch.low` on, as many as were found within its limits. */
+  entriesFetched(fetch: Fetch, entries: readonly Entry[]): void {
+    this.deliver({ type: 'entriesFetched', fetch, entries });
+  }
+
+  /** A snapshot at an applied index not below the log's beginning, or none for now. */
+  snapshotFetched(fetch: Fetch, snapshot: Snapshot | undefined): void {
+    this.deliver({ type: 'snapshotFetched', fetch, snapshot });
+  }
+
+  /** The host removed everything through `index`, of `term`, from disk. At most what is applied. */
+  compact(index: number, term: number): void {
+    const own = this.core.log.term(index);
+    if (own >= 0 && own !== term) {
+      throw new RaftInvariantError(`peer ${this.core.id} compacts (${index}, term ${term}) but holds term ${own}`);
+    }
+    this.core.log.compact(index);
+  }
+
+  hasReady(): boolean {
+    const { core } = this;
+    const { log } = core;
+    return (
+      core.messages.length > 0 ||
+      core.messagesAfterAppend.length > 0 ||
+      log.hasNextUnstableEntries ||
+      log.hasNextCommittedEntries(!this.asynchronous) ||
+      core.readStates.length > 0 ||
+      log.nextUnstableSnapshot() !== undefined ||
+      core.term !== this.previousHard.term ||
+      core.vote !== this.previousHard.vote ||
+      log.committed !== this.previousHard.commit ||
+      core.lead !== this.previousSoft.lead ||
+      core.role !== this.previousSoft.role
+    );
+  }
+
+  /**
+   * Takes the effects gathered so far. They are the host's to carry out from now on, in this order of Readys; a
+   * synchronous host calls `advance` before it asks again.
+   */
+  ready(): Ready {
+    const { core } = this;
+    const { log } = core;
+    if (this.stepsOnAdvance.length > 0) {
+      throw new RaftInvariantError(`peer ${core.id} was asked for a Ready before the last one was advanced`);
+    }
+    const entries = log.nextUnstableEntries();
+    const committedEntries = log.nextCommittedEntries(!this.asynchronous);
+    const snapshot = log.nextUnstableSnapshot();
+    const softState = this.changedSoftState();
+    const previousHard = this.previousHard;
+    const hardState = this.changedHardState();
+    const { messages, readStates } = core;
+    const afterAppend = core.messagesAfterAppend;
+    core.messages = [];
+    core.messagesAfterAppend = [];
+    if (readStates.length > 0) core.readStates = [];
+
+    const acknowledgement = this.persistedResponse(snapshot);
+    const application = this.appliedResponse(committedEntries);
+    let append: StorageAppend | undefined;
+    let apply: StorageApply | undefined;
+    if (this.asynchronous) {
+      if (entries.length > 0 || hardState !== undefined || snapshot !== undefined || afterAppend.length > 0) {
+        if (acknowledgement !== undefined) afterAppend.push(acknowledgement);
+        append = { snapshot, entries, hardState, responses: afterAppend };
+      }
+      if (application !== undefined) apply = { entries: committedEntries, responses: [application] };
+    } else {
+      for (const message of afterAppend) {
+        if (message.to === core.id) this.stepsOnAdvance.push(message);
+        else messages.push(message);
+      }
+      if (acknowledgement !== undefined) this.stepsOnAdvance.push(acknowledgement);
+      if (application !== undefined) this.stepsOnAdvance.push(application);
+    }
+    log.acceptUnstable();
+    log.acceptApplying(committedEntries, !this.asynchronous);
+    return {
+      softState,
+      hardState,
+      readStates,
+      entries,
+      snapshot,
+      committedEntries,
+      messages,
+      mustSync:
+        entries.length > 0 || core.term !== previousHard.term || core.vote !== previousHard.vote,
+      append,
+      apply,
+    };
+  }
+
+  /** Synchronous hosts: everything that the last Ready asked for is done. */
+  advance(): void {
+    if (this.asynchronous) {
+      throw new RaftInvariantError(`peer ${this.core.id} writes asynchronously: its responses take the place of advance`);
+    }
+    const steps = this.stepsOnAdvance;
+    this.stepsOnAdvance = [];
+    for (const message of steps) this.route(message);
+  }
+
+  /** A copy of what the peer knows, for people and for reports. */
+  status(): Status {
+    const { core } = this;
+    const { log } = core;
+    const progress = new Map<number, ProgressStatus>();
+    if (core.role === 'leader') {
+      for (const [id, member] of core.progress) {
+        progress.set(id, {
+          match: member.match,
+          next: member.next,
+          state: member.state,
+          learner: core.configuration.learners.includes(id),
+          paused: member.paused,
+          recentActive: member.recentActive,
+          pendingSnapshot: member.pendingSnapshot,
+          inflight: member.inflights.count,
+          inflightFull: member.inflights.full,
+        });
+      }
+    }
+    return {
+      id: core.id,
+      role: core.role,
+      term: core.term,
+      vote: core.vote,
+      lead: core.lead,
+      commit: log.committed,
+      applied: log.applied,
+      firstIndex: log.firstIndex,
+      lastIndex: log.lastIndex,
+      lastTerm: log.lastTerm,
+      transferee: core.transferee,
+      configuration: core.configuration,
+      progress,
+    };
+  }
+
+  // Cheap views for a host's hot path.
+
+  get id(): number {
+    return this.core.id;
+  }
+
+  get role(): Role {
+    return this.core.role;
+  }
+
+  get term(): number {
+    return this.core.term;
+  }
+
+  /** The leader that this peer knows of; 0 for none. */
+  get lead(): number {
+    return this.core.lead;
+  }
+
+  get applied(): number {
+    return this.core.log.applied;
+  }
+
+  get commit(): number {
+    return this.core.log.committed;
+  }
+
+  get lastIndex(): number {
+    return this.core.log.lastIndex;
+  }
+
+  /** Term of the entry at `index`; -1 where the log does not reach. */
+  termAt(index: number): number {
+    return this.core.log.term(index);
+  }
+
+  /** The last moment of the machine; the node must not be used after it. */
+  stop(): void {
+    this.actor.stop();
+  }
+
+  /** What a message's term means is decided first, by the chart. */
+  private route(message: Message): RaftError | undefined {
+    const { term } = this.core;
+    if (message.term === 0 || message.term === term) return this.deliver(message as MessageEvent);
+    return this.deliver({ type: message.term > term ? 'higherTerm' : 'lowerTerm', message });
+  }
+
+  private deliver(event: RaftEvent): RaftError | undefined {
+    if (this.failure !== undefined) throw this.failure;
+    this.core.refusal = undefined;
+    this.actor.send(event);
+    if (this.failure !== undefined) throw this.failure;
+    return this.core.refusal;
+  }
+
+  private fail(error: unknown): void {
+    this.failure = error ?? new RaftInvariantError('the role machine failed');
+  }
+
+  private softState(): SoftState {
+    return { lead: this.core.lead, role: this.core.role };
+  }
+
+  private hardState(): HardState {
+    return { term: this.core.term, vote: this.core.vote, commit: this.core.log.committed };
+  }
+
+  private changedSoftState(): SoftState | undefined {
+    const { lead, role } = this.previousSoft;
+    if (lead === this.core.lead && role === this.core.role) return undefined;
+    this.previousSoft = this.softState();
+    return this.previousSoft;
+  }
+
+  private changedHardState(): HardState | undefined {
+    const { term, vote, commit } = this.previousHard;
+    const { core } = this;
+    if (term === core.term && vote === core.vote && commit === core.log.committed) return undefined;
+    this.previousHard = this.hardState();
+    return this.previousHard;
+  }
+
+  /**
+   * The acknowledgement of everything unwritten, not only of this Ready's entries: an earlier one is void when the term
+   * changed meanwhile, and then this one, of the new term, must speak for those entries too.
+   */
+  private persistedResponse(snapshot: Snapshot | undefined): Message | undefined {
+    const { core } = this;
+    const unstable = core.log.hasUnstableEntries;
+    if (!unstable && snapshot === undefined) return undefined;
+    const response = core.draft('entriesPersisted', core.id);
+    if (unstable) {
+      response.index = core.log.lastIndex;
+      response.logTerm = core.log.lastTerm;
+    }
+    response.snapshot = snapshot;
+    return response;
+  }
+
+  private appliedResponse(entries: readonly Entry[]): Message | undefined {
+    const last = entries[entries.length - 1];
+    if (last === undefined) return undefined;
+    const response = this.core.draft('entriesApplied', this.core.id);
+    response.term = 0;
+    response.index = last.index;
+    response.entries = entries;
+    return response;
+  }
+}
+
+const TICK: RaftEvent = { type: 'tick' };
+const CAMPAIGN: RaftEvent = { type: 'campaign' };
+const NO_FETCHES: Fetch[] = [];

@@ -1,0 +1,81 @@
+import { setup } from 'xstate';
+
+/**
+ * A store's own life, as its process lives it (the scheduler's view of a store is another chart).
+ *
+ * It registers under its name, then hosts regions. When the disk refuses, or another process has taken its place,
+ * nothing may be acknowledged any more: every request is refused until the process is started again.
+ */
+export interface StoreNodeHost {
+  /** Makes a region of the cluster's bootstrap durable and starts its peer. */
+  bootstrapRegion(event: unknown): void;
+  /** A Raft message for a peer that is not here. */
+  routeAbsent(event: unknown): void;
+  /** A request for a region that is not here. */
+  refuseAbsent(event: unknown): void;
+  /** Tells the scheduler about this store and the regions that it leads. */
+  report(): void;
+  stop(): void;
+}
+
+export type StoreNodeEvent =
+  | { readonly type: 'registered' }
+  | { readonly type: 'store.bootstrapRegion' }
+  | { readonly type: 'regionStarted' }
+  | { readonly type: 'raft' }
+  | { readonly type: 'read' }
+  | { readonly type: 'write' }
+  | { readonly type: 'reportDue' }
+  | { readonly type: 'failed'; readonly error: Error }
+  | { readonly type: 'stop' };
+
+export const storeNodeMachine = setup({
+  types: {
+    context: {} as { readonly host: StoreNodeHost },
+    input: {} as { readonly host: StoreNodeHost },
+    events: {} as StoreNodeEvent,
+  },
+  actions: {
+    bootstrapRegion: ({ context, event }) => context.host.bootstrapRegion(event),
+    routeAbsent: ({ context, event }) => context.host.routeAbsent(event),
+    refuseAbsent: ({ context, event }) => context.host.refuseAbsent(event),
+    report: ({ context }) => context.host.report(),
+    stopHost: ({ context }) => context.host.stop(),
+  },
+}).createMachine({
+  id: 'storeNode',
+  context: ({ input }) => input,
+  initial: 'registering',
+  on: {
+    read: { actions: 'refuseAbsent' },
+    write: { actions: 'refuseAbsent' },
+    failed: { target: '.failed' },
+    stop: { target: '.stopped' },
+  },
+  states: {
+    registering: {
+      on: {
+        registered: { target: 'empty' },
+        regionStarted: { target: 'serving' },
+      },
+    },
+    /** Known to the scheduler, without a region so far. */
+    empty: {
+      on: {
+        'store.bootstrapRegion': { actions: 'bootstrapRegion' },
+        regionStarted: { target: 'serving' },
+        raft: { actions: 'routeAbsent' },
+        reportDue: { actions: 'report' },
+      },
+    },
+    serving: {
+      on: {
+        'store.bootstrapRegion': { actions: 'bootstrapRegion' },
+        raft: { actions: 'routeAbsent' },
+        reportDue: { actions: 'report' },
+      },
+    },
+    failed: { entry: 'stopHost' },
+    stopped: { entry: 'stopHost' },
+  },
+});

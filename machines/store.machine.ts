@@ -1,0 +1,103 @@
+import { assign, setup } from 'xstate';
+
+/**
+ * A store as the scheduler sees it (PD's store states).
+ *
+ * `up`, `disconnected` and `down` follow from heartbeats and the clock, both of which are events: the chart reads no
+ * time itself. `offline` (its peers are to leave) and `tombstone` (it may never come back) are decisions that the
+ * scheduler replicates; a heartbeat does not change them.
+ */
+export interface StoreInput {
+  /** Milliseconds of the scheduler's clock when it began to look; silence is counted from here. */
+  readonly now: number;
+  /** Milliseconds without a heartbeat after which leaders are no longer given to the store. */
+  readonly disconnectedAfter: number;
+  /** Milliseconds without a heartbeat after which its peers are to be replaced. */
+  readonly downAfter: number;
+  /** The replicated decision about this store. */
+  readonly decision: StoreDecision;
+}
+
+export type StoreDecision = 'serving' | 'offline' | 'tombstone';
+
+export type StoreEvent =
+  | { readonly type: 'heartbeat'; readonly now: number }
+  | { readonly type: 'clock'; readonly now: number }
+  | { readonly type: 'takenOffline' }
+  | { readonly type: 'broughtBack'; readonly now: number }
+  | { readonly type: 'buried' };
+
+interface StoreContext extends StoreInput {
+  readonly lastHeartbeat: number;
+}
+
+export type StoreState = 'up' | 'disconnected' | 'down' | 'offline' | 'tombstone';
+
+export const storeMachine = setup({
+  types: {
+    context: {} as StoreContext,
+    input: {} as StoreInput,
+    events: {} as StoreEvent,
+  },
+  guards: {
+    isOffline: ({ context }) => context.decision === 'offline',
+    isTombstone: ({ context }) => context.decision === 'tombstone',
+    isSilent: ({ context, event }) =>
+      event.type === 'clock' && event.now - context.lastHeartbeat > context.disconnectedAfter,
+    isLost: ({ context, event }) =>
+      event.type === 'clock' && event.now - context.lastHeartbeat > context.downAfter,
+  },
+  actions: {
+    noteHeartbeat: assign({
+      lastHeartbeat: ({ context, event }) =>
+        event.type === 'heartbeat' || event.type === 'broughtBack' ? event.now : context.lastHeartbeat,
+    }),
+  },
+}).createMachine({
+  id: 'store',
+  context: ({ input }) => ({ ...input, lastHeartbeat: input.now }),
+  initial: 'known',
+  states: {
+    known: {
+      always: [
+        { guard: 'isTombstone', target: 'tombstone' },
+        { guard: 'isOffline', target: 'offline' },
+        { target: 'disconnected' },
+      ],
+    },
+    up: {
+      on: {
+        heartbeat: { actions: 'noteHeartbeat' },
+        clock: [
+          { guard: 'isLost', target: 'down' },
+          { guard: 'isSilent', target: 'disconnected' },
+        ],
+        takenOffline: 'offline',
+        buried: 'tombstone',
+      },
+    },
+    disconnected: {
+      on: {
+        heartbeat: { target: 'up', actions: 'noteHeartbeat' },
+        clock: { guard: 'isLost', target: 'down' },
+        takenOffline: 'offline',
+        buried: 'tombstone',
+      },
+    },
+    down: {
+      on: {
+        heartbeat: { target: 'up', actions: 'noteHeartbeat' },
+        takenOffline: 'offline',
+        buried: 'tombstone',
+      },
+    },
+    offline: {
+      on: {
+        heartbeat: { actions: 'noteHeartbeat' },
+        broughtBack: { target: 'up', actions: 'noteHeartbeat' },
+        buried: 'tombstone',
+      },
+    },
+    tombstone: {},
+  },
+});
