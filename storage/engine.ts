@@ -1,0 +1,82 @@
+/**
+ * The engine: an ordered, durable map in five column families, behind the smallest interface that the house needs.
+ *
+ * Anything that passes `spec/storage/engine-compliance.ts` may stand behind it: RocksDB on real disks, and the
+ * simulated disk of the specs.
+ */
+
+/** `log` and `raft` hold the Raft logs and states of all peers; the others hold user data as in TiKV. */
+export const COLUMN_FAMILIES = ['default', 'lock', 'write', 'log', 'raft'] as const;
+export type ColumnFamily = (typeof COLUMN_FAMILIES)[number];
+
+/** Changes that become visible together, and survive a power loss together or not at all. Not reusable once written. */
+export interface WriteBatch {
+  /** The batch keeps references: neither array may be changed before `Engine.write` resolves. */
+  put(cf: ColumnFamily, key: Uint8Array, value: Uint8Array): void;
+  delete(cf: ColumnFamily, key: Uint8Array): void;
+  /** Removes every key in [start, end); nothing when start is not below end. `end` must not be empty. */
+  deleteRange(cf: ColumnFamily, start: Uint8Array, end: Uint8Array): void;
+  /** Takes back every change after the first `count`: for a caller whose part of a shared batch went wrong. */
+  truncate(count: number): void;
+  /** Number of changes. */
+  readonly count: number;
+  /** Bytes of keys and values. */
+  readonly bytes: number;
+}
+
+/** A view of the engine at one moment. Must be released. */
+export interface EngineSnapshot {
+  release(): void;
+}
+
+/** `start` inclusive, `end` exclusive. Absent and empty bounds are open, as in regions. */
+export interface KeyRange {
+  readonly start?: Uint8Array;
+  readonly end?: Uint8Array;
+}
+
+export interface ScanOptions extends KeyRange {
+  /** Descending from `end` when true. */
+  readonly reverse?: boolean;
+  /** At most this many keys. */
+  readonly limit: number;
+  /** Stops after the key that reaches this many bytes of keys and values. */
+  readonly maxBytes?: number;
+  /** Leaves values out (they come back empty). */
+  readonly keysOnly?: boolean;
+  readonly snapshot?: EngineSnapshot;
+}
+
+export interface ScanResult {
+  readonly keys: Uint8Array[];
+  readonly values: Uint8Array[];
+  /** `limit` or `maxBytes` was reached and the range holds further keys: continue after (or before) the last key. */
+  readonly more: boolean;
+}
+
+export interface Engine {
+  batch(): WriteBatch;
+  /**
+   * Applies the batch. When it resolves, reads see it; it is not yet durable. Writes take effect in call order.
+   * @throws EngineFailedError when the disk refused; the engine takes no more writes then.
+   */
+  write(batch: WriteBatch): Promise<void>;
+  /**
+   * Makes everything whose `write` had resolved before this call durable (survives power loss).
+   * @throws EngineFailedError
+   */
+  sync(): Promise<void>;
+  /** One value per key, in order; `undefined` for absent. One native call for all of them. */
+  multiGet(
+    cf: ColumnFamily,
+    keys: readonly Uint8Array[],
+    snapshot?: EngineSnapshot,
+  ): Promise<(Uint8Array | undefined)[]>;
+  get(cf: ColumnFamily, key: Uint8Array, snapshot?: EngineSnapshot): Promise<Uint8Array | undefined>;
+  scan(cf: ColumnFamily, options: ScanOptions): Promise<ScanResult>;
+  snapshot(): EngineSnapshot;
+  /** Bytes on disk of a range, roughly; cheap. */
+  approximateSize(cf: ColumnFamily, range: KeyRange): Promise<number>;
+  /** Idempotent. Waits for what is under way. */
+  close(): Promise<void>;
+}

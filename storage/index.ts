@@ -1,0 +1,33 @@
+/** The storage layer: engines, Raft logs and states, stored keys and values. */
+export type { WalPosition } from './durability.js';
+export * from './engine.js';
+export {
+  DirectoryLockedError,
+  EngineFailedError,
+  StorageCorruptionError,
+  StorageError,
+  type StorageErrorCode,
+} from './errors.js';
+export { loadIdentity, STORAGE_FORMAT, type StoreIdentity, saveIdentity } from './identity.js';
+export * from './keys.js';
+export { type ApplyState, type GroupState, RaftLog, type Truncated } from './raft-log.js';
+export { type CompareAndSwapResult, RawOperations, type RawPair, type RawScan } from './raw-operations.js';
+export { decodeRawValue, encodeRawValue, type RawValue } from './raw-value.js';
+export {
+  deleteRegionState,
+  loadRegionState,
+  loadRegionStates,
+  type RegionLocalState,
+  saveRegionState,
+} from './region-state.js';
+export { openRocksEngine, type RocksEngineOptions } from './rocks-engine.js';
+export { SimulatedDisk, type SimulatedDiskOptions } from './simulated-disk.js';
+export {
+  type Modify,
+  openStandalone,
+  StandaloneStorage,
+  type Storage,
+  type StorageItem,
+  type StorageIterator,
+  type StorageReader,
+} from './standalone.js';

@@ -1,0 +1,206 @@
+/**
+ * Stored keys.
+ *
+ * The first byte says whose a key is: `r` and the raw key as it is, or `x` and the memory-comparable encoding of a
+ * transactional key (then the descending timestamp in the families `write` and `default`). Regions are ranges of stored
+ * keys.
+ */
+import { StorageError } from './errors.js';
+
+export type KeySpace = 'raw' | 'txn';
+
+/** Bytes of a user key, in both spaces. */
+export const MAX_USER_KEY_BYTES = 4096;
+
+const RAW = 0x72;
+const TXN = 0x78;
+
+const GROUP = 8;
+const MARKER = 0xff;
+
+/** Order of unsigned bytes; a proper prefix comes first. */
+export function compareBytes(a: Uint8Array, b: Uint8Array): number {
+  const shared = Math.min(a.length, b.length);
+  for (let i = 0; i < shared; i++) {
+    const difference = (a[i] as number) - (b[i] as number);
+    if (difference !== 0) return difference;
+  }
+  return a.length - b.length;
+}
+
+export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && compareBytes(a, b) === 0;
+}
+
+/** @throws StorageError `invalid-key` unless it has 1 to 4096 bytes. */
+export function checkUserKey(key: Uint8Array): void {
+  if (key.length >= 1 && key.length <= MAX_USER_KEY_BYTES) return;
+  throw new StorageError(
+    'invalid-key',
+    key.length === 0
+      ? 'The empty key is not allowed: a key has 1 to 4096 bytes.'
+      : `A key of ${key.length} bytes is too long: a key has 1 to ${MAX_USER_KEY_BYTES} bytes.`,
+  );
+}
+
+/** The stored form of a raw user key. @throws StorageError `invalid-key` */
+export function rawKey(userKey: Uint8Array): Buffer {
+  checkUserKey(userKey);
+  return prefixed(RAW, userKey);
+}
+
+/** The stored form of a transactional user key, without a timestamp. @throws StorageError `invalid-key` */
+export function txnKey(userKey: Uint8Array): Buffer {
+  checkUserKey(userKey);
+  return prefixed(TXN, encodeBytes(userKey));
+}
+
+/** A space as a range of stored keys. */
+export function spaceRange(space: KeySpace): { readonly start: Uint8Array; readonly end: Uint8Array } {
+  const first = space === 'raw' ? RAW : TXN;
+  return { start: Uint8Array.of(first), end: Uint8Array.of(first + 1) };
+}
+
+/**
+ * A range of raw user keys as a range of stored keys. An absent or empty bound stands for the edge of the space.
+ */
+export function rawRange(
+  start?: Uint8Array,
+  end?: Uint8Array,
+): { readonly start: Uint8Array; readonly end: Uint8Array } {
+  const space = spaceRange('raw');
+  return {
+    start: start?.length ? prefixed(RAW, start) : space.start,
+    end: end?.length ? prefixed(RAW, end) : space.end,
+  };
+}
+
+/**
+ * Space and user key of a stored key; a timestamp behind a transactional key is left out.
+ * The raw key is a view. @throws StorageError `invalid-key` when it is in neither space.
+ */
+export function userKey(stored: Uint8Array): { readonly space: KeySpace; readonly key: Uint8Array } {
+  if (stored[0] === RAW && stored.length > 1) return { space: 'raw', key: stored.subarray(1) };
+  if (stored[0] === TXN) return { space: 'txn', key: decodeBytes(stored.subarray(1)).bytes };
+  throw new StorageError('invalid-key', `"${escapeKey(stored)}" is not a stored key.`);
+}
+
+/** The smallest key above every key with this prefix; `undefined` when there is none. */
+export function prefixEnd(prefix: Uint8Array): Uint8Array | undefined {
+  for (let i = prefix.length - 1; i >= 0; i--) {
+    const byte = prefix[i] as number;
+    if (byte === 0xff) continue;
+    const end = new Uint8Array(prefix.subarray(0, i + 1));
+    end[i] = byte + 1;
+    return end;
+  }
+  return undefined;
+}
+
+/** The next key in order. */
+export function keyAfter(key: Uint8Array): Uint8Array {
+  const next = new Uint8Array(key.length + 1);
+  next.set(key);
+  return next;
+}
+
+/**
+ * Memory-comparable encoding (TiKV's codec): groups of eight bytes, padded with zeros, each followed by 0xff less the
+ * number of padding bytes. The order of the encodings is the order of the keys, and none is a prefix of another.
+ */
+export function encodeBytes(bytes: Uint8Array): Buffer {
+  const groups = Math.floor(bytes.length / GROUP) + 1;
+  const encoded = Buffer.alloc(groups * (GROUP + 1));
+  for (let group = 0; group < groups; group++) {
+    const from = group * GROUP;
+    const length = Math.min(GROUP, bytes.length - from);
+    const to = group * (GROUP + 1);
+    encoded.set(bytes.subarray(from, from + length), to);
+    encoded[to + GROUP] = MARKER - (GROUP - length);
+  }
+  return encoded;
+}
+
+/**
+ * Reads one memory-comparable encoding from the beginning of `encoded`.
+ * @returns the bytes, and how many bytes of `encoded` they took.
+ * @throws StorageError `invalid-key` when it is not such an encoding.
+ */
+export function decodeBytes(encoded: Uint8Array): { readonly bytes: Uint8Array; readonly length: number } {
+  const bytes = new Uint8Array(Math.floor(encoded.length / (GROUP + 1)) * GROUP);
+  let size = 0;
+  for (let at = 0; at + GROUP < encoded.length; at += GROUP + 1) {
+    const padding = MARKER - (encoded[at + GROUP] as number);
+    if (padding > GROUP) break;
+    const used = GROUP - padding;
+    for (let i = used; i < GROUP; i++) if (encoded[at + i] !== 0) return notComparable(encoded);
+    bytes.set(encoded.subarray(at, at + used), size);
+    size += used;
+    if (padding > 0) return { bytes: bytes.subarray(0, size), length: at + GROUP + 1 };
+  }
+  return notComparable(encoded);
+}
+
+function notComparable(encoded: Uint8Array): never {
+  throw new StorageError('invalid-key', `"${escapeKey(encoded)}" is not a memory-comparable key.`);
+}
+
+const TIMESTAMP_BITS = (1n << 64n) - 1n;
+
+/** Appends a timestamp so that the newest version of a key sorts first. */
+export function withTimestamp(encodedKey: Uint8Array, timestamp: bigint): Buffer {
+  const key = Buffer.allocUnsafe(encodedKey.length + 8);
+  key.set(encodedKey);
+  key.writeBigUInt64BE(timestamp ^ TIMESTAMP_BITS, encodedKey.length);
+  return key;
+}
+
+/** The timestamp in the last eight bytes. */
+export function timestampOf(key: Uint8Array): bigint {
+  if (key.length < 8) throw new StorageError('invalid-key', `"${escapeKey(key)}" carries no timestamp.`);
+  return new DataView(key.buffer, key.byteOffset + key.length - 8, 8).getBigUint64(0) ^ TIMESTAMP_BITS;
+}
+
+const BACKSLASH = 0x5c;
+const HEX = '0123456789abcdef';
+
+/** Printable form: bytes outside 0x20 to 0x7e and the backslash become `\xNN`. */
+export function escapeKey(key: Uint8Array): string {
+  let text = '';
+  for (const byte of key) {
+    if (byte >= 0x20 && byte <= 0x7e && byte !== BACKSLASH) text += String.fromCharCode(byte);
+    else text += `\\x${HEX[byte >> 4]}${HEX[byte & 15]}`;
+  }
+  return text;
+}
+
+/**
+ * Reads the printable form; text outside ASCII stands for its UTF-8 bytes.
+ * @throws StorageError `invalid-key` at a backslash that is not `\xNN`.
+ */
+export function unescapeKey(text: string): Buffer {
+  const source = Buffer.from(text, 'utf8');
+  const bytes = Buffer.allocUnsafe(source.length);
+  let size = 0;
+  for (let i = 0; i < source.length; i++) {
+    const byte = source[i] as number;
+    if (byte !== BACKSLASH) {
+      bytes[size++] = byte;
+      continue;
+    }
+    const escaped = source.toString('latin1', i, i + 4);
+    if (!/^\\x[0-9a-fA-F]{2}$/.test(escaped)) {
+      throw new StorageError('invalid-key', `"${text}" has a backslash that is not the beginning of \\xNN.`);
+    }
+    bytes[size++] = Number.parseInt(escaped.slice(2), 16);
+    i += 3;
+  }
+  return bytes.subarray(0, size);
+}
+
+function prefixed(first: number, rest: Uint8Array): Buffer {
+  const key = Buffer.allocUnsafe(rest.length + 1);
+  key[0] = first;
+  key.set(rest, 1);
+  return key;
+}
