@@ -1,0 +1,34 @@
+/**
+ * Actors that are statecharts: every actor is an XState machine, every message between nodes travels over NATS.
+ * The manual is docs/actors.md.
+ */
+
+export type { Address, Lane, Role } from './addresses.js';
+export { isName, parseAddress, roleOf, subjectOf } from './addresses.js';
+export type { Clock, TimerHandle } from './clock.js';
+export { realClock } from './clock.js';
+export type { Codec, CodecPolicy, WireEvent } from './codecs.js';
+export type { DeadLetter, DeadLetterReason, DeadLetters } from './dead-letters.js';
+export type { ActorSystemErrorCode, AskErrorCode } from './errors.js';
+export { ActorSystemError, AskError } from './errors.js';
+export type { Envelope } from './frames.js';
+export { readEnvelopes } from './frames.js';
+export type { ActorInfo, InspectionEvent, Inspector } from './inspection.js';
+export type { Logger } from './logger.js';
+export { silentLogger } from './logger.js';
+export type { MailboxOptions, Overflow } from './mailbox.js';
+export type { FrameFilter, LinkFaults } from './memory-network.js';
+export { MemoryNetwork } from './memory-network.js';
+export type { Metrics } from './metrics.js';
+export type { NatsTransportOptions } from './nats/transport.js';
+export { natsTransport } from './nats/transport.js';
+export type { Random } from './random.js';
+export { seededRandom } from './random.js';
+export type { ActorRef, AskOptions, Down, DownReason, Outgoing, Received, ReplyOf } from './ref.js';
+export type { ReplyTo } from './reply.js';
+export type { Directive, Supervision } from './supervision.js';
+export type { ActorContext, ActorSystemOptions, SpawnOptions } from './system.js';
+export { ActorSystem } from './system.js';
+export type { BulkChannel, OutgoingFrame, Transport, TransportHost, TransportStatus } from './transport.js';
+export { ProcessClock, VirtualClock } from './virtual-clock.js';
+export type { WatchOptions } from './watch.js';

@@ -1,0 +1,302 @@
+import { randomUUID } from 'node:crypto';
+import type { Service } from '@nats-io/services';
+import { createInbox, type NatsConnection, type Subscription } from '@nats-io/transport-node';
+import { type Lane, lanesOf, roleOf, subjectOf } from '../addresses.js';
+import { ActorSystemError } from '../errors.js';
+import type { BulkChannel, OutgoingFrame, Transport, TransportHost } from '../transport.js';
+import { NameClaim } from './claim.js';
+import { connectNats, type NatsServers, urlsOf } from './connect.js';
+import { registerService, type ServiceOptions } from './service.js';
+
+export interface NatsTransportOptions extends NatsServers {
+  /** A connection of your own, which stays yours; absent: the transport makes one. */
+  readonly connection?: NatsConnection;
+  /** When given it must be the system's: a guard against mixing two configurations. */
+  readonly cluster?: string;
+  /**
+   * Bytes of the largest frame, the same on every node of a cluster (1 MiB); a NATS server that carries less is
+   * refused.
+   */
+  readonly maxPayload?: number;
+  /** How the node registers with the NATS services API; `false`: not at all. Clients only do when it is given. */
+  readonly service?: ServiceOptions | false;
+}
+
+const DEFAULT_MAX_PAYLOAD = 1024 * 1024;
+/** Milliseconds that the server has to take what is left when a node closes. */
+const DRAIN_TIMEOUT = 2000;
+
+/** Messages over NATS: one connection, one subscription per lane of the node, frames as they are. */
+export function natsTransport(options: NatsTransportOptions = {}): Transport {
+  return new NatsTransport(options);
+}
+
+class NatsTransport implements Transport {
+  readonly #options: NatsTransportOptions;
+  readonly #maxFrame: number;
+  #host: TransportHost | undefined;
+  #connection: NatsConnection | undefined;
+  #connected = false;
+  #closed = false;
+  #claim: NameClaim | undefined;
+  #service: Service | undefined;
+  #bulk: NatsConnection | undefined;
+  #bulkSubscription: Subscription | undefined;
+  readonly #subscriptions: Subscription[] = [];
+  /** Subjects by node, made once. */
+  readonly #subjects = new Map<string, string>();
+  #inbox = '';
+
+  constructor(options: NatsTransportOptions) {
+    this.#options = options;
+    this.#maxFrame = options.maxPayload ?? DEFAULT_MAX_PAYLOAD;
+  }
+
+  async start(host: TransportHost): Promise<{ maxFrame: number }> {
+    const { cluster, connection } = this.#options;
+    if (cluster !== undefined && cluster !== host.cluster) {
+      throw new ActorSystemError(
+        'invalid-argument',
+        `the transport is for the cluster ${cluster}, the node for ${host.cluster}`,
+      );
+    }
+    this.#host = host;
+    this.#connection = connection ?? (await this.#connect(''));
+    try {
+      await this.#join(host, this.#connection);
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+    return { maxFrame: this.#maxFrame };
+  }
+
+  send({ lane, node, bytes, firstAsk, lastAsk }: OutgoingFrame): boolean {
+    const connection = this.#connection;
+    if (connection === undefined || !this.#connected) return false;
+    try {
+      if (firstAsk === 0) connection.publish(this.#subject(lane, node), bytes);
+      // Where nobody listens the server answers at once, to a subject that says which asks are lost.
+      else {
+        const reply = `${this.#inbox}.${node}.${firstAsk}.${lastAsk}`;
+        connection.publish(this.#subject(lane, node), bytes, { reply });
+      }
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  async openBulk(onChunk: (chunk: Uint8Array) => void): Promise<BulkChannel> {
+    const { host, connection: main } = this.#started();
+    if (host.role !== 'server')
+      throw new ActorSystemError('invalid-argument', 'only servers have a bulk channel');
+    const connection = this.#options.connection ?? this.#bulk ?? (await this.#connect(' bulk'));
+    if (connection !== main) this.#bulk = connection;
+    this.#bulkSubscription?.unsubscribe();
+    const subscription = connection.subscribe(bulkSubject(host.cluster, host.node), {
+      callback: (error, message) => {
+        if (error === null) onChunk(message.data);
+      },
+    });
+    this.#bulkSubscription = subscription;
+    await connection.flush();
+    return {
+      send: (node, chunk) => {
+        try {
+          // The client keeps chunks while it is disconnected, and then drops them: that is no way to send.
+          if (connection.isClosed() || connection.info === undefined) return false;
+          connection.publish(bulkSubject(host.cluster, node), chunk);
+          return true;
+        } catch {
+          return false;
+        }
+      },
+      close: async () => {
+        if (!subscription.isClosed()) subscription.unsubscribe();
+      },
+    };
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    const connection = this.#connection;
+    if (connection !== undefined && !connection.isClosed()) {
+      await this.#service?.stop();
+      this.#claim?.release();
+      for (const subscription of this.#subscriptions) subscription.unsubscribe();
+      if (this.#options.connection === undefined) await drained(connection, this.#connected);
+      else if (this.#connected) await connection.flush().catch(() => {});
+    }
+    if (this.#bulk !== undefined) await drained(this.#bulk, this.#connected);
+    this.#connected = false;
+  }
+
+  #connect(suffix: string): Promise<NatsConnection> {
+    const { cluster, node, logger } = this.#started().host;
+    return connectNats(this.#options, `troupe ${cluster} ${node}${suffix}`, logger, () => this.#closed);
+  }
+
+  async #join(host: TransportHost, connection: NatsConnection): Promise<void> {
+    this.#checkPayload(connection);
+    this.#connected = true;
+    this.#follow(host, connection).catch((error: unknown) =>
+      host.logger.error({ err: error }, 'lost sight of the connection'),
+    );
+    if (host.role === 'server') {
+      const subject = `${subjectOf(host.cluster, 'peer', host.node)}.claim`;
+      const { node, incarnation } = host;
+      this.#claim = new NameClaim(connection, subject, node, incarnation, randomUUID(), (error) =>
+        this.#fail(error),
+      );
+      await this.#claim.probe();
+      this.#claim.hold();
+    }
+    let refused: Error | undefined;
+    for (const lane of lanesOf(host.role)) {
+      this.#subscribe(
+        connection,
+        subjectOf(host.cluster, lane, host.node),
+        (bytes) => host.receive(lane, bytes),
+        (error) => {
+          refused = error;
+        },
+      );
+    }
+    this.#inbox = createInbox(this.#options.inboxPrefix);
+    this.#subscriptions.push(
+      connection.subscribe(`${this.#inbox}.>`, {
+        callback: (error, message) => {
+          if (error === null && message.headers?.code === 503) this.#undeliverable(message.subject);
+        },
+      }),
+    );
+    // The server reports refused subjects before it answers the flush.
+    await connection.flush();
+    if (refused !== undefined) {
+      throw new ActorSystemError(
+        'unauthorized',
+        `the credentials do not fit ${host.node}: ${String(refused)}`,
+        {
+          cause: refused,
+        },
+      );
+    }
+    this.#claim?.announce();
+    const { service } = this.#options;
+    if (service !== false && (host.role === 'server' || service !== undefined)) {
+      this.#service = await registerService(connection, host, service ?? {});
+    }
+  }
+
+  #subscribe(
+    connection: NatsConnection,
+    subject: string,
+    receive: (bytes: Uint8Array) => void,
+    refused: (error: Error) => void,
+  ): void {
+    this.#subscriptions.push(
+      connection.subscribe(subject, {
+        // Called by the client's reader, which a throw would end for good; `receive` does not throw.
+        callback: (error, message) => {
+          if (error === null) receive(message.data);
+          else refused(error);
+        },
+      }),
+    );
+  }
+
+  #undeliverable(subject: string): void {
+    const [node, first, last] = subject.slice(this.#inbox.length + 1).split('.');
+    if (node === undefined) return;
+    this.#host?.undeliverable(node, Number(first), Number(last));
+  }
+
+  /** Follows what happens to the connection until it is closed. */
+  async #follow(host: TransportHost, connection: NatsConnection): Promise<void> {
+    for await (const status of connection.status()) {
+      if (status.type === 'disconnect') {
+        if (!this.#connected) continue;
+        this.#connected = false;
+        host.logger.warn({ server: status.server }, 'the connection to the NATS server is lost; trying on');
+        host.status({ type: 'disconnected', server: status.server });
+      } else if (status.type === 'reconnect') {
+        this.#reconnected(host, connection, status.server);
+      } else if (status.type === 'ldm') {
+        host.status({ type: 'lameDuck', server: status.server });
+        if (connection.getServers().length > 1) await connection.reconnect().catch(() => {});
+      } else if (status.type === 'error') {
+        host.logger.warn({ err: status.error }, 'the NATS server reports an error');
+        host.status({ type: 'error', error: status.error });
+      }
+    }
+    if (this.#closed) return;
+    this.#fail(
+      new ActorSystemError('closed', `the connection of ${host.node} to the NATS server was closed`),
+    );
+  }
+
+  #reconnected(host: TransportHost, connection: NatsConnection, server: string): void {
+    try {
+      this.#checkPayload(connection);
+    } catch (error) {
+      this.#fail(error as ActorSystemError);
+      return;
+    }
+    this.#connected = true;
+    this.#claim?.announce();
+    host.logger.info({ server }, 'connected to a NATS server again');
+    host.status({ type: 'reconnected', server });
+  }
+
+  /** @throws ActorSystemError `payload-too-small` */
+  #checkPayload(connection: NatsConnection): void {
+    const offered = connection.info?.max_payload ?? 0;
+    if (offered >= this.#maxFrame) return;
+    throw new ActorSystemError(
+      'payload-too-small',
+      `the NATS server at ${urlsOf(this.#options)} carries messages of ${offered} bytes, this node needs ${this.#maxFrame}: set max_payload in its configuration`,
+    );
+  }
+
+  /** The node cannot go on: it neither hears nor sends from now on. */
+  #fail(error: ActorSystemError): void {
+    this.#connected = false;
+    for (const subscription of this.#subscriptions) if (!subscription.isClosed()) subscription.unsubscribe();
+    this.#claim?.release();
+    this.#host?.logger.error({ err: error }, error.message);
+    this.#host?.status({ type: 'failed', error });
+  }
+
+  #subject(lane: Lane, node: string): string {
+    let subject = this.#subjects.get(node);
+    if (subject === undefined) {
+      subject = subjectOf(this.#started().host.cluster, lane, node);
+      if (roleOf(node) === 'server') this.#subjects.set(node, subject);
+    }
+    return subject;
+  }
+
+  #started(): { host: TransportHost; connection: NatsConnection | undefined } {
+    if (this.#host === undefined) throw new ActorSystemError('closed', 'the transport has not been started');
+    return { host: this.#host, connection: this.#connection };
+  }
+}
+
+function bulkSubject(cluster: string, node: string): string {
+  return `${subjectOf(cluster, 'peer', node)}.bulk`;
+}
+
+/** Hands over what was published and closes; without a connection, or with a slow one, it just closes. */
+async function drained(connection: NatsConnection, connected: boolean): Promise<void> {
+  if (connected) {
+    let timer: NodeJS.Timeout | undefined;
+    const timeout = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, DRAIN_TIMEOUT);
+    });
+    await Promise.race([connection.drain().catch(() => {}), timeout]);
+    clearTimeout(timer);
+  }
+  await connection.close();
+}

@@ -1,0 +1,258 @@
+/**
+ * The only file that knows XState's inside. Everything else sees a `Machine`: it takes events, has snapshots, fails or
+ * ends. A new major version of XState is a change here.
+ */
+
+import {
+  type AnyActor,
+  type AnyActorLogic,
+  type AnyActorRef,
+  type AnyEventObject,
+  type AnyStateMachine,
+  createActor,
+  type InspectionEvent,
+  type Snapshot,
+} from 'xstate';
+import type { Clock, TimerHandle } from './clock.js';
+
+/** Eventless transitions that one event may cause before the machine counts as looping. */
+export const MAX_ITERATIONS = 10_000;
+
+export interface MachineHost {
+  readonly clock: Clock;
+  /** Runs `fn` in the actor's own turn, in order with its messages. */
+  enqueue(fn: () => void): void;
+  /** The machine threw; it is stopped. May be called from inside `Machine.start` and `Machine.send`. */
+  failed(error: unknown): void;
+  /** The machine reached its end; it is stopped. */
+  done(): void;
+}
+
+/** What a machine needs to go on where another one of the same logic failed. */
+export interface Restorable {
+  readonly snapshot: Snapshot<unknown>;
+  readonly timers: readonly { readonly id: string; readonly event: AnyEventObject; readonly dueAt: number }[];
+}
+
+/** One run of an actor's logic, from its start to its end or failure. */
+export class Machine {
+  readonly #actor: AnyActor;
+  readonly #timers: Timers;
+  readonly #logic: AnyActorLogic;
+  #good: Snapshot<unknown> | undefined;
+  #ended = false;
+
+  /**
+   * @param input ignored when `from` is given
+   * @throws whatever the logic throws while it makes its first snapshot
+   */
+  constructor(
+    logic: AnyActorLogic,
+    id: string,
+    input: unknown,
+    private readonly host: MachineHost,
+    private readonly from?: Restorable,
+  ) {
+    this.#logic = bounded(logic);
+    this.#actor = createActor(this.#logic, {
+      id,
+      input,
+      ...(from === undefined ? {} : { snapshot: from.snapshot }),
+    });
+    this.#timers = new Timers(this.#actor, host);
+    (this.#actor.system as unknown as { scheduler: Scheduler }).scheduler = this.#timers;
+    this.#actor.subscribe({
+      next: (snapshot) => {
+        this.#good = snapshot as Snapshot<unknown>;
+        this.#timers.mark();
+      },
+      error: (error) => {
+        if (this.#ended) return;
+        this.#ended = true;
+        host.failed(error);
+      },
+      complete: () => {
+        if (this.#ended) return;
+        this.#ended = true;
+        host.done();
+      },
+    });
+  }
+
+  /** Runs the entry actions, or goes on with the restored snapshot and what is left of its timers. */
+  start(): void {
+    this.#actor.start();
+    if (this.from === undefined || this.#ended) return;
+    for (const { id, event, dueAt } of this.from.timers) {
+      this.#timers.schedule(this.#actor, this.#actor, event, Math.max(0, dueAt - this.host.clock.now()), id);
+    }
+  }
+
+  /** Handles one event to its end, effects included. */
+  send(event: AnyEventObject): void {
+    this.#actor.send(event);
+  }
+
+  get snapshot(): unknown {
+    return this.#actor.getSnapshot();
+  }
+
+  /**
+   * The state after the last event that did not fail, as far as snapshots carry it: what actions changed in place inside the
+   * context stays changed. `undefined` when there was none, when it cannot be persisted, or when it needs children that
+   * are gone.
+   */
+  restorable(): Restorable | undefined {
+    if (this.#good === undefined) return undefined;
+    try {
+      const snapshot = this.#logic.getPersistedSnapshot(this.#good) as PersistedSnapshot;
+      // Children are persisted as they are now: one that failed would never run again.
+      const whole = Object.values(snapshot.children ?? {}).every(
+        (child) => child.snapshot.status === 'active',
+      );
+      return whole ? { snapshot, timers: this.#timers.marked() } : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Stops the machine and its children. */
+  stop(): void {
+    this.#ended = true;
+    // XState leaves the children of a failed machine running.
+    const { status, children } = this.#actor.getSnapshot() as {
+      status: string;
+      children?: Record<string, { _stop?(): void } | undefined>;
+    };
+    if (status === 'error') for (const child of Object.values(children ?? {})) child?._stop?.();
+    this.#actor.stop();
+    this.#timers.clear();
+  }
+
+  /** @returns how to stop looking */
+  inspect(observer: (event: InspectionEvent) => void): () => void {
+    const subscription = this.#actor.system.inspect(observer);
+    return () => subscription.unsubscribe();
+  }
+}
+
+type PersistedSnapshot = Snapshot<unknown> & {
+  readonly children?: Readonly<Record<string, { readonly snapshot: Snapshot<unknown> }>>;
+};
+
+/** The interface behind XState's delayed events and `after`. */
+interface Scheduler {
+  schedule(source: AnyActorRef, target: AnyActorRef, event: AnyEventObject, delay: number, id?: string): void;
+  cancel(source: AnyActorRef, id: string): void;
+  cancelAll(actor: AnyActorRef): void;
+}
+
+interface Relay {
+  _relay(source: AnyActorRef, target: AnyActorRef, event: AnyEventObject): void;
+}
+
+interface PendingTimer {
+  readonly source: AnyActorRef;
+  readonly target: AnyActorRef;
+  readonly event: AnyEventObject;
+  readonly id: string;
+  readonly dueAt: number;
+  readonly handle: TimerHandle;
+}
+
+/**
+ * XState's scheduler on the system's clock, with two differences: what falls due waits in the actor's own mailbox and
+ * is still cancelled while it waits there; and the timers at the last good snapshot are known after a failure.
+ */
+class Timers implements Scheduler {
+  #pending = new Map<string, PendingTimer>();
+  /** The timers at the last good snapshot; absent while nothing has changed since. */
+  #marked: Map<string, PendingTimer> | undefined;
+  #anonymous = 0;
+
+  constructor(
+    private readonly root: AnyActorRef,
+    private readonly host: MachineHost,
+  ) {}
+
+  mark(): void {
+    this.#marked = undefined;
+  }
+
+  marked(): Restorable['timers'] {
+    return [...(this.#marked ?? this.#pending).values()].filter(
+      ({ source, target }) => source === this.root && target === this.root,
+    );
+  }
+
+  schedule(
+    source: AnyActorRef,
+    target: AnyActorRef,
+    event: AnyEventObject,
+    delay: number,
+    id = `unnamed.${this.#anonymous++}`,
+  ): void {
+    const key = keyOf(source, id);
+    this.#remove(key);
+    const timer: PendingTimer = {
+      source,
+      target,
+      event,
+      id,
+      dueAt: this.host.clock.now() + delay,
+      handle: this.host.clock.setTimeout(() => this.host.enqueue(() => this.#fire(key, timer)), delay),
+    };
+    this.#changing();
+    this.#pending.set(key, timer);
+  }
+
+  cancel(source: AnyActorRef, id: string): void {
+    this.#remove(keyOf(source, id));
+  }
+
+  cancelAll(actor: AnyActorRef): void {
+    for (const [key, timer] of [...this.#pending]) if (timer.source === actor) this.#remove(key);
+  }
+
+  clear(): void {
+    for (const key of [...this.#pending.keys()]) this.#remove(key);
+  }
+
+  #fire(key: string, timer: PendingTimer): void {
+    if (this.#pending.get(key) !== timer) return;
+    this.#pending.delete(key);
+    (this.root as unknown as { system: Relay }).system._relay(timer.source, timer.target, timer.event);
+  }
+
+  #remove(key: string): void {
+    const timer = this.#pending.get(key);
+    if (timer === undefined) return;
+    this.#changing();
+    this.#pending.delete(key);
+    this.host.clock.clearTimeout(timer.handle);
+  }
+
+  #changing(): void {
+    this.#marked ??= new Map(this.#pending);
+  }
+}
+
+function keyOf(source: AnyActorRef, id: string): string {
+  return `${source.sessionId}.${id}`;
+}
+
+const boundedMachines = new WeakMap<AnyStateMachine, AnyStateMachine>();
+
+/** XState lets a machine loop for ever unless it is told otherwise; a clone is told, the user's machine stays as is. */
+function bounded(logic: AnyActorLogic): AnyActorLogic {
+  const machine = logic as AnyStateMachine;
+  if (typeof machine.provide !== 'function' || machine.options?.maxIterations !== Number.POSITIVE_INFINITY)
+    return logic;
+  let clone = boundedMachines.get(machine);
+  if (clone === undefined) {
+    clone = machine.provide({});
+    clone.options = { ...clone.options, maxIterations: MAX_ITERATIONS };
+    boundedMachines.set(machine, clone);
+  }
+  return clone;
+}
