@@ -1,0 +1,36 @@
+/** Troupe as `troupe up` starts it: nats-server, one scheduler, three stores, fsync on. */
+
+import { LocalCluster } from '../cli/local-cluster.js';
+import { connectionSettings } from '../cli/settings.js';
+import type { RunningTarget } from './target.js';
+
+const STORES = 3;
+const CLUSTER = 'bench';
+
+export async function startTroupe(directory: string): Promise<RunningTarget> {
+  const deaths: string[] = [];
+  const cluster = await LocalCluster.start({
+    settings: connectionSettings({ cluster: CLUSTER }, {}),
+    stores: STORES,
+    directory,
+    ownNats: true,
+    signal: new AbortController().signal,
+    events: {
+      starting() {},
+      up() {},
+      returned() {},
+      line() {},
+      died: (part, how) => {
+        deaths.push(`${part}: ${how}`);
+        process.stderr.write(`${part} died: ${how}\n`);
+      },
+    },
+  });
+  return {
+    description: `Troupe, ${STORES} stores, one region, one nats-server, fsync before each acknowledgement`,
+    pids: () => cluster.nodes().flatMap(({ pid }) => (pid === undefined ? [] : [pid])),
+    driver: { kind: 'troupe', servers: cluster.natsUrl, cluster: CLUSTER },
+    fsyncs: async () => undefined,
+    stop: () => cluster.stop(),
+  };
+}

@@ -1,0 +1,297 @@
+/** A whole cluster on this machine: nats-server, one scheduler and some stores, each a process of its own. */
+
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { TroupeError } from '../errors.js';
+import { freePort, type NatsServer, probePort, startNatsServer } from '../nats-server.js';
+import { connectTo } from './connection.js';
+import { NodeProcess } from './node-process.js';
+import type { ConnectionSettings } from './settings.js';
+
+/** What happens while it runs. */
+export interface LocalClusterEvents {
+  /** A part serves; `detail` says where or how. */
+  up(part: string, detail: string, milliseconds: number): void;
+  /** A part begins to start. */
+  starting(what: string): void;
+  died(part: string, how: string, pauseMs: number): void;
+  returned(part: string, pid: number | undefined): void;
+  line(part: string, line: string): void;
+}
+
+export interface LocalClusterOptions {
+  readonly settings: ConnectionSettings;
+  readonly stores: number;
+  /** All data and logs go below it; it must exist. */
+  readonly directory: string;
+  /** Start an own nats-server on a free port, whatever else runs. */
+  readonly ownNats?: boolean;
+  readonly standalone?: boolean;
+  readonly events: LocalClusterEvents;
+  /** Gives up starting. */
+  readonly signal: AbortSignal;
+}
+
+export interface LocalNode {
+  readonly name: string;
+  readonly pid: number | undefined;
+  /** Where it is reached, or where its data is. */
+  readonly place: string;
+}
+
+const USUAL_PORT = 4222;
+/** A node refuses a smaller one: see the entry limit. */
+const LEAST_MAX_PAYLOAD = 1024 * 1024;
+const PROBE_DEADLINE_MS = 30_000;
+const PROBE_KEY = 'troupe-up-probe';
+/** How many stores share the first region. */
+const FIRST_REPLICAS = 3;
+
+export class LocalCluster {
+  readonly #options: LocalClusterOptions;
+  readonly #nodes: NodeProcess[] = [];
+  #nats: NatsServer | undefined;
+  #natsUrl: string;
+  #stopping = false;
+
+  private constructor(options: LocalClusterOptions) {
+    this.#options = options;
+    this.#natsUrl = options.settings.nats;
+  }
+
+  /**
+   * Starts everything and waits until a put and a get succeed. What was started is stopped again when that fails.
+   * @throws TroupeError with the sentence of the part that failed
+   */
+  static async start(options: LocalClusterOptions): Promise<LocalCluster> {
+    const cluster = new LocalCluster(options);
+    const aborted = (): void => cluster.kill();
+    options.signal.addEventListener('abort', aborted);
+    try {
+      await cluster.#start();
+      return cluster;
+    } catch (error) {
+      await cluster.stop();
+      throw error;
+    } finally {
+      options.signal.removeEventListener('abort', aborted);
+    }
+  }
+
+  get natsUrl(): string {
+    return this.#natsUrl;
+  }
+
+  /** Connection settings that lead to it. */
+  get settings(): ConnectionSettings {
+    return { ...this.#options.settings, nats: this.#natsUrl, schedulers: ['scheduler-1'] };
+  }
+
+  /** Every process, the nats-server first when it was started here. */
+  nodes(): LocalNode[] {
+    return [
+      ...(this.#nats ? [{ name: 'nats-server', pid: this.#nats.pid, place: this.#natsUrl }] : []),
+      ...this.#nodes.map(({ name, pid }) => ({ name, pid, place: join(this.#options.directory, name) })),
+    ];
+  }
+
+  /** Stops stores, scheduler and nats-server, in this order, cleanly. Idempotent. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    await Promise.all(this.#nodes.filter(({ role }) => role === 'store').map((node) => node.stop()));
+    await Promise.all(this.#nodes.map((node) => node.stop()));
+    await this.#nats?.stop();
+  }
+
+  /** Ends every process at once. */
+  kill(): void {
+    this.#stopping = true;
+    for (const node of this.#nodes) node.kill();
+    void this.#nats?.stop('SIGKILL');
+  }
+
+  async #start(): Promise<void> {
+    const { stores, events, directory, settings, standalone } = this.#options;
+    mkdirSync(join(directory, 'logs'), { recursive: true });
+    await this.#findNats();
+    events.starting(`scheduler and ${stores} ${stores === 1 ? 'store' : 'stores'}`);
+    const expected = Math.min(stores, FIRST_REPLICAS);
+    this.#addNode('scheduler', 'scheduler-1', ['--expected-stores', String(expected)]);
+    for (let number = 1; number <= stores; number++) {
+      this.#addNode('store', `store-${number}`, standalone ? ['--standalone'] : []);
+    }
+    const from = Date.now();
+    await Promise.all(
+      this.#nodes.map(async (node) => {
+        await node.start();
+        events.up(node.name, `pid ${node.pid}`, Date.now() - from);
+      }),
+    );
+    this.#checkAborted();
+    events.starting('first put and get');
+    await this.#probe();
+    events.up(`cluster ${settings.cluster}`, 'takes puts and gets', Date.now() - from);
+  }
+
+  #addNode(role: 'scheduler' | 'store', name: string, args: readonly string[]): void {
+    const { directory, events } = this.#options;
+    const data = join(directory, name);
+    mkdirSync(data, { recursive: true });
+    const node: NodeProcess = new NodeProcess({
+      role,
+      name,
+      args: ['--name', name, '--data', data, ...args],
+      env: environmentOf(this.settings),
+      logFile: join(directory, 'logs', `${name}.log`),
+      onLine: (line) => events.line(name, line),
+      onDeath: (how, pauseMs) => events.died(name, how, pauseMs),
+      onReturn: () => events.returned(name, node.pid),
+    });
+    this.#nodes.push(node);
+  }
+
+  /** Uses the NATS server that was named, or a usable one on the usual port, or starts one. */
+  async #findNats(): Promise<void> {
+    const { settings, ownNats, events } = this.#options;
+    if (settings.natsGiven) {
+      events.up('nats-server', `used on ${settings.nats}`, 0);
+      return;
+    }
+    const from = Date.now();
+    const probe = ownNats ? undefined : await probePort('127.0.0.1', USUAL_PORT);
+    if (
+      probe?.kind === 'nats' &&
+      !probe.greeting.authRequired &&
+      probe.greeting.maxPayload >= LEAST_MAX_PAYLOAD
+    ) {
+      events.up(
+        'nats-server',
+        `${probe.greeting.version}, already running on ${settings.nats}`,
+        Date.now() - from,
+      );
+      return;
+    }
+    events.starting('nats-server');
+    const port = probe?.kind === 'nobody' ? USUAL_PORT : await freePort();
+    await this.#startNats(port);
+    const why =
+      probe === undefined || probe.kind === 'nobody'
+        ? ''
+        : ` (port ${USUAL_PORT} is taken by something else)`;
+    events.up('nats-server', `on ${this.#natsUrl}${why}`, Date.now() - from);
+  }
+
+  async #startNats(port: number): Promise<void> {
+    const { events } = this.#options;
+    const server = await startNatsServer({ port, onLine: (line) => events.line('nats-server', line) });
+    this.#nats = server;
+    this.#natsUrl = server.url;
+    void server.ended.then((how) => this.#restartNats(how, port));
+  }
+
+  async #restartNats(how: string, port: number): Promise<void> {
+    for (let pauseMs = 250; !this.#stopping; pauseMs = Math.min(pauseMs * 2, 10_000)) {
+      this.#options.events.died('nats-server', how.replace(/^nats-server ended with /, ''), pauseMs);
+      await new Promise((resolve) => setTimeout(resolve, pauseMs));
+      if (this.#stopping) return;
+      try {
+        await this.#startNats(port);
+        // A stop that came while it started found the old one.
+        if (this.#stopping) await this.#nats?.stop();
+        else this.#options.events.returned('nats-server', this.#nats?.pid);
+        return;
+      } catch (error) {
+        how = error instanceof Error ? error.message : String(error);
+      }
+    }
+  }
+
+  async #probe(): Promise<void> {
+    const db = await connectTo(this.settings);
+    try {
+      const deadline = Date.now() + PROBE_DEADLINE_MS;
+      for (;;) {
+        this.#checkAborted();
+        try {
+          const timeout = Math.max(1, deadline - Date.now());
+          await db.raw.put(PROBE_KEY, 'ready', { timeout });
+          await db.raw.get(PROBE_KEY, { timeout });
+          await db.raw.delete(PROBE_KEY, { timeout });
+          return;
+        } catch (error) {
+          if (Date.now() < deadline && error instanceof TroupeError && RETRIED.has(error.code)) continue;
+          throw error;
+        }
+      }
+    } finally {
+      await db.close();
+    }
+  }
+
+  #checkAborted(): void {
+    if (this.#options.signal.aborted) throw new TroupeError('closed', 'stopped while starting');
+  }
+}
+
+const RETRIED = new Set(['unavailable', 'undetermined', 'timeout']);
+
+/** The environment that gives a child process the same connection; no password stands on its command line. */
+function environmentOf({ nats, cluster, schedulers, credentials }: ConnectionSettings): NodeJS.ProcessEnv {
+  const { token, ...others } = credentials;
+  const env: NodeJS.ProcessEnv = {
+    TROUPE_NATS: nats,
+    TROUPE_CLUSTER: cluster,
+    TROUPE_SCHEDULERS: schedulers.join(','),
+  };
+  for (const [name, value] of Object.entries({
+    ...others,
+    ...(token === undefined ? {} : { user: token }),
+  })) {
+    if (value !== undefined) env[`TROUPE_${name.toUpperCase()}`] = value;
+  }
+  return env;
+}
+
+/** What a data directory of `up` remembers of its cluster. */
+interface Remembered {
+  readonly cluster: string;
+  readonly stores: number;
+}
+
+/**
+ * Reconciles what is asked with what a data directory holds, and writes it down.
+ * @returns how many stores to start
+ * @throws TroupeError `identity` when the directory belongs to another cluster, or to one with more stores
+ */
+export function claimDirectory(directory: string, cluster: string, stores: number | undefined): number {
+  const file = join(directory, 'cluster.json');
+  const known = existsSync(file) ? readRemembered(file) : undefined;
+  if (known !== undefined && known.cluster !== cluster) {
+    throw new TroupeError(
+      'identity',
+      `${directory} holds cluster "${known.cluster}", not "${cluster}": give --cluster ${known.cluster} or another --data`,
+    );
+  }
+  const wanted = stores ?? known?.stores ?? FIRST_REPLICAS;
+  if (known !== undefined && wanted < known.stores) {
+    throw new TroupeError(
+      'identity',
+      `${directory} holds ${known.stores} stores and cannot start with ${wanted}: give --stores ${known.stores} or another --data`,
+    );
+  }
+  writeFileSync(file, `${JSON.stringify({ cluster, stores: wanted })}\n`);
+  return wanted;
+}
+
+function readRemembered(file: string): Remembered {
+  try {
+    const content: unknown = JSON.parse(readFileSync(file, 'utf8'));
+    if (typeof content === 'object' && content !== null && 'cluster' in content && 'stores' in content) {
+      const { cluster, stores } = content;
+      if (typeof cluster === 'string' && typeof stores === 'number') return { cluster, stores };
+    }
+  } catch {
+    // Told below.
+  }
+  throw new TroupeError('identity', `${file} is damaged: it must say which cluster the directory holds`);
+}

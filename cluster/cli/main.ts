@@ -1,0 +1,6 @@
+#!/usr/bin/env -S UV_THREADPOOL_SIZE=16 node
+import { run } from './program.js';
+import { endQuietlyWithoutReader } from './terminal.js';
+
+endQuietlyWithoutReader();
+await run(process.argv.slice(2));

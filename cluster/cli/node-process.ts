@@ -1,0 +1,169 @@
+/** One node as a child process that is started again when it dies. */
+
+import { type ChildProcess, fork } from 'node:child_process';
+import { createWriteStream, type WriteStream } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { ExitCode, TroupeError, type TroupeErrorCode } from '../errors.js';
+import { forEachLine } from '../leash.js';
+import type { NodeReport } from './node-command.js';
+
+const FIRST_PAUSE_MS = 250;
+const LONGEST_PAUSE_MS = 10_000;
+/** A node that ran this long had started well: the next pause is short again. */
+const STEADY_MS = 30_000;
+const STOP_DEADLINE_MS = 10_000;
+/** libuv's default of 4 lets compactions delay the syncs of the write-ahead log. */
+const THREAD_POOL_SIZE = '16';
+
+const MAIN = fileURLToPath(new URL('./main.js', import.meta.url));
+
+export interface NodeProcessOptions {
+  readonly role: 'scheduler' | 'store';
+  readonly name: string;
+  /** Arguments of its command. */
+  readonly args: readonly string[];
+  readonly env: NodeJS.ProcessEnv;
+  /** Every line that it logs is appended here. */
+  readonly logFile: string;
+  readonly onLine: (line: string) => void;
+  /** It died on its own and starts again after the pause. */
+  readonly onDeath: (how: string, pauseMs: number) => void;
+  /** It serves again after a death. */
+  readonly onReturn: () => void;
+}
+
+export class NodeProcess {
+  readonly #options: NodeProcessOptions;
+  readonly #log: WriteStream;
+  #child: ChildProcess | undefined;
+  #stopping = false;
+  #pauseMs = FIRST_PAUSE_MS;
+  #restart: NodeJS.Timeout | undefined;
+  #gone: Promise<void> = Promise.resolve();
+
+  constructor(options: NodeProcessOptions) {
+    this.#options = options;
+    this.#log = createWriteStream(options.logFile, { flags: 'a' });
+    this.#log.on('error', () => {});
+  }
+
+  get name(): string {
+    return this.#options.name;
+  }
+
+  get role(): 'scheduler' | 'store' {
+    return this.#options.role;
+  }
+
+  /** `undefined` while it is dead. */
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
+  /** Starts it and waits until it serves. @throws TroupeError with the node's own sentence and code */
+  start(): Promise<void> {
+    return this.#launch(false);
+  }
+
+  /** Asks it to stop, waits, and insists after 10 s. Idempotent. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    clearTimeout(this.#restart);
+    const child = this.#child;
+    child?.kill('SIGTERM');
+    const insist = setTimeout(() => child?.kill('SIGKILL'), STOP_DEADLINE_MS);
+    await this.#gone;
+    clearTimeout(insist);
+    this.#log.end();
+  }
+
+  /** Ends it at once. */
+  kill(): void {
+    this.#stopping = true;
+    clearTimeout(this.#restart);
+    this.#child?.kill('SIGKILL');
+  }
+
+  #launch(again: boolean): Promise<void> {
+    const { role, args, env } = this.#options;
+    const startedAt = Date.now();
+    const child = fork(MAIN, [role, ...args], {
+      env: { ...process.env, ...env, UV_THREADPOOL_SIZE: THREAD_POOL_SIZE },
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+      // In a group of its own, so that Ctrl-C reaches only the launcher, who stops its nodes in order. Should the
+      // launcher die, the IPC channel closes and the node stops by itself.
+      detached: process.platform !== 'win32',
+    });
+    this.#child = child;
+    for (const stream of [child.stdout, child.stderr]) {
+      if (stream) {
+        forEachLine(stream, (line) => {
+          this.#log.write(`${line}\n`);
+          this.#options.onLine(line);
+        });
+      }
+    }
+    let serving = false;
+    let failure: TroupeError | undefined;
+    let settle: (error?: TroupeError) => void = () => {};
+    const started = new Promise<void>((resolve, reject) => {
+      settle = (error) => (error ? reject(error) : resolve());
+    });
+    child.on('message', (report: NodeReport) => {
+      if (report.kind === 'failed') {
+        failure = new TroupeError(codeOf(report.exitCode), `${this.name}: ${report.message}`);
+        return;
+      }
+      serving = true;
+      settle();
+      if (again && !this.#stopping) this.#options.onReturn();
+    });
+    this.#gone = new Promise((resolve) => {
+      const end = (how: string): void => {
+        if (this.#child !== child) return;
+        this.#child = undefined;
+        if (serving || again) this.#scheduleRestart(failure?.message ?? how, Date.now() - startedAt);
+        settle(
+          failure ??
+            new TroupeError(
+              'failed',
+              `${this.name} ended while starting (${how}): see ${this.#options.logFile}`,
+            ),
+        );
+        resolve();
+      };
+      child.once('error', (error) => end(error.message));
+      child.once('exit', (code, signal) => end(signal ?? `exit code ${code}`));
+    });
+    return started;
+  }
+
+  #scheduleRestart(how: string, ranMs: number): void {
+    if (this.#stopping) return;
+    if (ranMs > STEADY_MS) this.#pauseMs = FIRST_PAUSE_MS;
+    const pauseMs = this.#pauseMs;
+    this.#pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
+    this.#options.onDeath(how, pauseMs);
+    this.#restart = setTimeout(() => {
+      // A failure comes back here through the child's exit.
+      this.#launch(true).catch(() => {});
+    }, pauseMs);
+  }
+}
+
+function codeOf(exitCode: number): TroupeErrorCode {
+  switch (exitCode) {
+    case ExitCode.usage:
+      return 'usage';
+    case ExitCode.notFound:
+      return 'not-found';
+    case ExitCode.conflict:
+      return 'conflict';
+    case ExitCode.unavailable:
+      return 'unavailable';
+    case ExitCode.timeout:
+      return 'timeout';
+    default:
+      return 'failed';
+  }
+}

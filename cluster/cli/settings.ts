@@ -1,0 +1,245 @@
+/**
+ * Where the cluster is and how to reach it: flags, else environment, else the configuration file, else defaults.
+ *
+ * The environment names of the credentials are those of the `nats` tool.
+ */
+
+import { existsSync, readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { type Command, Option } from 'commander';
+import { TroupeError } from '../errors.js';
+
+/** How to prove who we are to the NATS server. File paths, save for user, password and token. */
+export interface Credentials {
+  readonly creds?: string;
+  readonly nkey?: string;
+  readonly user?: string;
+  readonly password?: string;
+  readonly token?: string;
+  readonly tlscert?: string;
+  readonly tlskey?: string;
+  readonly tlsca?: string;
+}
+
+/** What every command that talks to a cluster needs. */
+export interface ConnectionSettings {
+  /** NATS servers, comma separated. */
+  readonly nats: string;
+  /** Somebody said where NATS is: nothing else may be tried. */
+  readonly natsGiven: boolean;
+  readonly cluster: string;
+  /** Names of the scheduler nodes. */
+  readonly schedulers: readonly string[];
+  readonly timeoutMs: number;
+  readonly credentials: Credentials;
+}
+
+interface Setting {
+  readonly flag: string;
+  readonly about: string;
+  /** Environment variables, first found wins. */
+  readonly env: readonly string[];
+  readonly fallback?: string;
+}
+
+const SETTINGS = {
+  nats: {
+    flag: '-s, --nats <url>',
+    about: 'NATS server, or several with commas',
+    env: ['TROUPE_NATS', 'NATS_URL'],
+    fallback: 'nats://127.0.0.1:4222',
+  },
+  cluster: {
+    flag: '--cluster <name>',
+    about: 'name of the cluster',
+    env: ['TROUPE_CLUSTER'],
+    fallback: 'demo',
+  },
+  schedulers: {
+    flag: '--schedulers <names>',
+    about: 'scheduler nodes, with commas',
+    env: ['TROUPE_SCHEDULERS'],
+    fallback: 'scheduler-1',
+  },
+  timeout: {
+    flag: '--timeout <duration>',
+    about: 'longest wait for an answer, such as 500ms, 5s or 1m',
+    env: ['TROUPE_TIMEOUT'],
+    fallback: '10s',
+  },
+  creds: { flag: '--creds <file>', about: 'NATS credentials file', env: ['TROUPE_CREDS', 'NATS_CREDS'] },
+  nkey: { flag: '--nkey <file>', about: 'NATS nkey seed file', env: ['TROUPE_NKEY', 'NATS_NKEY'] },
+  user: {
+    flag: '--user <name>',
+    about: 'NATS user, or token when no password is given',
+    env: ['TROUPE_USER', 'NATS_USER'],
+  },
+  password: {
+    flag: '--password <text>',
+    about: 'NATS password (better in NATS_PASSWORD)',
+    env: ['TROUPE_PASSWORD', 'NATS_PASSWORD'],
+  },
+  tlscert: {
+    flag: '--tlscert <file>',
+    about: 'TLS client certificate',
+    env: ['TROUPE_TLSCERT', 'NATS_CERT'],
+  },
+  tlskey: { flag: '--tlskey <file>', about: 'TLS client key', env: ['TROUPE_TLSKEY', 'NATS_KEY'] },
+  tlsca: { flag: '--tlsca <file>', about: 'TLS certificate authority', env: ['TROUPE_TLSCA', 'NATS_CA'] },
+} as const satisfies Record<string, Setting>;
+type SettingName = keyof typeof SETTINGS;
+
+const FILES: readonly SettingName[] = ['creds', 'nkey', 'tlscert', 'tlskey', 'tlsca'];
+
+/** Adds the connection options to a command. */
+export function withConnection(command: Command): Command {
+  for (const setting of Object.values<Setting>(SETTINGS)) {
+    const { flag, about, env, fallback } = setting;
+    const notes = [...(fallback === undefined ? [] : [`default: ${fallback}`]), `env: ${env.at(-1)}`];
+    command.addOption(new Option(flag, `${about} (${notes.join(', ')})`).helpGroup('Connection:'));
+  }
+  return command.addOption(
+    new Option('--config <file>', 'configuration file (env: TROUPE_CONFIG)').helpGroup('Connection:'),
+  );
+}
+
+/**
+ * Settles the connection options of one invocation.
+ * @param options what commander parsed
+ * @throws TroupeError `usage` when one is not understood or names a file that is not there
+ */
+export function connectionSettings(
+  options: Readonly<Record<string, unknown>>,
+  env = process.env,
+): ConnectionSettings {
+  const file = configuration(options, env);
+  const given = (name: SettingName): string | undefined => {
+    const flag = options[name];
+    if (typeof flag === 'string') return flag;
+    for (const variable of SETTINGS[name].env) if (env[variable]) return env[variable];
+    return file.get(name);
+  };
+  const wanted = (name: 'nats' | 'cluster' | 'schedulers' | 'timeout'): string =>
+    given(name) ?? SETTINGS[name].fallback;
+
+  const cluster = wanted('cluster');
+  checkToken('cluster', cluster);
+  const schedulers = wanted('schedulers')
+    .split(',')
+    .map((name) => name.trim());
+  for (const name of schedulers) checkToken('scheduler', name);
+  for (const name of FILES) {
+    const path = given(name);
+    if (path !== undefined && !existsSync(path)) {
+      throw new TroupeError('usage', `--${name}: there is no file ${path}`);
+    }
+  }
+  return {
+    nats: checkServers(wanted('nats')),
+    natsGiven: given('nats') !== undefined,
+    cluster,
+    schedulers,
+    timeoutMs: parseDuration('--timeout', wanted('timeout')),
+    credentials: credentials(given),
+  };
+}
+
+function credentials(given: (name: SettingName) => string | undefined): Credentials {
+  const found: Record<string, string> = {};
+  for (const name of ['creds', 'nkey', 'user', 'password', 'tlscert', 'tlskey', 'tlsca'] as const) {
+    const value = given(name);
+    if (value !== undefined) found[name] = value;
+  }
+  const { user, password, ...rest } = found;
+  if (password !== undefined && user === undefined) throw new TroupeError('usage', '--password needs --user');
+  if ((rest.tlscert === undefined) !== (rest.tlskey === undefined)) {
+    throw new TroupeError('usage', '--tlscert and --tlskey go together: give both or neither');
+  }
+  if (user === undefined) return rest;
+  // As in the nats tool, a user without a password is a token.
+  return password === undefined ? { ...rest, token: user } : { ...rest, user, password };
+}
+
+/** The configuration file: `--config`, else TROUPE_CONFIG, else `$XDG_CONFIG_HOME/troupe/config.json` if it exists. */
+function configuration(
+  options: Readonly<Record<string, unknown>>,
+  env: NodeJS.ProcessEnv,
+): ReadonlyMap<string, string> {
+  const named = typeof options.config === 'string' ? options.config : env.TROUPE_CONFIG;
+  const path = named ?? join(env.XDG_CONFIG_HOME ?? join(homedir(), '.config'), 'troupe', 'config.json');
+  if (!existsSync(path)) {
+    if (named === undefined) return new Map();
+    throw new TroupeError('usage', `the configuration file ${path} does not exist`);
+  }
+  let content: unknown;
+  try {
+    content = JSON.parse(readFileSync(path, 'utf8'));
+  } catch (cause) {
+    throw new TroupeError('usage', `the configuration file ${path} is not JSON`, { cause });
+  }
+  if (typeof content !== 'object' || content === null || Array.isArray(content)) {
+    throw new TroupeError('usage', `the configuration file ${path} must hold one JSON object`);
+  }
+  const settings = new Map<string, string>();
+  for (const [name, value] of Object.entries(content)) {
+    if (!(name in SETTINGS)) {
+      throw new TroupeError(
+        'usage',
+        `the configuration file ${path} has an unknown setting "${name}": it may hold ${Object.keys(SETTINGS).join(', ')}`,
+      );
+    }
+    if (typeof value !== 'string') {
+      throw new TroupeError('usage', `the setting "${name}" in ${path} must be a string`);
+    }
+    settings.set(name, value);
+  }
+  return settings;
+}
+
+const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+
+/** Milliseconds of `500ms`, `5s`, `1m`; a bare number is seconds. @throws TroupeError `usage` */
+export function parseDuration(option: string, text: string): number {
+  const [, number, unit = 's'] = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text) ?? [];
+  const milliseconds = Number(number) * (UNITS[unit] ?? Number.NaN);
+  if (!(milliseconds > 0)) {
+    throw new TroupeError('usage', `${option}: "${text}" is not a duration such as 500ms, 5s or 1m`);
+  }
+  return milliseconds;
+}
+
+/** A whole number within bounds. @throws TroupeError `usage` */
+export function parseCount(option: string, text: string, least = 1, most = Number.MAX_SAFE_INTEGER): number {
+  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (!(value >= least && value <= most)) {
+    const range = most === Number.MAX_SAFE_INTEGER ? `of at least ${least}` : `from ${least} to ${most}`;
+    throw new TroupeError('usage', `${option}: "${text}" is not a whole number ${range}`);
+  }
+  return value;
+}
+
+/** Names become parts of NATS subjects. @throws TroupeError `usage` */
+export function checkToken(what: string, name: string): void {
+  if (!/^[A-Za-z0-9_-]{1,64}$/.test(name)) {
+    throw new TroupeError(
+      'usage',
+      `"${name}" is not a ${what} name: use 1 to 64 letters, digits, hyphens and underscores`,
+    );
+  }
+}
+
+function checkServers(servers: string): string {
+  for (const server of servers.split(',')) {
+    if (!/^((nats|tls):\/\/)?[^\s/:@]+(:\d+)?\/?$/.test(server.trim())) {
+      const plain = !server.includes('@');
+      throw new TroupeError(
+        'usage',
+        plain
+          ? `--nats: "${server}" is not a NATS URL such as nats://127.0.0.1:4222`
+          : '--nats: put user and password into --user and NATS_PASSWORD, not into the URL',
+      );
+    }
+  }
+  return servers;
+}

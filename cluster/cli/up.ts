@@ -1,0 +1,247 @@
+/** `troupe up`: a cluster on this machine, for as long as this process runs. */
+
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join, relative, resolve } from 'node:path';
+import type { Command } from 'commander';
+import { TroupeError } from '../errors.js';
+import { claimDirectory, LocalCluster, type LocalClusterEvents } from './local-cluster.js';
+import { readLogLine } from './log-lines.js';
+import { connectionSettings, parseCount, withConnection } from './settings.js';
+import { elapsed, LiveLine, paletteFor, print, say, table } from './terminal.js';
+
+/** A launcher may pass one Ctrl-C on a second time (npm does): signals closer together than this are one. */
+const SAME_SIGNAL_MS = 250;
+const PARENT_CHECK_MS = 1000;
+
+export function addUpCommand(program: Command): void {
+  withConnection(
+    program
+      .command('up')
+      .summary('start a whole cluster on this machine')
+      .description(
+        'Starts nats-server (unless one runs), a scheduler and some stores on this machine, until Ctrl-C.\n\nExamples:\n  troupe up\n  troupe up --stores 5 --data ./demo-data\n  troupe up --nats nats://127.0.0.1:4222 --cluster staging --verbose',
+      )
+      .option('--stores <count>', 'how many stores (default: 3)')
+      .option('--data <dir>', 'keep the data here (default: a temporary directory, removed at the end)')
+      .option('--standalone', 'one store that serves raw operations without replication; needs --stores 1')
+      .option('--ui-port <port>', 'port of the inspector page', '7070')
+      .option('--verbose', 'show what the nodes log'),
+  ).action(up);
+}
+
+interface UpOptions {
+  readonly stores?: string;
+  readonly data?: string;
+  readonly standalone?: boolean;
+  readonly uiPort: string;
+  readonly verbose?: boolean;
+}
+
+async function up(options: UpOptions & Readonly<Record<string, unknown>>): Promise<void> {
+  const from = Date.now();
+  const settings = connectionSettings(options);
+  const asked = options.stores === undefined ? undefined : parseCount('--stores', options.stores, 1, 32);
+  parseCount('--ui-port', options.uiPort, 1, 65_535);
+  const standalone = options.standalone === true;
+  if (standalone && asked !== 1)
+    throw new TroupeError('usage', '--standalone is one store without replication: add --stores 1');
+
+  const temporary = options.data === undefined;
+  const directory =
+    options.data === undefined ? mkdtempSync(join(tmpdir(), 'troupe-')) : resolve(options.data);
+  const removeTemporary = (): void => {
+    if (temporary) rmSync(directory, { recursive: true, force: true });
+  };
+  const display = new Display(options.verbose === true);
+  const interruption = new Interruption();
+  let cluster: LocalCluster | undefined;
+  interruption.onSecond(() => {
+    cluster?.kill();
+    removeTemporary();
+  });
+  try {
+    if (!temporary) makeDirectory(directory);
+    const stores = claimDirectory(directory, settings.cluster, asked);
+    display.begin();
+    cluster = await LocalCluster.start({
+      settings,
+      stores,
+      directory,
+      standalone,
+      events: display,
+      signal: interruption.signal,
+    });
+    display.ready(cluster, { temporary, directory, tookMs: Date.now() - from, standalone });
+    await interruption.first;
+  } catch (error) {
+    display.end();
+    if (!interruption.signal.aborted) throw error;
+  } finally {
+    display.end();
+    if (interruption.signal.aborted) say(`\nStopping … (Ctrl-C again stops at once)`);
+    await cluster?.stop();
+    removeTemporary();
+  }
+  say(temporary ? 'Stopped. Its data was temporary and is gone.' : `Stopped. Its data is in ${directory}.`);
+  interruption.release();
+}
+
+function makeDirectory(directory: string): void {
+  try {
+    mkdirSync(directory, { recursive: true });
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new TroupeError('usage', `--data: ${directory} cannot be made: ${reason}`, { cause });
+  }
+}
+
+/** Signals: the first asks for a clean stop, a second one ends everything at once. */
+class Interruption {
+  readonly #controller = new AbortController();
+  readonly first: Promise<void>;
+  #second: () => void = () => {};
+  #firstAt = 0;
+  readonly #parentCheck: NodeJS.Timeout | undefined;
+  readonly #heard = (signal: NodeJS.Signals): void => this.#hear(signal);
+
+  constructor() {
+    this.first = new Promise((resolve) => {
+      this.signal.addEventListener('abort', () => resolve(), { once: true });
+    });
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, this.#heard);
+    // npm does not pass every signal on: when it is gone, nobody can stop us any more.
+    if (process.env.npm_lifecycle_event !== undefined) {
+      const parent = process.ppid;
+      this.#parentCheck = setInterval(() => {
+        if (process.ppid !== parent) this.#hear('SIGHUP');
+      }, PARENT_CHECK_MS);
+      this.#parentCheck.unref();
+    }
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  onSecond(action: () => void): void {
+    this.#second = action;
+  }
+
+  release(): void {
+    clearInterval(this.#parentCheck);
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(signal, this.#heard);
+  }
+
+  #hear(signal: NodeJS.Signals): void {
+    const now = Date.now();
+    if (!this.signal.aborted) {
+      this.#firstAt = now;
+      this.#controller.abort();
+      clearInterval(this.#parentCheck);
+    } else if (now - this.#firstAt > SAME_SIGNAL_MS) {
+      this.#second();
+      process.exit(signal === 'SIGINT' ? 130 : 143);
+    }
+  }
+}
+
+/** Progress, the table, and what happens afterwards. */
+class Display implements LocalClusterEvents {
+  readonly #palette = paletteFor(process.stderr);
+  readonly #verbose: boolean;
+  readonly #parts: string[] = [];
+  #live: LiveLine | undefined;
+  #doing = 'starting';
+
+  constructor(verbose: boolean) {
+    this.#verbose = verbose;
+  }
+
+  begin(): void {
+    this.#live = new LiveLine(() => this.#doing);
+  }
+
+  end(): void {
+    this.#live?.done();
+    this.#live = undefined;
+  }
+
+  starting(what: string): void {
+    this.#doing = `starting ${what}`;
+  }
+
+  up(part: string, detail: string, milliseconds: number): void {
+    this.#tell(
+      `${this.#palette.green('✔')} ${part} ${this.#palette.dim(`${detail}, ${elapsed(milliseconds)}`)}`,
+    );
+  }
+
+  died(part: string, how: string, pauseMs: number): void {
+    this.#tell(this.#palette.yellow(`! ${part} died (${how}): starting it again in ${elapsed(pauseMs)}`));
+  }
+
+  returned(part: string, pid: number | undefined): void {
+    this.#tell(
+      `${this.#palette.green('✔')} ${part} serves again ${this.#palette.dim(`pid ${pid ?? 'unknown'}`)}`,
+    );
+  }
+
+  line(part: string, line: string): void {
+    if (!this.#verbose) return;
+    if (!this.#parts.includes(part)) this.#parts.push(part);
+    const prefix = this.#palette.distinct(this.#parts.indexOf(part))(`${part.padEnd(11)} │`);
+    this.#tell(`${prefix} ${readLogLine(line, this.#palette).text}`);
+  }
+
+  ready(
+    cluster: LocalCluster,
+    about: { temporary: boolean; directory: string; tookMs: number; standalone: boolean },
+  ): void {
+    this.end();
+    const palette = paletteFor(process.stdout);
+    const { cluster: name } = cluster.settings;
+    const command = invocation();
+    const options = [
+      ...(cluster.natsUrl === 'nats://127.0.0.1:4222' ? [] : ['--nats', cluster.natsUrl]),
+      ...(name === 'demo' ? [] : ['--cluster', name]),
+    ];
+    const line = (...words: string[]): string =>
+      `  ${palette.cyan([command, ...words, ...options].join(' '))}`;
+    const rows = cluster.nodes().map((node) => [node.name, String(node.pid ?? '-'), node.place]);
+    const mode = about.standalone ? ', without replication' : '';
+    print('');
+    print(
+      palette.bold(
+        `Troupe serves cluster "${name}" on ${cluster.natsUrl}${mode} (ready in ${elapsed(about.tookMs)})`,
+      ),
+    );
+    print('');
+    print(table([['node', 'pid', 'address or data'], ...rows], palette));
+    print('');
+    print('Try it from a second terminal:');
+    print(line('kv', 'put', 'hello', 'world'));
+    print(line('kv', 'get', 'hello'));
+    print(line('status'));
+    print('');
+    print(
+      about.temporary
+        ? palette.yellow('The data is temporary and goes with the cluster: keep it with --data DIR.')
+        : `The data stays in ${about.directory}.`,
+    );
+    print('Ctrl-C stops the cluster.');
+  }
+
+  #tell(line: string): void {
+    if (this.#live) this.#live.above(line);
+    else say(line);
+  }
+}
+
+/** How this program is called from a second terminal in the same directory, for lines that people paste. */
+function invocation(): string {
+  const script = process.argv[1] ?? '';
+  if (basename(script) !== 'main.js') return 'troupe';
+  const checkout = resolve(script, '../../../..');
+  return checkout === process.cwd() ? 'npm run -s troupe --' : `node ${relative(process.cwd(), script)}`;
+}

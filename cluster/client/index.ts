@@ -1,0 +1,107 @@
+import { randomBytes } from 'node:crypto';
+import {
+  ActorSystem,
+  ActorSystemError,
+  type Clock,
+  type Logger,
+  type NatsTransportOptions,
+  natsTransport,
+  type Random,
+  realClock,
+  type Transport,
+} from '../../actors/index.js';
+import { TroupeError } from '../errors.js';
+import { clusterError } from '../node-options.js';
+import { SchedulerClient } from '../pd-client.js';
+import { codecs } from '../protocol.js';
+import { ClusterAdmin, Database } from './database.js';
+import { Dispatcher } from './dispatcher.js';
+import { RawSpace } from './raw.js';
+import { RAW_SPACE } from './space.js';
+
+/** NATS options (`servers` or your own `connection`, credentials), and which cluster to talk to. */
+export interface ConnectOptions extends NatsTransportOptions {
+  /** The cluster's name. */
+  readonly cluster: string;
+  /** Instead of NATS. */
+  readonly transport?: Transport;
+  /** Node names of the schedulers (`scheduler-1`). */
+  readonly schedulers?: readonly string[];
+  /** Milliseconds that a call may take where it says nothing itself, and that connecting may take (10 s). */
+  readonly timeout?: number;
+  /** This client's name on the network, beginning with `client-`; a random one where nothing is said. */
+  readonly name?: string;
+  readonly clock?: Clock;
+  readonly random?: Random;
+  readonly logger?: Logger;
+}
+
+const DEFAULT_TIMEOUT_MS = 10_000;
+
+/**
+ * Connects to a cluster.
+ *
+ * @throws TroupeError `unavailable` when NATS does not answer or refuses, or no scheduler of that cluster serves in
+ * time; `usage` for options that cannot be
+ */
+export async function connect(options: ConnectOptions): Promise<Database> {
+  const {
+    cluster,
+    transport,
+    schedulers = ['scheduler-1'],
+    timeout = DEFAULT_TIMEOUT_MS,
+    name,
+    ...nats
+  } = options;
+  const { clock = realClock, random = Math.random, logger } = options;
+  if (!(timeout > 0)) throw new TroupeError('usage', `timeout is ${timeout}: give milliseconds above 0.`);
+  const system = await startClient(
+    cluster,
+    name ?? `client-${randomBytes(9).toString('hex')}`,
+    transport ?? natsTransport(nats),
+    { clock, random, ...(logger === undefined ? {} : { logger }) },
+  );
+  try {
+    const scheduler = new SchedulerClient({ system, cluster, schedulers, clock, random });
+    const { maxEntryBytes } = await scheduler.bootstrapInfo({ timeout });
+    const dispatcher = new Dispatcher({
+      system,
+      clock,
+      random,
+      maxEntryBytes,
+      space: RAW_SPACE,
+      source: {
+        scanRegions: (start, limit, time) =>
+          scheduler.scanRegions(start, new Uint8Array(0), limit, { timeout: time }),
+        getAllStores: (time) => scheduler.getAllStores({ timeout: time }),
+      },
+    });
+    const raw = new RawSpace({ dispatcher, clock, timeout, maxEntryBytes });
+    return new Database({ system, dispatcher, raw, cluster: new ClusterAdmin(scheduler, timeout) });
+  } catch (error) {
+    await system.close();
+    throw error;
+  }
+}
+
+async function startClient(
+  cluster: string,
+  node: string,
+  transport: Transport,
+  options: { readonly clock: Clock; readonly random: Random; readonly logger?: Logger },
+): Promise<ActorSystem> {
+  try {
+    const system = await ActorSystem.start({
+      ...options,
+      cluster,
+      node,
+      transport,
+      role: 'client',
+      codecs: 'registered-only',
+    });
+    for (const [kind, codec] of codecs) system.registerCodec(kind, codec);
+    return system;
+  } catch (error) {
+    throw error instanceof ActorSystemError ? clusterError(error) : error;
+  }
+}

@@ -1,0 +1,278 @@
+import type { Clock } from '../../actors/index.js';
+import { MAX_USER_KEY_BYTES, prefixEnd } from '../../storage/keys.js';
+import { TroupeError } from '../errors.js';
+import {
+  CallGroup,
+  type CallTerms,
+  CompareAndSwapCall,
+  DeleteCall,
+  DeleteRangeCall,
+  GetCall,
+  PutCall,
+  partlyDone,
+  type SwapResult,
+} from './call.js';
+import { type Dispatcher, ENTRY_OVERHEAD_BYTES } from './dispatcher.js';
+import { Scan, type ScanBounds, type ScanEntry } from './scan.js';
+import { RAW_SPACE } from './space.js';
+
+/** Keys and values as callers give them; strings stand for their UTF-8 bytes. Arrays must not change until the call ends. */
+export type Bytes = string | Uint8Array;
+
+/** Where raw data may live; `default` where nothing is said. */
+export type DataFamily = 'default' | 'lock' | 'write';
+
+export interface CallOptions {
+  readonly cf?: DataFamily;
+  /** Milliseconds until the call fails; the database's where nothing is said. */
+  readonly timeout?: number;
+  /** Aborting rejects with the signal's reason, or with `undetermined` when a write has already left. */
+  readonly signal?: AbortSignal;
+}
+
+export interface ScanOptions extends CallOptions {
+  /** Only keys that begin with this; not together with `start` and `end`. */
+  readonly prefix?: Bytes;
+  /** Inclusive; the beginning where nothing is said. */
+  readonly start?: Bytes;
+  /** Exclusive; the end where nothing is said. */
+  readonly end?: Bytes;
+  /** At most this many pairs. */
+  readonly limit?: number;
+  /** Descending. */
+  readonly reverse?: boolean;
+  /** Leaves the values empty. */
+  readonly keysOnly?: boolean;
+}
+
+export interface RawSpaceOptions {
+  readonly dispatcher: Dispatcher;
+  readonly clock: Clock;
+  /** Milliseconds of a call that says nothing else. */
+  readonly timeout: number;
+  readonly maxEntryBytes: number;
+}
+
+/**
+ * Raw keys and values: each operation on one key is atomic and linearizable; those on many keys are not one transaction.
+ *
+ * All of them reject with a `TroupeError`: `invalid-argument`, `unavailable`, `timeout`, `closed`, and for writes
+ * `undetermined`, which is never repeated behind the caller's back. What is asked in one turn of the event loop of one
+ * region travels in one message.
+ */
+export class RawSpace {
+  readonly #dispatcher: Dispatcher;
+  readonly #clock: Clock;
+  readonly #timeout: number;
+  readonly #maxPayload: number;
+  readonly #maxEntryBytes: number;
+
+  constructor({ dispatcher, clock, timeout, maxEntryBytes }: RawSpaceOptions) {
+    this.#dispatcher = dispatcher;
+    this.#clock = clock;
+    this.#timeout = timeout;
+    this.#maxEntryBytes = maxEntryBytes;
+    this.#maxPayload = maxEntryBytes - 2 * ENTRY_OVERHEAD_BYTES;
+  }
+
+  /** The value of `key`, `undefined` when it has none. */
+  get(key: Bytes, options?: CallOptions): Promise<Uint8Array | undefined> {
+    try {
+      return this.#submit(new GetCall(this.#terms(options), checkedKey(key), familyOf(options)));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** The values of `keys`, in their order. */
+  batchGet(keys: Iterable<Bytes>, options?: CallOptions): Promise<(Uint8Array | undefined)[]> {
+    return this.#together(keys, options, (terms, key, cf) => new GetCall(terms, checkedKey(key), cf));
+  }
+
+  put(key: Bytes, value: Bytes, options?: CallOptions): Promise<void> {
+    try {
+      const [k, v] = this.#checkedPair(key, value);
+      return this.#submit(new PutCall(this.#terms(options), k, v, familyOf(options)));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** Puts every pair; where a key comes twice, the last one counts. Other callers may see some of them before others. */
+  async batchPut(pairs: Iterable<readonly [Bytes, Bytes]>, options?: CallOptions): Promise<void> {
+    const last = new Map<string, [Uint8Array, Uint8Array]>();
+    for (const [key, value] of pairs) {
+      const pair = this.#checkedPair(key, value);
+      last.set(Buffer.from(pair[0]).toString('latin1'), pair);
+    }
+    await this.#together(
+      last.values(),
+      options,
+      (terms, [key, value], cf) => new PutCall(terms, key, value, cf),
+    );
+  }
+
+  /** Removes `key`; no matter whether it was there. */
+  delete(key: Bytes, options?: CallOptions): Promise<void> {
+    try {
+      return this.#submit(new DeleteCall(this.#terms(options), checkedKey(key), familyOf(options)));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  async batchDelete(keys: Iterable<Bytes>, options?: CallOptions): Promise<void> {
+    await this.#together(keys, options, (terms, key, cf) => new DeleteCall(terms, checkedKey(key), cf));
+  }
+
+  /** Removes every key in [start, end), region by region. */
+  async deleteRange(start: Bytes, end: Bytes, options?: CallOptions): Promise<void> {
+    const terms = this.#terms(options);
+    const upTo = checkedKey(end);
+    let from: Uint8Array | undefined = checkedKey(start);
+    let partly = false;
+    while (from !== undefined && Buffer.compare(from, upTo) < 0) {
+      const call: DeleteRangeCall = new DeleteRangeCall(terms, RAW_SPACE, from, upTo, familyOf(options));
+      try {
+        from = await this.#submit<Uint8Array | undefined>(call);
+      } catch (error) {
+        throw partly ? partlyDone(error) : error;
+      }
+      partly = true;
+    }
+  }
+
+  /**
+   * Puts `value` when `key` has the value `expected`, or none where `expected` is `undefined`.
+   * @returns whether it did, and what the key had before
+   */
+  compareAndSwap(
+    key: Bytes,
+    expected: Bytes | undefined,
+    value: Bytes,
+    options?: CallOptions,
+  ): Promise<SwapResult> {
+    try {
+      const [k, v] = this.#checkedPair(key, value);
+      const previous = expected === undefined ? undefined : bytesOf(expected);
+      this.#checkSize(k.length + v.length + (previous?.length ?? 0));
+      return this.#submit(new CompareAndSwapCall(this.#terms(options), k, previous, v, familyOf(options)));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /**
+   * The pairs of a range in the order of their keys, fetched page by page while they are taken.
+   *
+   * Each page is as new as the moment it is read; the scan as a whole is not one snapshot. `timeout` is that of a page.
+   */
+  scan(options: ScanOptions = {}): AsyncIterableIterator<ScanEntry> {
+    const bounds = scanBounds(options);
+    return new Scan(this.#dispatcher, () => this.#terms(options), RAW_SPACE, bounds);
+  }
+
+  #submit<T>(call: GetCall | PutCall | DeleteCall | CompareAndSwapCall | DeleteRangeCall): Promise<T> {
+    this.#dispatcher.submit(call);
+    return call.promise as Promise<T>;
+  }
+
+  async #together<I, T>(
+    items: Iterable<I>,
+    options: CallOptions | undefined,
+    make: (terms: CallTerms, item: I, cf: string) => GetCall | PutCall | DeleteCall,
+  ): Promise<T[]> {
+    const group = new CallGroup((call) => this.#dispatcher.drop(call));
+    const terms = { ...this.#terms(options), group };
+    const cf = familyOf(options);
+    for (const item of items) make(terms, item, cf);
+    if (group.calls.length === 0) return [];
+    for (const call of group.calls) if (!call.settled) this.#dispatcher.submit(call);
+    return (await group.promise) as T[];
+  }
+
+  #terms(options: CallOptions | undefined): CallTerms {
+    const timeout = options?.timeout ?? this.#timeout;
+    if (!(timeout > 0))
+      throw new TroupeError('invalid-argument', `timeout is ${timeout}: give milliseconds above 0.`);
+    return {
+      owner: this.#dispatcher,
+      deadline: this.#clock.now() + timeout,
+      signal: options?.signal,
+      group: undefined,
+    };
+  }
+
+  #checkedPair(key: Bytes, value: Bytes): [Uint8Array, Uint8Array] {
+    const pair: [Uint8Array, Uint8Array] = [checkedKey(key), bytesOf(value)];
+    this.#checkSize(pair[0].length + pair[1].length);
+    return pair;
+  }
+
+  #checkSize(bytes: number): void {
+    if (bytes <= this.#maxPayload) return;
+    throw new TroupeError(
+      'invalid-argument',
+      `The key and its values have ${bytes} bytes; the cluster's entry limit of ${this.#maxEntryBytes} bytes leaves ${this.#maxPayload} for them: store the value in parts.`,
+    );
+  }
+}
+
+function bytesOf(bytes: Bytes): Uint8Array {
+  if (typeof bytes === 'string') return Buffer.from(bytes, 'utf8');
+  if (bytes instanceof Uint8Array) return bytes;
+  throw new TroupeError(
+    'invalid-argument',
+    `Keys and values are strings or Uint8Arrays, not ${typeof bytes}.`,
+  );
+}
+
+function checkedKey(key: Bytes): Uint8Array {
+  const bytes = bytesOf(key);
+  if (bytes.length === 0) {
+    throw new TroupeError(
+      'invalid-argument',
+      `The key is empty; keys have 1 to ${MAX_USER_KEY_BYTES} bytes.`,
+    );
+  }
+  checkKeyLength(bytes);
+  return bytes;
+}
+
+function checkKeyLength(key: Uint8Array): void {
+  if (key.length <= MAX_USER_KEY_BYTES) return;
+  throw new TroupeError(
+    'invalid-argument',
+    `The key has ${key.length} bytes; keys have 1 to ${MAX_USER_KEY_BYTES} bytes.`,
+  );
+}
+
+function familyOf(options: CallOptions | undefined): string {
+  const cf = options?.cf;
+  if (cf === undefined || cf === 'default') return '';
+  if (cf === 'lock' || cf === 'write') return cf;
+  throw new TroupeError(
+    'invalid-argument',
+    `There is no column family "${String(cf)}": use default, lock or write.`,
+  );
+}
+
+function bound(key: Bytes | undefined): Uint8Array | undefined {
+  if (key === undefined) return undefined;
+  const bytes = bytesOf(key);
+  checkKeyLength(bytes);
+  return bytes.length === 0 ? undefined : bytes;
+}
+
+function scanBounds(options: ScanOptions): ScanBounds {
+  const { limit = Number.POSITIVE_INFINITY, reverse = false, keysOnly = false } = options;
+  if (!(limit >= 0))
+    throw new TroupeError('invalid-argument', `limit is ${limit}: give a number of pairs, 0 or more.`);
+  const prefix = bound(options.prefix);
+  if (prefix !== undefined && (options.start !== undefined || options.end !== undefined)) {
+    throw new TroupeError('invalid-argument', 'A scan takes a prefix, or start and end, not both.');
+  }
+  const start = prefix ?? bound(options.start) ?? new Uint8Array(0);
+  const end = prefix === undefined ? bound(options.end) : prefixEnd(prefix);
+  return { start, end, limit, reverse, keysOnly, cf: familyOf(options) };
+}

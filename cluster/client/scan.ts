@@ -1,0 +1,150 @@
+import { keyAfter } from '../../storage/keys.js';
+import { TroupeError } from '../errors.js';
+import { type CallTerms, type Page, PageCall } from './call.js';
+import type { Dispatcher } from './dispatcher.js';
+import { keyJustBelow } from './space.js';
+
+export interface ScanEntry {
+  readonly key: Uint8Array;
+  /** Empty when only keys were asked for. */
+  readonly value: Uint8Array;
+}
+
+/** User keys; `end` of `undefined` is the end of the space. */
+export interface ScanBounds {
+  readonly start: Uint8Array;
+  readonly end: Uint8Array | undefined;
+  readonly limit: number;
+  readonly reverse: boolean;
+  readonly keysOnly: boolean;
+  readonly cf: string;
+}
+
+/** Pairs of one page at most. */
+const PAGE_KEYS = 512;
+
+const DONE: IteratorResult<ScanEntry> = { done: true, value: undefined };
+
+/**
+ * A scan under way: pages of bounded size, stitched over regions, the next one asked for while one is taken.
+ *
+ * An error rejects the `next()` that meets it and ends the scan, after everything that came before it.
+ */
+export class Scan implements AsyncIterableIterator<ScanEntry> {
+  readonly #dispatcher: Dispatcher;
+  readonly #terms: () => CallTerms;
+  readonly #space: number;
+  readonly #query: ScanBounds;
+  /** What is left of the range; `undefined` once its last page has been asked for. */
+  #rest: { start: Uint8Array; end: Uint8Array | undefined } | undefined;
+  /** Pairs still wanted beyond the pages asked for. */
+  #left: number;
+  #page: readonly { readonly key: Uint8Array; readonly value: Uint8Array }[] = [];
+  #taken = 0;
+  #asked: PageCall | undefined;
+  /** `next()` calls that wait for a page are answered one after the other. */
+  #tail: Promise<unknown> = Promise.resolve();
+  #waiting = 0;
+  #over = false;
+
+  /** @param terms makes the terms of each page, its deadline in particular */
+  constructor(dispatcher: Dispatcher, terms: () => CallTerms, space: number, query: ScanBounds) {
+    this.#dispatcher = dispatcher;
+    this.#terms = terms;
+    this.#space = space;
+    this.#query = query;
+    this.#left = query.limit;
+    this.#rest = { start: query.start, end: query.end };
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  next(): Promise<IteratorResult<ScanEntry>> {
+    const ready = this.#waiting === 0 ? this.#take() : undefined;
+    if (ready !== undefined) return Promise.resolve(ready);
+    this.#waiting++;
+    const result = this.#tail.then(() => this.#fetch()).finally(() => this.#waiting--);
+    this.#tail = result.catch(() => undefined);
+    return result;
+  }
+
+  /** Ends the scan early; what was asked for is dropped. */
+  return(): Promise<IteratorResult<ScanEntry>> {
+    this.#end();
+    return Promise.resolve(DONE);
+  }
+
+  /** The next pair of the page at hand. */
+  #take(): IteratorResult<ScanEntry> | undefined {
+    if (this.#over) return DONE;
+    const pair = this.#page[this.#taken];
+    if (pair === undefined) return undefined;
+    this.#taken++;
+    return { done: false, value: { key: new Uint8Array(pair.key), value: new Uint8Array(pair.value) } };
+  }
+
+  async #fetch(): Promise<IteratorResult<ScanEntry>> {
+    try {
+      for (;;) {
+        const pair = this.#take();
+        if (pair !== undefined) return pair;
+        this.#asked ??= this.#ask();
+        if (this.#asked === undefined) break;
+        const page = (await this.#asked.promise) as Page;
+        this.#page = page.pairs;
+        this.#taken = 0;
+        this.#moveOn(page);
+        this.#asked = this.#ask();
+      }
+    } catch (error) {
+      if (this.#over) return DONE;
+      this.#end();
+      throw error;
+    }
+    this.#end();
+    return DONE;
+  }
+
+  #moveOn({ pairs, more, border }: Page): void {
+    this.#left -= pairs.length;
+    const { reverse } = this.#query;
+    const last = pairs.at(-1)?.key;
+    if (more && last === undefined) {
+      throw new TroupeError(
+        'failed',
+        'A store sent an empty page in the middle of a scan; check its version.',
+      );
+    }
+    const reached = more && last !== undefined ? (reverse ? last : keyAfter(last)) : border;
+    if (this.#rest === undefined || this.#left <= 0 || reached === undefined) this.#rest = undefined;
+    else if (reverse) this.#rest = { start: this.#rest.start, end: reached };
+    else this.#rest = { start: reached, end: this.#rest.end };
+  }
+
+  /** Asks for the next page; `undefined` when there is none. */
+  #ask(): PageCall | undefined {
+    if (this.#over || this.#rest === undefined || this.#left <= 0) return undefined;
+    const { start, end } = this.#rest;
+    if (end !== undefined && Buffer.compare(start, end) >= 0) return undefined;
+    const { reverse, keysOnly, cf } = this.#query;
+    const key = reverse ? keyJustBelow(end) : start;
+    const limit = Math.min(PAGE_KEYS, this.#left);
+    const call = new PageCall(this.#terms(), this.#space, key, { start, end, reverse, limit, keysOnly, cf });
+    // A page nobody comes to take must not count as an unhandled rejection.
+    call.promise?.catch(() => undefined);
+    this.#dispatcher.submit(call);
+    return call;
+  }
+
+  #end(): void {
+    this.#over = true;
+    if (this.#asked !== undefined && !this.#asked.settled) {
+      this.#dispatcher.drop(this.#asked);
+      this.#asked.fail(DONE);
+    }
+    this.#asked = undefined;
+    this.#page = [];
+  }
+}

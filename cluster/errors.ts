@@ -1,0 +1,84 @@
+/**
+ * Errors that people meet: one class, a code that programs switch on, a sentence that says what to do.
+ *
+ * Expected outcomes between nodes (not leader, epoch mismatch) are values in replies and never come here.
+ */
+
+/**
+ * - `usage`: the command line or an option is wrong
+ * - `invalid-argument`: a key, a value or another argument is outside what the system takes
+ * - `not-found`: the thing asked for does not exist
+ * - `conflict`: somebody else holds it or changed it first (a data directory, a node's name, a compared value)
+ * - `identity`: a data directory or a node's name belongs to another cluster or store
+ * - `unavailable`: nobody answers, or too few do: trying again later may help
+ * - `timeout`: the deadline passed before the request was proposed: nothing was changed
+ * - `undetermined`: the deadline passed, or the connection broke, after a write was sent: it may or may not have happened
+ * - `closed`: the object was closed by its owner
+ * - `failed`: anything else
+ */
+export type TroupeErrorCode =
+  | 'usage'
+  | 'invalid-argument'
+  | 'not-found'
+  | 'conflict'
+  | 'identity'
+  | 'unavailable'
+  | 'timeout'
+  | 'undetermined'
+  | 'closed'
+  | 'failed';
+
+/** Every code, for checking what came from outside. */
+export const TROUPE_ERROR_CODES: readonly TroupeErrorCode[] = [
+  'usage',
+  'invalid-argument',
+  'not-found',
+  'conflict',
+  'identity',
+  'unavailable',
+  'timeout',
+  'undetermined',
+  'closed',
+  'failed',
+];
+
+/** The error that every public function of the cluster throws. Its message is one sentence for a person. */
+export class TroupeError extends Error {
+  override readonly name = 'TroupeError';
+  readonly code: TroupeErrorCode;
+
+  constructor(code: TroupeErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** Exit codes of the command line (documented in docs/cli.md). */
+export const ExitCode = {
+  ok: 0,
+  failed: 1,
+  usage: 2,
+  notFound: 3,
+  conflict: 4,
+  unavailable: 5,
+  timeout: 6,
+} as const;
+export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
+
+const EXIT_CODES: Readonly<Record<TroupeErrorCode, ExitCode>> = {
+  usage: ExitCode.usage,
+  'invalid-argument': ExitCode.usage,
+  'not-found': ExitCode.notFound,
+  conflict: ExitCode.conflict,
+  identity: ExitCode.conflict,
+  unavailable: ExitCode.unavailable,
+  timeout: ExitCode.timeout,
+  undetermined: ExitCode.timeout,
+  closed: ExitCode.failed,
+  failed: ExitCode.failed,
+};
+
+/** The exit code that a command ends with when `error` ended it. */
+export function exitCodeOf(error: unknown): ExitCode {
+  return error instanceof TroupeError ? EXIT_CODES[error.code] : ExitCode.failed;
+}

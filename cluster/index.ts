@@ -1,0 +1,7 @@
+/** Troupe's client library: a replicated key-value store from a Node.js program. */
+export type { SwapResult } from './client/call.js';
+export type { ClusterAdmin, ClusterStatus, Database } from './client/database.js';
+export { type ConnectOptions, connect } from './client/index.js';
+export type { Bytes, CallOptions, DataFamily, RawSpace, ScanOptions } from './client/raw.js';
+export type { ScanEntry } from './client/scan.js';
+export { TroupeError, type TroupeErrorCode } from './errors.js';

@@ -1,0 +1,97 @@
+import {
+  ActorSystem,
+  ActorSystemError,
+  type Clock,
+  type Logger,
+  type NatsTransportOptions,
+  natsTransport,
+  type Random,
+  type Transport,
+} from '../actors/index.js';
+import {
+  DirectoryLockedError,
+  type Engine,
+  EngineFailedError,
+  openRocksEngine,
+  StorageCorruptionError,
+} from '../storage/index.js';
+import { TroupeError, type TroupeErrorCode } from './errors.js';
+import { codecs } from './protocol.js';
+import type { RaftTuning } from './raft/host.js';
+
+/** What every node of a cluster is started with. */
+export interface NodeOptions {
+  /** The cluster's name: a token of its NATS subjects. */
+  readonly cluster: string;
+  /** The node's name, unique in its cluster, for example `store-1`. */
+  readonly name: string;
+  /** Where its data lives; made when absent. */
+  readonly dataDir?: string;
+  /** Instead of `dataDir`: an engine that is open already. The node closes it. */
+  readonly engine?: Engine;
+  readonly nats?: NatsTransportOptions;
+  /** Instead of `nats`. */
+  readonly transport?: Transport;
+  /** Names of the scheduler nodes (`scheduler-1`). */
+  readonly schedulers?: readonly string[];
+  readonly clock?: Clock;
+  readonly random?: Random;
+  readonly logger?: Logger;
+  /** Grows at each start of the node: the wall clock's milliseconds when absent. */
+  readonly incarnation?: number;
+  readonly tuning?: RaftTuning;
+}
+
+/** Opens the node's data directory. @throws TroupeError `conflict` when it is in use, `failed` when it is damaged */
+export async function openEngine({ dataDir, engine, logger }: NodeOptions): Promise<Engine> {
+  if (engine !== undefined) return engine;
+  if (dataDir === undefined) throw new TroupeError('usage', 'A node needs a directory for its data.');
+  try {
+    return await openRocksEngine({ path: dataDir, ...(logger === undefined ? {} : { logger }) });
+  } catch (error) {
+    if (error instanceof DirectoryLockedError) throw new TroupeError('conflict', error.message, { cause: error });
+    if (error instanceof StorageCorruptionError || error instanceof EngineFailedError) {
+      throw new TroupeError('failed', error.message, { cause: error });
+    }
+    throw error;
+  }
+}
+
+/** Joins the cluster's messaging under the node's name. @throws TroupeError `unavailable`, `conflict`, … */
+export async function startSystem(options: NodeOptions, incarnation: number): Promise<ActorSystem> {
+  const { cluster, name: node, nats, transport, clock, random, logger } = options;
+  if (transport === undefined && nats === undefined) throw new TroupeError('usage', 'A node needs a NATS server.');
+  try {
+    const system = await ActorSystem.start({
+      cluster,
+      node,
+      role: 'server',
+      incarnation,
+      transport: transport ?? natsTransport(nats ?? {}),
+      codecs: 'registered-only',
+      ...(clock === undefined ? {} : { clock }),
+      ...(random === undefined ? {} : { random }),
+      ...(logger === undefined ? {} : { logger }),
+    });
+    for (const [kind, codec] of codecs) system.registerCodec(kind, codec);
+    return system;
+  } catch (error) {
+    throw error instanceof ActorSystemError ? clusterError(error) : error;
+  }
+}
+
+const CODES: Readonly<Record<ActorSystemError['code'], TroupeErrorCode>> = {
+  'invalid-argument': 'usage',
+  unavailable: 'unavailable',
+  unauthorized: 'unavailable',
+  'payload-too-small': 'unavailable',
+  'name-taken': 'conflict',
+  'path-taken': 'failed',
+  closed: 'closed',
+  'actor-failed': 'failed',
+};
+
+/** The framework's error as the cluster tells it. */
+export function clusterError(error: ActorSystemError): TroupeError {
+  return new TroupeError(CODES[error.code], error.message, { cause: error });
+}

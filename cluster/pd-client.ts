@@ -1,0 +1,222 @@
+import { type ActorSystem, AskError, type Clock } from '../actors/index.js';
+import type { metapb } from '../storage/proto/index.js';
+import { backoffMs } from './client/backoff.js';
+import { TroupeError, type TroupeErrorCode } from './errors.js';
+import { pdpb } from './proto/index.js';
+import type { Protocol, ProtocolEvent } from './protocol.js';
+
+type SchedulerKind = Extract<keyof Protocol, `pd.${string}`>;
+type Reply<K extends SchedulerKind> = Protocol[K]['reply'];
+/** A request without its header, which the client writes. */
+type Body<K extends SchedulerKind> = Omit<Protocol[K]['request'], 'header'>;
+
+export interface SchedulerClientOptions {
+  readonly system: ActorSystem;
+  /** The cluster's name, for sentences. */
+  readonly cluster: string;
+  /** Node names of the schedulers. */
+  readonly schedulers: readonly string[];
+  readonly clock: Clock;
+  readonly random: () => number;
+  /** What the data directory says; 0 (default) for whoever has none, who then learns it from the first reply. */
+  readonly clusterId?: number;
+}
+
+export interface RequestOptions {
+  /** Milliseconds until the request fails as `unavailable` (3 s). */
+  readonly timeout?: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+const DEFAULT_TIMEOUT_MS = 3_000;
+/** How long one scheduler may take before another one is asked. */
+const PATIENCE_MS = 1_000;
+/** Hints of a leader that are followed without a wait in between. */
+const HASTY_TRIES = 2;
+
+/**
+ * Talks to the scheduler that leads: finds it among the names, follows its hints, waits between tries.
+ *
+ * Every request may be repeated without harm, and is, until its time has run out.
+ */
+export class SchedulerClient {
+  readonly #options: SchedulerClientOptions;
+  /** Index of the name to ask, or the hinted leader. */
+  #next = 0;
+  #leader: string | undefined;
+  #clusterId: number;
+
+  constructor(options: SchedulerClientOptions) {
+    if (options.schedulers.length === 0) {
+      throw new TroupeError('invalid-argument', 'Give the name of at least one scheduler.');
+    }
+    this.#options = options;
+    this.#clusterId = options.clusterId ?? 0;
+  }
+
+  /** The cluster's id; 0 until a scheduler has told it. */
+  get clusterId(): number {
+    return this.#clusterId;
+  }
+
+  /** Whether the cluster has its first region, and the figures fixed at its birth. */
+  bootstrapInfo(options?: RequestOptions): Promise<pdpb.IsBootstrappedResponse> {
+    return this.request('pd.bootstrapInfo', {}, options);
+  }
+
+  /**
+   * Registers this store. `store.id` is the data directory's, 0 when it is empty; `store.incarnation` this start's.
+   *
+   * A store registers with id 0 once, makes the reply's identity durable, and shows that it did by its first heartbeat
+   * or by registering again under the id; from then on the name is refused to an empty directory.
+   * @throws TroupeError `identity` when name, directory and cluster do not belong together
+   */
+  putStore(store: metapb.Store, options?: RequestOptions): Promise<pdpb.PutStoreResponse> {
+    return this.request('pd.putStore', { store }, options);
+  }
+
+  /** The first of `count` consecutive ids that nobody else was or will be given. */
+  async allocIds(count: number, options?: RequestOptions): Promise<number> {
+    return (await this.request('pd.allocId', { count }, options)).id;
+  }
+
+  /** Every store, those whose time is over included. */
+  async getAllStores(options?: RequestOptions): Promise<readonly metapb.Store[]> {
+    return (await this.request('pd.getAllStores', { excludeTombstoneStores: false }, options)).stores;
+  }
+
+  /** The region that holds a stored key; no region in the reply when the scheduler knows none. */
+  getRegion(regionKey: Uint8Array, options?: RequestOptions): Promise<pdpb.GetRegionResponse> {
+    return this.request('pd.getRegion', { regionKey }, options);
+  }
+
+  getRegionById(regionId: number, options?: RequestOptions): Promise<pdpb.GetRegionResponse> {
+    return this.request('pd.getRegionById', { regionId }, options);
+  }
+
+  /** Regions by key, beginning with the one that holds `startKey` (stored keys; empty for the ends). */
+  async scanRegions(
+    startKey: Uint8Array,
+    endKey: Uint8Array,
+    limit: number,
+    options?: RequestOptions,
+  ): Promise<readonly pdpb.Region[]> {
+    return (await this.request('pd.scanRegions', { startKey, endKey, limit }, options)).regions;
+  }
+
+  /** @throws TroupeError `identity` when another process has taken this store's place: it must stop */
+  storeHeartbeat(stats: pdpb.StoreStats, options?: RequestOptions): Promise<pdpb.StoreHeartbeatResponse> {
+    return this.request('pd.storeHeartbeat', { stats }, options);
+  }
+
+  /** @throws TroupeError `conflict` when the scheduler knows something newer about the region or its range */
+  regionHeartbeat(
+    heartbeat: Body<'pd.regionHeartbeat'>,
+    options?: RequestOptions,
+  ): Promise<pdpb.RegionHeartbeatResponse> {
+    return this.request('pd.regionHeartbeat', heartbeat, options);
+  }
+
+  status(options?: RequestOptions): Promise<Reply<'pd.getStatus'>> {
+    return this.request('pd.getStatus', {}, options);
+  }
+
+  /**
+   * Asks the leader, whoever that is by then.
+   * @throws TroupeError `unavailable` when none answered in time, or what the scheduler's error means
+   */
+  async request<K extends SchedulerKind>(
+    kind: K,
+    body: Body<K>,
+    options: RequestOptions = {},
+  ): Promise<Reply<K>> {
+    const { clock, random, schedulers, system } = this.#options;
+    const { timeout = DEFAULT_TIMEOUT_MS, signal } = options;
+    const deadline = clock.now() + timeout;
+    let trouble = 'no answer';
+    for (let tries = 1; ; tries++) {
+      const remaining = deadline - clock.now();
+      if (remaining <= 0) throw this.#unavailable(timeout, trouble);
+      const node = this.#leader ?? schedulers[this.#next % schedulers.length] ?? '';
+      const event = { ...body, type: kind, header: { clusterId: this.#clusterId } } as ProtocolEvent<K>;
+      try {
+        const patience = { timeout: Math.min(remaining, PATIENCE_MS), ...(signal ? { signal } : {}) };
+        const reply = (await system.ref(`${node}/pd`).ask(event, patience)) as Reply<K>;
+        const error = this.#checked(reply.header);
+        if (error === undefined) return reply;
+        trouble = error.message;
+        this.#leader = error.leader !== '' && error.leader !== node ? error.leader : undefined;
+        if (this.#leader !== undefined && tries <= HASTY_TRIES) continue;
+      } catch (error) {
+        if (signal?.aborted) throw signal.reason;
+        if (!(error instanceof AskError) || error.code === 'refused') throw error;
+        trouble = error.message;
+        this.#leader = undefined;
+      }
+      if (this.#leader === undefined) this.#next = (this.#next + 1) % schedulers.length;
+      await this.#pause(Math.min(backoffMs(tries, random), Math.max(0, deadline - clock.now())), signal);
+    }
+  }
+
+  /** The error to try again after; `undefined` when there is none. @throws TroupeError for all others */
+  #checked(header: pdpb.ResponseHeader | undefined): pdpb.Error | undefined {
+    const clusterId = header?.clusterId ?? 0;
+    const error = header?.error;
+    if (error !== undefined && error.type !== pdpb.ErrorType.OK) {
+      if (error.type === pdpb.ErrorType.NOT_LEADER) return error;
+      throw new TroupeError(codeOf(error.type), error.message);
+    }
+    if (this.#clusterId === 0) this.#clusterId = clusterId;
+    if (clusterId !== this.#clusterId) {
+      throw new TroupeError(
+        'identity',
+        `The schedulers now serve another cluster (id ${clusterId}, was ${this.#clusterId}): connect again.`,
+      );
+    }
+    return undefined;
+  }
+
+  #unavailable(timeout: number, trouble: string): TroupeError {
+    const { cluster, schedulers } = this.#options;
+    return new TroupeError(
+      'unavailable',
+      `No scheduler of the cluster "${cluster}" served the request within ${Math.round(timeout)} ms (asked ${schedulers.join(', ')}; ${trouble}). Check the cluster's name and the NATS URL, and that a scheduler runs there.`,
+    );
+  }
+
+  #pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+    const { clock } = this.#options;
+    return new Promise((resolve, reject) => {
+      const aborted = () => {
+        clock.clearTimeout(timer);
+        reject(signal?.reason);
+      };
+      const timer = clock.setTimeout(() => {
+        signal?.removeEventListener('abort', aborted);
+        resolve();
+      }, ms);
+      signal?.addEventListener('abort', aborted, { once: true });
+    });
+  }
+}
+
+function codeOf(type: pdpb.ErrorType): TroupeErrorCode {
+  const { ErrorType } = pdpb;
+  switch (type) {
+    case ErrorType.NOT_BOOTSTRAPPED:
+      return 'unavailable';
+    case ErrorType.IDENTITY_MISMATCH:
+    case ErrorType.STORE_TOMBSTONE:
+      return 'identity';
+    case ErrorType.REGION_NOT_FOUND:
+    case ErrorType.ENTRY_NOT_FOUND:
+      return 'not-found';
+    case ErrorType.INVALID_VALUE:
+      return 'invalid-argument';
+    case ErrorType.ALREADY_BOOTSTRAPPED:
+    case ErrorType.DUPLICATED_ENTRY:
+      return 'conflict';
+    default:
+      return 'failed';
+  }
+}

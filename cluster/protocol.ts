@@ -1,0 +1,144 @@
+/**
+ * The messages between nodes: which kinds there are, what they carry, and on which lanes they may travel.
+ *
+ * An event is its protobuf message with `type` beside the message's own fields.
+ */
+import type { Codec, Lane, WireEvent } from '../actors/index.js';
+import {
+  DecodeError,
+  decodeRaftEvent,
+  encodeRaftEvent,
+  type Codec as MessageCodec,
+  type RaftEvent,
+} from '../storage/proto/index.js';
+import {
+  decodeRegionRequests,
+  decodeRegionResponses,
+  encodeRegionRequests,
+  encodeRegionResponses,
+  type kvrpcpb,
+  pdpb,
+  troupepb,
+} from './proto/index.js';
+
+export type { RaftEvent };
+
+/** One client's requests of one turn for one region: `read` and `write` differ in the path that they take there. */
+export interface RegionEvent {
+  readonly type: 'read' | 'write';
+  readonly context: kvrpcpb.Context;
+  readonly requests: readonly troupepb.RegionRequest[];
+}
+
+/** The answer: a region error for all, or one response for each request, in order. */
+export type RegionReply = troupepb.RegionResponses;
+
+/** What may be asked of a scheduler (`pd.…`) and of a store (`store.…`), and what they answer. */
+export interface Protocol {
+  'pd.getMembers': { request: pdpb.GetMembersRequest; reply: pdpb.GetMembersResponse };
+  'pd.bootstrapInfo': { request: pdpb.IsBootstrappedRequest; reply: pdpb.IsBootstrappedResponse };
+  'pd.putStore': { request: pdpb.PutStoreRequest; reply: pdpb.PutStoreResponse };
+  'pd.allocId': { request: pdpb.AllocIDRequest; reply: pdpb.AllocIDResponse };
+  'pd.getStore': { request: pdpb.GetStoreRequest; reply: pdpb.GetStoreResponse };
+  'pd.getAllStores': { request: pdpb.GetAllStoresRequest; reply: pdpb.GetAllStoresResponse };
+  'pd.getRegion': { request: pdpb.GetRegionRequest; reply: pdpb.GetRegionResponse };
+  'pd.getRegionById': { request: pdpb.GetRegionByIDRequest; reply: pdpb.GetRegionResponse };
+  'pd.scanRegions': { request: pdpb.ScanRegionsRequest; reply: pdpb.ScanRegionsResponse };
+  'pd.storeHeartbeat': { request: pdpb.StoreHeartbeatRequest; reply: pdpb.StoreHeartbeatResponse };
+  'pd.regionHeartbeat': { request: pdpb.RegionHeartbeatRequest; reply: pdpb.RegionHeartbeatResponse };
+  'pd.getStatus': { request: troupepb.GetStatusRequest; reply: troupepb.GetStatusResponse };
+  'store.bootstrapRegion': {
+    request: troupepb.BootstrapRegionRequest;
+    reply: troupepb.BootstrapRegionResponse;
+  };
+}
+
+/** The event of one of these kinds; without a parameter, of any. */
+export type ProtocolEvent<K extends keyof Protocol = keyof Protocol> = {
+  [P in K]: { readonly type: P } & Protocol[P]['request'];
+}[K];
+
+const SERVERS: readonly Lane[] = ['peer'];
+const ANYBODY: readonly Lane[] = ['req', 'peer'];
+
+const rows: { readonly [K in keyof Protocol]: Codec } = {
+  'pd.getMembers': row('pd.getMembers', pdpb.GetMembersRequest, pdpb.GetMembersResponse, ANYBODY),
+  'pd.bootstrapInfo': row(
+    'pd.bootstrapInfo',
+    pdpb.IsBootstrappedRequest,
+    pdpb.IsBootstrappedResponse,
+    ANYBODY,
+  ),
+  'pd.putStore': row('pd.putStore', pdpb.PutStoreRequest, pdpb.PutStoreResponse, SERVERS),
+  'pd.allocId': row('pd.allocId', pdpb.AllocIDRequest, pdpb.AllocIDResponse, SERVERS),
+  'pd.getStore': row('pd.getStore', pdpb.GetStoreRequest, pdpb.GetStoreResponse, ANYBODY),
+  'pd.getAllStores': row('pd.getAllStores', pdpb.GetAllStoresRequest, pdpb.GetAllStoresResponse, ANYBODY),
+  'pd.getRegion': row('pd.getRegion', pdpb.GetRegionRequest, pdpb.GetRegionResponse, ANYBODY),
+  'pd.getRegionById': row('pd.getRegionById', pdpb.GetRegionByIDRequest, pdpb.GetRegionResponse, ANYBODY),
+  'pd.scanRegions': row('pd.scanRegions', pdpb.ScanRegionsRequest, pdpb.ScanRegionsResponse, ANYBODY),
+  'pd.storeHeartbeat': row(
+    'pd.storeHeartbeat',
+    pdpb.StoreHeartbeatRequest,
+    pdpb.StoreHeartbeatResponse,
+    SERVERS,
+  ),
+  'pd.regionHeartbeat': row(
+    'pd.regionHeartbeat',
+    pdpb.RegionHeartbeatRequest,
+    pdpb.RegionHeartbeatResponse,
+    SERVERS,
+  ),
+  'pd.getStatus': row('pd.getStatus', troupepb.GetStatusRequest, troupepb.GetStatusResponse, ANYBODY),
+  'store.bootstrapRegion': row(
+    'store.bootstrapRegion',
+    troupepb.BootstrapRegionRequest,
+    troupepb.BootstrapRegionResponse,
+    SERVERS,
+  ),
+};
+
+const raft: Codec<RaftEvent> = { encode: encodeRaftEvent, decode: decodeRaftEvent, lanes: SERVERS };
+
+/** A codec for every kind that a cluster's nodes exchange, for `ActorSystem.registerCodec`. */
+export const codecs: ReadonlyMap<string, Codec> = new Map([
+  ['raft', raft as Codec],
+  ['read', region('read')],
+  ['write', region('write')],
+  ...Object.entries(rows),
+]);
+
+function row<K extends keyof Protocol>(
+  type: K,
+  request: MessageCodec<Protocol[K]['request']>,
+  reply: MessageCodec<Protocol[K]['reply']>,
+  lanes: readonly Lane[],
+): Codec {
+  const codec: Codec<WireEvent & Protocol[K]['request'], Protocol[K]['reply']> = {
+    encode: (event) => request.encode(event),
+    decode: (body) => ({ ...request.decode(body), type }),
+    encodeReply: (value) => reply.encode(value),
+    decodeReply: (body) => reply.decode(body),
+    lanes,
+  };
+  return codec as Codec;
+}
+
+function region(type: RegionEvent['type']): Codec {
+  const codec: Codec<RegionEvent, RegionReply> = {
+    encode: encodeRegionRequests,
+    decode(body) {
+      const { context, requests } = decodeRegionRequests(body);
+      if (context === undefined) throw new DecodeError('malformed', `a ${type} without a context`);
+      return { type, context, requests };
+    },
+    encodeReply: encodeRegionResponses,
+    decodeReply: decodeRegionResponses,
+    lanes: ANYBODY,
+  };
+  return codec as Codec;
+}
+
+/** Path of a peer's actor on its store; Raft messages and clients' requests go there. */
+export function peerPath(regionId: number, peerId: number): string {
+  return `region/${regionId}/peer/${peerId}`;
+}

@@ -1,0 +1,271 @@
+import type { ActorSystem, Clock, Logger, TimerHandle } from '../../actors/index.js';
+import type { Fetch, Message, RaftConfig, StorageAppend, StorageApply } from '../../machines/index.js';
+import { type Engine, RaftLog, StorageError, type Truncated, type WriteBatch } from '../../storage/index.js';
+import { RaftGroup } from './group.js';
+import type { StateMachine } from './state-machine.js';
+
+export interface RaftHostOptions {
+  readonly engine: Engine;
+  readonly system: ActorSystem;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly logger: Logger;
+  /** Puts a message on its way to another peer of the group; lost messages are Raft's business. */
+  readonly send: (group: RaftGroup, message: Message) => void;
+  /** The disk refused: nothing more may be acknowledged by this node. */
+  readonly failed: (error: Error) => void;
+  readonly tuning?: RaftTuning;
+}
+
+/** What a deployment may set; the rest of the core's configuration is fixed by the design. */
+export interface RaftTuning {
+  /** Milliseconds of a tick (100). */
+  readonly tickInterval?: number;
+  /** Ticks between heartbeats (2). */
+  readonly heartbeatTicks?: number;
+  /** Base election timeout in ticks (10); the real one is drawn from [base, 2 × base - 1]. */
+  readonly electionTicks?: number;
+  /** Bytes of log entries that each peer keeps in memory (8 MiB). */
+  readonly maxCachedBytes?: number;
+}
+
+export const DEFAULT_TICK_INTERVAL_MS = 100;
+/** Bytes of entries in one append: a frame must carry it with room for all that surrounds them. */
+const MAX_APPEND_BYTES = 512 * 1024;
+/** Bytes that a leader may have proposed and not committed; more proposals are refused as busy. */
+const MAX_UNCOMMITTED_BYTES = 16 * 1024 * 1024;
+/** Order of the host's hook among the end-of-turn hooks: after the peers have proposed what the turn brought. */
+export const RAFT_TURN_ORDER = 100;
+
+interface Append {
+  readonly group: RaftGroup;
+  readonly append: StorageAppend;
+  readonly mustSync: boolean;
+}
+
+interface Apply {
+  readonly group: RaftGroup;
+  readonly apply: StorageApply;
+}
+
+/**
+ * A node's turn (design section 4): the Readys of all groups that something happened to go into one batch, one sync.
+ *
+ * Messages that need no durable state leave in the turn that made them; the others when the sync is done. One serial
+ * chain writes: while it waits for the disk, further turns gather the next batch.
+ */
+export class RaftHost {
+  readonly #options: RaftHostOptions;
+  readonly #log: RaftLog;
+  readonly #groups = new Map<number, RaftGroup>();
+  /** Last log index on disk, of each group. */
+  readonly #lastIndexes = new WeakMap<RaftGroup, number>();
+  readonly #truncated = new WeakMap<RaftGroup, Truncated>();
+  #touched = new Set<RaftGroup>();
+  #appends: Append[] = [];
+  #applies: Apply[] = [];
+  #chain: Promise<void> | undefined;
+  #ticker: TimerHandle | undefined;
+  #closed = false;
+  readonly #removeHook: () => void;
+  readonly counters = { batches: 0, syncs: 0, entries: 0, applied: 0 };
+
+  constructor(options: RaftHostOptions) {
+    this.#options = options;
+    this.#log = new RaftLog(options.engine);
+    this.#removeHook = options.system.onTurnEnd(RAFT_TURN_ORDER, () => this.#turn());
+    this.#scheduleTick();
+  }
+
+  get groups(): ReadonlyMap<number, RaftGroup> {
+    return this.#groups;
+  }
+
+  get log(): RaftLog {
+    return this.#log;
+  }
+
+  /**
+   * Starts the replica whose state is on disk.
+   * @throws StorageError when there is none, or its log and states contradict each other.
+   */
+  async open(groupId: number, peerId: number, machine: StateMachine): Promise<RaftGroup> {
+    const initial = await this.#log.load(groupId);
+    if (initial === undefined) {
+      throw new StorageError('invalid-log', `Raft group ${groupId} has no state in this data directory.`);
+    }
+    const { tuning = {}, random, logger } = this.#options;
+    const config: Partial<RaftConfig> & { random: () => number } = {
+      random,
+      preVote: true,
+      checkQuorum: true,
+      stepDownOnRemoval: true,
+      disableProposalForwarding: true,
+      maxSizePerMsg: MAX_APPEND_BYTES,
+      maxUncommittedEntriesSize: MAX_UNCOMMITTED_BYTES,
+      electionTick: tuning.electionTicks ?? 10,
+      heartbeatTick: tuning.heartbeatTicks ?? 2,
+      log: (level, text) => logger[level === 'info' ? 'debug' : level]({ group: groupId, peer: peerId }, text),
+      ...(tuning.maxCachedBytes === undefined ? {} : { maxCachedBytes: tuning.maxCachedBytes }),
+    };
+    const group = new RaftGroup(groupId, peerId, config, initial, machine, (touched) => this.#touch(touched));
+    this.#groups.set(groupId, group);
+    this.#lastIndexes.set(group, initial.lastIndex);
+    this.#truncated.set(group, initial.truncated);
+    this.#touch(group);
+    return group;
+  }
+
+  /** Stops everything: what waits is answered, what the disk has begun is finished. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (this.#ticker !== undefined) this.#options.clock.clearTimeout(this.#ticker);
+    this.#removeHook();
+    for (const group of this.#groups.values()) group.stop();
+    this.#groups.clear();
+    this.#appends = [];
+    this.#applies = [];
+    await this.#chain;
+  }
+
+  #touch(group: RaftGroup): void {
+    if (this.#closed) return;
+    this.#touched.add(group);
+    this.#options.system.requestTurn();
+  }
+
+  /** A tick that comes late counts once and is never made up. */
+  #scheduleTick(): void {
+    const interval = this.#options.tuning?.tickInterval ?? DEFAULT_TICK_INTERVAL_MS;
+    this.#ticker = this.#options.clock.setTimeout(() => {
+      for (const group of this.#groups.values()) group.tick();
+      this.#scheduleTick();
+    }, interval);
+  }
+
+  #turn(): void {
+    if (this.#touched.size === 0) return;
+    const touched = this.#touched;
+    this.#touched = new Set();
+    for (const group of touched) {
+      const ready = group.takeReady();
+      if (ready !== undefined) {
+        for (const message of ready.messages) this.#options.send(group, message);
+        if (ready.append !== undefined) {
+          this.#appends.push({ group, append: ready.append, mustSync: ready.mustSync });
+        }
+        if (ready.apply !== undefined) this.#applies.push({ group, apply: ready.apply });
+      }
+      for (const fetch of group.raft.fetches()) this.#fetch(group, fetch);
+    }
+    this.#startChain();
+  }
+
+  #startChain(): void {
+    if (this.#chain !== undefined || this.#closed) return;
+    if (this.#appends.length === 0 && this.#applies.length === 0) return;
+    this.#chain = this.#writeAll().then(
+      () => {
+        this.#chain = undefined;
+        this.#startChain();
+      },
+      (error: unknown) => {
+        this.#chain = undefined;
+        for (const group of this.#groups.values()) group.stop();
+        this.#options.failed(error instanceof Error ? error : new Error(String(error)));
+      },
+    );
+  }
+
+  async #writeAll(): Promise<void> {
+    while (!this.#closed && (this.#appends.length > 0 || this.#applies.length > 0)) {
+      const appends = this.#appends;
+      const applies = this.#applies;
+      this.#appends = [];
+      this.#applies = [];
+      await this.#write(appends, applies);
+    }
+  }
+
+  /** One batch: new entries and hard states of all groups, and everything that is ready to apply. */
+  async #write(appends: readonly Append[], applies: readonly Apply[]): Promise<void> {
+    const { engine } = this.#options;
+    const batch = engine.batch();
+    let mustSync = false;
+    for (const { group, append, mustSync: sync } of appends) {
+      this.#append(batch, group, append);
+      mustSync ||= sync;
+    }
+    const results: (readonly unknown[] | undefined)[] = [];
+    for (const { group, apply } of applies) {
+      const before = batch.count;
+      try {
+        const applied = group.stopped ? undefined : group.apply(apply, batch);
+        results.push(applied instanceof Promise ? await applied : applied);
+        const last = apply.entries.at(-1);
+        const truncated = this.#truncated.get(group);
+        if (!group.stopped && last !== undefined && truncated !== undefined) {
+          this.#log.saveState(batch, group.id, { apply: { applied: last.index, truncated } });
+        }
+      } catch (error) {
+        batch.truncate(before);
+        results.push(undefined);
+        group.fail(error instanceof Error ? error : new Error(String(error)));
+      }
+    }
+    if (batch.count > 0) {
+      await engine.write(batch);
+      this.counters.batches++;
+    }
+    for (let i = 0; i < applies.length; i++) {
+      const one = applies[i];
+      const result = results[i];
+      if (one === undefined || result === undefined || one.group.stopped) continue;
+      this.counters.applied += one.apply.entries.length;
+      one.group.entriesApplied(one.apply, result);
+    }
+    if (mustSync) {
+      await engine.sync();
+      this.counters.syncs++;
+    }
+    for (const { group, append } of appends) {
+      if (group.stopped) continue;
+      for (const response of append.responses) this.#deliver(group, response);
+      this.#touch(group);
+    }
+  }
+
+  #append(batch: WriteBatch, group: RaftGroup, { entries, hardState }: StorageAppend): void {
+    const last = entries.at(-1);
+    if (last !== undefined) {
+      this.#log.append(batch, group.id, entries, this.#lastIndexes.get(group) ?? 0);
+      this.#lastIndexes.set(group, last.index);
+      this.counters.entries += entries.length;
+    }
+    if (hardState !== undefined) this.#log.saveState(batch, group.id, { hardState });
+  }
+
+  #deliver(group: RaftGroup, message: Message): void {
+    if (message.to === group.peerId) group.step(message);
+    else this.#options.send(group, message);
+  }
+
+  #fetch(group: RaftGroup, fetch: Fetch): void {
+    if (fetch.kind === 'snapshot') {
+      group.raft.snapshotFetched(fetch, undefined);
+      return;
+    }
+    this.#log.fetch(group.id, fetch.low, fetch.high, fetch.maxBytes).then(
+      (entries) => {
+        if (group.stopped) return;
+        group.raft.entriesFetched(fetch, entries);
+        this.#touch(group);
+      },
+      (error: unknown) => group.fail(error instanceof Error ? error : new Error(String(error))),
+    );
+  }
+}
+
+/** Where the log of a group made by bootstrap or split begins, so that later peers always start from a snapshot. */
+export const INITIAL_LOG: Truncated = { index: 5, term: 5 };

@@ -1,0 +1,359 @@
+import type { ActorRef, ActorSystem, Clock, Logger, ReplyTo, TimerHandle } from '../../actors/index.js';
+import type { Message, SoftState } from '../../machines/index.js';
+import {
+  type SchedulerDuties,
+  type SchedulerRefusal,
+  schedulerMachine,
+} from '../../machines/scheduler.machine.js';
+import { type Engine, EngineFailedError } from '../../storage/index.js';
+import { metapb } from '../../storage/proto/index.js';
+import { backoffMs } from '../client/backoff.js';
+import { TroupeError } from '../errors.js';
+import { pdpb, type troupepb } from '../proto/index.js';
+import type { RaftEvent } from '../protocol.js';
+import type { RaftGroup } from '../raft/group.js';
+import { RaftHost, type RaftTuning } from '../raft/host.js';
+import type { StateMachine } from '../raft/state-machine.js';
+import { IdWindow } from './id-window.js';
+import { emptyReply, SchedulerFault, type SchedulerKind, SchedulerService } from './service.js';
+import { type Command, type CommandResult, encodeCommand, type SchedulerState } from './state.js';
+import { StoreWatch } from './store-watch.js';
+
+/** The id of the schedulers' own Raft group, in their own directories. */
+export const SCHEDULER_GROUP = 1;
+
+/** Milliseconds between two looks at who has been silent. */
+const WATCH_INTERVAL_MS = 1_000;
+/** How long a store may take to make the first region durable before it is asked again. */
+const BOOTSTRAP_TIMEOUT_MS = 2_000;
+
+export interface SchedulerParts {
+  readonly cluster: string;
+  readonly system: ActorSystem;
+  readonly engine: Engine;
+  readonly state: SchedulerState;
+  /** Node names of all members; a member's id is its place here, counted from 1. */
+  readonly schedulers: readonly string[];
+  readonly expectedStores: number;
+  readonly maxEntryBytes: number;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly logger: Logger;
+  readonly pid: number;
+  readonly tuning?: RaftTuning | undefined;
+}
+
+type AnyRequest = { readonly type: SchedulerKind; readonly replyTo?: ReplyTo };
+
+/** A member of the scheduler's group at work. */
+export class SchedulerNode implements SchedulerDuties {
+  readonly name: string;
+  /** Resolves when the scheduler cannot go on; it answers nothing from then on. */
+  readonly failed: Promise<Error>;
+  readonly #parts: SchedulerParts;
+  readonly #host: RaftHost;
+  readonly #watch = new StoreWatch();
+  readonly #ids: IdWindow;
+  readonly #service: SchedulerService;
+  readonly #actor: ActorRef;
+  #group: RaftGroup | undefined;
+  #leading = false;
+  /** Grows with each leadership, so that what an earlier one began knows that it is over. */
+  #reign = 0;
+  #placing = false;
+  #ticker: TimerHandle | undefined;
+  readonly #waits = new Set<TimerHandle>();
+  #fail: (error: Error) => void = () => {};
+  #closing: Promise<void> | undefined;
+
+  constructor(parts: SchedulerParts) {
+    const { cluster, system, engine, state, clock, random, logger, tuning } = parts;
+    this.#parts = parts;
+    this.name = system.node;
+    this.failed = new Promise((resolve) => {
+      this.#fail = resolve;
+    });
+    this.#host = new RaftHost({
+      engine,
+      system,
+      clock,
+      random,
+      logger,
+      send: (_group, message) => this.#send(message),
+      failed: (error) => this.#broke(error),
+      ...(tuning === undefined ? {} : { tuning }),
+    });
+    this.#ids = new IdWindow(async (count) => {
+      const result = await this.#propose({ allocateIds: { count } });
+      if (!result.ok || result.firstId === undefined) throw new Error('ids were refused');
+      return result.firstId;
+    });
+    this.#service = new SchedulerService({
+      cluster,
+      state,
+      clock,
+      watch: this.#watch,
+      ids: this.#ids,
+      propose: (command) => this.#propose(command),
+      members: () => this.#members(),
+      storeJoined: () => this.#placeFirstRegion(),
+    });
+    this.#actor = system.spawn(schedulerMachine, {
+      path: 'pd',
+      input: { duties: this },
+      mailbox: { capacity: 65_536, overflow: 'reject' },
+      supervision: { onFailure: 'stop' },
+    });
+    system.fallback('raft', 'pd');
+  }
+
+  /** Opens the replica that is on disk and takes part. */
+  async start(): Promise<void> {
+    const { schedulers, state } = this.#parts;
+    const machine: StateMachine = {
+      apply: (entries, batch) => state.apply(entries, batch),
+      roleChanged: (soft) => this.#roleChanged(soft),
+      failed: (error) => this.#broke(error),
+    };
+    this.#group = await this.#host.open(SCHEDULER_GROUP, schedulers.indexOf(this.name) + 1, machine);
+    // Nobody else could win: there is no reason to wait for an election timeout.
+    if (schedulers.length === 1) this.#group.campaign();
+  }
+
+  /** Stops serving, finishes what the disk has begun, and closes engine and connection. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const { system, engine } = this.#parts;
+    this.resign();
+    await this.#host.close();
+    await system.close();
+    await engine.close();
+  }
+
+  #roleChanged(soft: SoftState): void {
+    const leads = soft.role === 'leader';
+    if (leads === this.#leading) return;
+    this.#leading = leads;
+    this.#actor.tell({ type: leads ? 'elected' : 'deposed' });
+  }
+
+  #broke(error: Error): void {
+    const { logger } = this.#parts;
+    const what =
+      error instanceof EngineFailedError ? error.message : `the scheduler failed: ${error.message}`;
+    logger.error({ err: error }, what);
+    this.#actor.tell({ type: 'broke', error });
+    this.#fail(error instanceof TroupeError ? error : new TroupeError('failed', what, { cause: error }));
+  }
+
+  // The scheduler machine's duties.
+
+  answer(event: unknown): void {
+    const request = event as AnyRequest;
+    try {
+      const reply = this.#service.answer(request as Parameters<SchedulerService['answer']>[0]);
+      if (!(reply instanceof Promise)) request.replyTo?.send(reply);
+      else
+        reply
+          .then((value) => request.replyTo?.send(value))
+          .catch((error: unknown) => this.#refuseWith(request, error));
+    } catch (error) {
+      this.#refuseWith(request, error);
+    }
+  }
+
+  refuse(event: unknown, reason: SchedulerRefusal): void {
+    const request = event as AnyRequest;
+    this.#refuseWith(request, this.#refusal(reason));
+  }
+
+  stepRaft(event: unknown): void {
+    this.#group?.step((event as RaftEvent).message);
+  }
+
+  /** Applies what earlier leaders left, gives the cluster its identity if it has none, then begins to serve. */
+  prepare(): void {
+    const reign = ++this.#reign;
+    this.#group?.read((outcome) => {
+      if (!outcome.ok || reign !== this.#reign) return;
+      this.#initialize().then(
+        () => this.#prepared(reign),
+        (error: unknown) => this.#parts.logger.warn({ err: error }, 'the scheduler could not take office'),
+      );
+    });
+  }
+
+  /** Asks every store of the first region for it, again and again until each has it. */
+  bootstrap(): void {
+    for (const peer of this.#parts.state.unconfirmed) this.#bootstrapStore(peer, this.#reign, 1);
+  }
+
+  resign(): void {
+    this.#reign++;
+    const { clock } = this.#parts;
+    if (this.#ticker !== undefined) clock.clearTimeout(this.#ticker);
+    for (const wait of this.#waits) clock.clearTimeout(wait);
+    this.#waits.clear();
+    this.#watch.clear();
+    this.#service.reset();
+    this.#ids.forget();
+    this.#placing = false;
+  }
+
+  async #initialize(): Promise<void> {
+    const { cluster, expectedStores, maxEntryBytes, random, state } = this.#parts;
+    if (state.cluster?.expectedStores === expectedStores) return;
+    if (state.cluster !== undefined && state.regions.size > 0) return;
+    const clusterId = 1 + Math.floor(random() * (Number.MAX_SAFE_INTEGER - 1));
+    await this.#propose({ initializeCluster: { clusterId, cluster, expectedStores, maxEntryBytes } });
+  }
+
+  #prepared(reign: number): void {
+    if (reign !== this.#reign) return;
+    const { clock, state } = this.#parts;
+    for (const store of state.stores.values()) this.#watch.follow(store, clock.now());
+    this.#tick();
+    this.#actor.tell({ type: 'prepared', phase: state.phase });
+    if (state.phase === 'collecting') this.#placeFirstRegion();
+  }
+
+  #tick(): void {
+    const { clock } = this.#parts;
+    this.#watch.tick(clock.now());
+    this.#ticker = clock.setTimeout(() => this.#tick(), WATCH_INTERVAL_MS);
+  }
+
+  /** Once enough stores have shown that they carry their ids, the first of them get a voter of region 1 each. */
+  #placeFirstRegion(): void {
+    const { state } = this.#parts;
+    const wanted = state.cluster?.expectedStores ?? 0;
+    if (this.#placing || state.phase !== 'collecting' || wanted === 0) return;
+    const ready = [...state.stores.values()]
+      .filter((store) => store.nodeState === metapb.NodeState.Serving && store.state === metapb.StoreState.Up)
+      .sort((a, b) => a.id - b.id);
+    if (ready.length < wanted) return;
+    this.#placing = true;
+    const reign = this.#reign;
+    this.#propose({ placeFirstRegion: { region: firstRegion(ready.slice(0, wanted)) } })
+      .then(() => {
+        if (reign === this.#reign) this.#actor.tell({ type: 'storesChosen' });
+      })
+      .catch((error: unknown) => this.#parts.logger.warn({ err: error }, 'the first region was not placed'))
+      .finally(() => {
+        if (reign === this.#reign) this.#placing = false;
+      });
+  }
+
+  #bootstrapStore(peer: metapb.Peer, reign: number, attempt: number): void {
+    const { state, system, clock, random, logger } = this.#parts;
+    const { firstRegion: region, stores } = state;
+    const store = stores.get(peer.storeId);
+    if (reign !== this.#reign || region === undefined || store === undefined) return;
+    const event = { type: 'store.bootstrapRegion', region, peer };
+    (system.ref(`${store.address}/store`).ask(event, { timeout: BOOTSTRAP_TIMEOUT_MS }) as Promise<unknown>)
+      .then(async (reply) => {
+        if (!(reply as troupepb.BootstrapRegionResponse).durable)
+          throw new Error('the first region is not durable yet');
+        await this.#propose({ confirmFirstRegion: { storeId: peer.storeId } });
+        if (reign === this.#reign && state.phase === 'serving') this.#actor.tell({ type: 'bootstrapped' });
+      })
+      .catch((error: unknown) => {
+        if (reign !== this.#reign) return;
+        logger.debug({ err: error, store: peer.storeId }, 'a store has not confirmed the first region yet');
+        const wait = clock.setTimeout(
+          () => {
+            this.#waits.delete(wait);
+            this.#bootstrapStore(peer, reign, attempt + 1);
+          },
+          backoffMs(attempt, random),
+        );
+        this.#waits.add(wait);
+      });
+  }
+
+  // Between the duties and the log.
+
+  #propose(command: Command): Promise<CommandResult> {
+    return new Promise((resolve, reject) => {
+      if (this.#group === undefined) return reject(this.#refusal('starting'));
+      this.#group.propose(encodeCommand(command), (outcome) => {
+        // Every command may be repeated, so a lost one needs no other answer than one that was refused.
+        if (outcome.ok) resolve(outcome.result as CommandResult);
+        else reject(this.#refusal('not-leader'));
+      });
+    });
+  }
+
+  #send(message: Message): void {
+    const { schedulers, system } = this.#parts;
+    const to = schedulers[message.to - 1];
+    if (to === undefined) return;
+    const event: RaftEvent = {
+      type: 'raft',
+      regionId: SCHEDULER_GROUP,
+      fromPeer: memberPeer(message.from),
+      toPeer: memberPeer(message.to),
+      message,
+      regionEpoch: { confVer: 1, version: 1 },
+      startKey: NO_KEY,
+      endKey: NO_KEY,
+    };
+    system.ref(`${to}/raft`).tell(event);
+  }
+
+  #members(): { members: pdpb.Member[]; leader: pdpb.Member | undefined } {
+    const { schedulers, pid } = this.#parts;
+    const members = schedulers.map((name, i) => ({
+      name,
+      memberId: i + 1,
+      pid: name === this.name ? pid : 0,
+    }));
+    return { members, leader: members[(this.#group?.leader ?? 0) - 1] };
+  }
+
+  #refusal(reason: SchedulerRefusal): SchedulerFault {
+    const { state, cluster } = this.#parts;
+    if (reason === 'not-bootstrapped') {
+      const { expectedStores = 0 } = state.cluster ?? {};
+      return new SchedulerFault(
+        pdpb.ErrorType.NOT_BOOTSTRAPPED,
+        `The cluster "${cluster}" waits for its first stores: ${state.stores.size} of ${expectedStores} have registered.`,
+      );
+    }
+    const leader = reason === 'not-leader' ? (this.#members().leader?.name ?? '') : '';
+    const why =
+      reason === 'stopped' ? 'has stopped' : reason === 'starting' ? 'is starting' : 'does not lead';
+    return new SchedulerFault(pdpb.ErrorType.NOT_LEADER, `${this.name} ${why}`, leader);
+  }
+
+  #refuseWith(request: AnyRequest, error: unknown): void {
+    const fault =
+      error instanceof SchedulerFault
+        ? error
+        : new SchedulerFault(pdpb.ErrorType.UNKNOWN, error instanceof Error ? error.message : String(error));
+    if (fault.type === pdpb.ErrorType.UNKNOWN)
+      this.#parts.logger.error({ err: error, kind: request.type }, 'a request failed');
+    request.replyTo?.send(emptyReply[request.type](this.#service.header(fault)));
+  }
+}
+
+const NO_KEY = new Uint8Array(0);
+
+function memberPeer(id: number): metapb.Peer {
+  return { id, storeId: id, role: metapb.PeerRole.Voter };
+}
+
+/** The whole key space, one voter on each store; its ids are below those that windows hand out. */
+function firstRegion(stores: readonly metapb.Store[]): metapb.Region {
+  return {
+    id: 1,
+    startKey: NO_KEY,
+    endKey: NO_KEY,
+    regionEpoch: { confVer: 1, version: 1 },
+    peers: stores.map((store, i) => ({ id: i + 2, storeId: store.id, role: metapb.PeerRole.Voter })),
+  };
+}

@@ -1,0 +1,340 @@
+import { type Clock, isName } from '../../actors/index.js';
+import { metapb } from '../../storage/proto/index.js';
+import { pdpb, troupepb } from '../proto/index.js';
+import type { Protocol, ProtocolEvent } from '../protocol.js';
+import type { IdWindow } from './id-window.js';
+import { malformation, sameRegion, staleness } from './region-tree.js';
+import { byName, overtaken, type Refusal } from './registration.js';
+import type { Command, CommandResult, SchedulerState } from './state.js';
+import { DISCONNECTED_AFTER_MS, type StoreWatch } from './store-watch.js';
+
+export type SchedulerKind = Extract<keyof Protocol, `pd.${string}`>;
+type Request<K extends SchedulerKind> = ProtocolEvent<K> & { readonly sender?: string };
+type Reply<K extends SchedulerKind> = Protocol[K]['reply'];
+type Handlers = { readonly [K in SchedulerKind]: (request: Request<K>) => Reply<K> | Promise<Reply<K>> };
+
+const { ErrorType } = pdpb;
+
+/** Why a request is refused; becomes the error in the reply's header. */
+export class SchedulerFault extends Error {
+  constructor(
+    readonly type: pdpb.ErrorType,
+    message: string,
+    /** Node that leads, where that is known and the reason. */
+    readonly leader = '',
+  ) {
+    super(message);
+  }
+
+  static of({ type, message }: Refusal): SchedulerFault {
+    return new SchedulerFault(type, message);
+  }
+}
+
+/** What the leader last heard of a region; not replicated. */
+interface RegionReport {
+  readonly leader: metapb.Peer;
+  readonly term: number;
+  readonly downPeers: readonly pdpb.PeerStats[];
+  readonly pendingPeers: readonly metapb.Peer[];
+}
+
+export interface ServiceOptions {
+  readonly cluster: string;
+  readonly state: SchedulerState;
+  readonly watch: StoreWatch;
+  readonly ids: IdWindow;
+  readonly clock: Clock;
+  /** Replicates a command. @throws SchedulerFault `NOT_LEADER` when it cannot */
+  readonly propose: (command: Command) => Promise<CommandResult>;
+  readonly members: () => {
+    readonly members: readonly pdpb.Member[];
+    readonly leader: pdpb.Member | undefined;
+  };
+  /** A store registered, or showed that it has its identity. */
+  readonly storeJoined: () => void;
+}
+
+const MAX_IDS_AT_ONCE = 10_000;
+/** Bytes of region descriptors in one reply; the rest is asked for with the next request. */
+const MAX_REGION_BYTES = 256 * 1024;
+
+/**
+ * The scheduler's requests, as its leader answers them. Requests are checked here, before anything is replicated.
+ */
+export class SchedulerService {
+  readonly #options: ServiceOptions;
+  readonly #reports = new Map<number, RegionReport>();
+
+  constructor(options: ServiceOptions) {
+    this.#options = options;
+    options.state.regionGone = (id) => this.#reports.delete(id);
+  }
+
+  /** Answers one request. @throws SchedulerFault, at once or later */
+  answer<K extends SchedulerKind>(request: Request<K>): Reply<K> | Promise<Reply<K>> {
+    const kind: K = request.type;
+    if (kind !== 'pd.getMembers') this.#checkCluster(request);
+    return this.#handlers[kind](request);
+  }
+
+  /** The header of a reply. */
+  header(fault?: SchedulerFault): pdpb.ResponseHeader {
+    const clusterId = this.#options.state.cluster?.clusterId ?? 0;
+    if (fault === undefined) return { clusterId, error: undefined };
+    return { clusterId, error: { type: fault.type, message: fault.message, leader: fault.leader } };
+  }
+
+  /** Forgets what only a leader knows. */
+  reset(): void {
+    this.#reports.clear();
+  }
+
+  #checkCluster(request: {
+    readonly type: string;
+    readonly header?: pdpb.RequestHeader | undefined;
+    readonly sender?: string;
+  }): void {
+    const { cluster } = this.#options.state;
+    const asked = request.header?.clusterId ?? 0;
+    if (asked === 0 || asked === cluster?.clusterId) return;
+    throw new SchedulerFault(
+      ErrorType.IDENTITY_MISMATCH,
+      `"${request.sender ?? 'The caller'}" belongs to another cluster (id ${asked}) than this scheduler (id ${cluster?.clusterId ?? 0}, "${this.#options.cluster}"): start it in its own cluster, or with an empty data directory.`,
+    );
+  }
+
+  readonly #handlers: Handlers = {
+    'pd.getMembers': () => ({ header: this.header(), ...this.#options.members() }),
+
+    'pd.bootstrapInfo': () => {
+      const { cluster, stores, phase } = this.#options.state;
+      return {
+        header: this.header(),
+        bootstrapped: phase === 'serving',
+        maxEntryBytes: cluster?.maxEntryBytes ?? 0,
+        expectedStores: cluster?.expectedStores ?? 0,
+        registeredStores: stores.size,
+        cluster: this.#options.cluster,
+      };
+    },
+
+    'pd.putStore': async (request) => {
+      const { state, watch, clock, propose, storeJoined } = this.#options;
+      const asked = this.#checkedStore(request);
+      const result = await propose({ registerStore: { store: asked } });
+      if (!result.ok) throw SchedulerFault.of(result.refusal);
+      const store = result.store ?? asked;
+      watch.follow(store, clock.now());
+      watch.heard(store.id, clock.now());
+      storeJoined();
+      const peer = state.unconfirmed.find((one) => one.storeId === store.id);
+      return {
+        header: this.header(),
+        storeId: store.id,
+        maxEntryBytes: state.cluster?.maxEntryBytes ?? 0,
+        clusterVersion: this.#clusterVersion(),
+        bootstrapRegion: peer === undefined ? undefined : state.firstRegion,
+        bootstrapPeer: peer,
+      };
+    },
+
+    'pd.allocId': async ({ count: asked }) => {
+      const count = asked === 0 ? 1 : asked;
+      if (count > MAX_IDS_AT_ONCE) {
+        throw new SchedulerFault(
+          ErrorType.INVALID_VALUE,
+          `${count} ids at once; ask for ${MAX_IDS_AT_ONCE} at most.`,
+        );
+      }
+      return { header: this.header(), id: await this.#options.ids.allocate(count), count };
+    },
+
+    'pd.getStore': ({ storeId }) => {
+      const store = this.#knownStore(storeId);
+      return { header: this.header(), store, stats: this.#options.watch.statsOf(storeId) };
+    },
+
+    'pd.getAllStores': ({ excludeTombstoneStores }) => {
+      const stores = [...this.#options.state.stores.values()].filter(
+        (store) => !excludeTombstoneStores || store.state !== metapb.StoreState.Tombstone,
+      );
+      return { header: this.header(), stores };
+    },
+
+    'pd.getRegion': ({ regionKey }) => this.#regionReply(this.#options.state.regions.find(regionKey)),
+
+    'pd.getRegionById': ({ regionId }) => this.#regionReply(this.#options.state.regions.get(regionId)),
+
+    'pd.scanRegions': ({ startKey, endKey, limit }) => ({
+      header: this.header(),
+      regions: this.#regions(startKey, endKey, limit),
+    }),
+
+    'pd.storeHeartbeat': async ({ stats }) => {
+      const { clock, propose, storeJoined, watch } = this.#options;
+      const store = this.#knownStore(stats?.storeId ?? 0);
+      if (stats === undefined || stats.incarnation < store.incarnation)
+        throw SchedulerFault.of(overtaken(store).refusal);
+      watch.follow(store, clock.now());
+      watch.heartbeat(stats, clock.now());
+      if (store.nodeState === metapb.NodeState.Preparing) {
+        const result = await propose({
+          registerStore: { store: { ...store, incarnation: stats.incarnation } },
+        });
+        if (!result.ok) throw SchedulerFault.of(result.refusal);
+        storeJoined();
+      }
+      return { header: this.header(), clusterVersion: this.#clusterVersion() };
+    },
+
+    'pd.regionHeartbeat': async (heartbeat) => {
+      const { region, leader } = this.#checkedHeartbeat(heartbeat);
+      const { state, propose } = this.#options;
+      const known = state.regions.get(region.id);
+      if (known === undefined || !sameRegion(known, region)) {
+        await propose({ putRegions: { regions: [region] } });
+        this.#refuseStale(region, heartbeat.term);
+      }
+      const { term, downPeers, pendingPeers } = heartbeat;
+      this.#reports.set(region.id, { leader, term, downPeers, pendingPeers });
+      return pdpb.RegionHeartbeatResponse.from({
+        header: this.header(),
+        regionId: region.id,
+        regionEpoch: region.regionEpoch,
+        targetPeer: leader,
+      });
+    },
+
+    'pd.getStatus': () => {
+      const { cluster, state, watch, members } = this.#options;
+      const { members: schedulers, leader } = members();
+      const stores = [...state.stores.values()].map((store) => {
+        const name = watch.stateOf(store.id);
+        return { store, stats: watch.statsOf(store.id), state: name.charAt(0).toUpperCase() + name.slice(1) };
+      });
+      const regions = this.#regions(NO_KEY, NO_KEY, 0);
+      return { header: this.header(), cluster, schedulers, leader, stores, regions };
+    },
+  };
+
+  #checkedStore({ store, sender }: Request<'pd.putStore'>): metapb.Store {
+    const { state, watch, clock } = this.#options;
+    if (store === undefined || !isName(store.address)) {
+      throw new SchedulerFault(
+        ErrorType.INVALID_VALUE,
+        'A store registers under a node name: letters, digits, - and _.',
+      );
+    }
+    if (sender !== undefined && sender !== store.address) {
+      throw new SchedulerFault(ErrorType.INVALID_VALUE, `"${sender}" cannot register "${store.address}".`);
+    }
+    const known = byName(state.stores, store.address);
+    const silence = known === undefined ? Number.POSITIVE_INFINITY : watch.silence(known.id, clock.now());
+    const another = known !== undefined && known.incarnation !== store.incarnation;
+    if (another && store.id === 0 && silence < DISCONNECTED_AFTER_MS) {
+      throw new SchedulerFault(
+        ErrorType.IDENTITY_MISMATCH,
+        `The name "${known.address}" is in use by a live node (store ${known.id}, heard of ${(silence / 1000).toFixed(1)} s ago): give the new store a name of its own.`,
+      );
+    }
+    return store;
+  }
+
+  #checkedHeartbeat(heartbeat: Request<'pd.regionHeartbeat'>): {
+    region: metapb.Region;
+    leader: metapb.Peer;
+  } {
+    const { region, leader, term } = heartbeat;
+    const flaw = region === undefined ? 'no region' : malformation(region);
+    if (region === undefined || flaw !== undefined) {
+      throw new SchedulerFault(ErrorType.INVALID_VALUE, `The heartbeat describes ${flaw}.`);
+    }
+    for (const peer of region.peers) this.#knownStore(peer.storeId);
+    if (
+      leader === undefined ||
+      !region.peers.some((one) => one.id === leader.id && one.storeId === leader.storeId)
+    ) {
+      throw new SchedulerFault(
+        ErrorType.INVALID_VALUE,
+        `The leader is none of the peers of region ${region.id}.`,
+      );
+    }
+    this.#refuseStale(region, term);
+    return { region, leader };
+  }
+
+  #refuseStale(region: metapb.Region, term: number): void {
+    const report = this.#reports.get(region.id);
+    const stale =
+      staleness(this.#options.state.regions, region) ??
+      (report !== undefined && term < report.term
+        ? `region ${region.id} has a leader of term ${report.term}`
+        : undefined);
+    if (stale !== undefined)
+      throw new SchedulerFault(ErrorType.DUPLICATED_ENTRY, `The heartbeat is stale: ${stale}.`);
+  }
+
+  #knownStore(storeId: number): metapb.Store {
+    const store = this.#options.state.stores.get(storeId);
+    if (store !== undefined) return store;
+    throw new SchedulerFault(
+      ErrorType.ENTRY_NOT_FOUND,
+      `The cluster "${this.#options.cluster}" has no store ${storeId}.`,
+    );
+  }
+
+  #regionReply(region: metapb.Region | undefined): pdpb.GetRegionResponse {
+    const { leader, downPeers, pendingPeers } = this.#told(region);
+    return { header: this.header(), region, leader, downPeers, pendingPeers };
+  }
+
+  #regions(startKey: Uint8Array, endKey: Uint8Array, limit: number): pdpb.Region[] {
+    const found = this.#options.state.regions.scan(
+      startKey,
+      endKey,
+      limit > 0 ? limit : Number.POSITIVE_INFINITY,
+    );
+    const regions: pdpb.Region[] = [];
+    let bytes = 0;
+    for (const region of found) {
+      bytes += region.startKey.length + region.endKey.length + 32 * (region.peers.length + 2);
+      if (bytes > MAX_REGION_BYTES && regions.length > 0) break;
+      regions.push(this.#told(region));
+    }
+    return regions;
+  }
+
+  #told(region: metapb.Region | undefined): pdpb.Region {
+    const report = region === undefined ? undefined : this.#reports.get(region.id);
+    // A leader that is no longer a peer is none.
+    const leader = region?.peers.some((peer) => peer.id === report?.leader.id) ? report?.leader : undefined;
+    return { region, leader, downPeers: report?.downPeers ?? [], pendingPeers: report?.pendingPeers ?? [] };
+  }
+
+  /** The lowest version of all stores: nothing newer may be proposed before it rises. */
+  #clusterVersion(): string {
+    const versions = [...this.#options.state.stores.values()]
+      .filter((store) => store.state !== metapb.StoreState.Tombstone && store.version !== '')
+      .map((store) => store.version);
+    return versions.sort((a, b) => a.localeCompare(b, 'en', { numeric: true }))[0] ?? '';
+  }
+}
+
+const NO_KEY = new Uint8Array(0);
+
+/** A reply of each kind that holds nothing but its header. */
+export const emptyReply: { readonly [K in SchedulerKind]: (header: pdpb.ResponseHeader) => Reply<K> } = {
+  'pd.getMembers': (header) => pdpb.GetMembersResponse.from({ header }),
+  'pd.bootstrapInfo': (header) => pdpb.IsBootstrappedResponse.from({ header }),
+  'pd.putStore': (header) => pdpb.PutStoreResponse.from({ header }),
+  'pd.allocId': (header) => pdpb.AllocIDResponse.from({ header }),
+  'pd.getStore': (header) => pdpb.GetStoreResponse.from({ header }),
+  'pd.getAllStores': (header) => pdpb.GetAllStoresResponse.from({ header }),
+  'pd.getRegion': (header) => pdpb.GetRegionResponse.from({ header }),
+  'pd.getRegionById': (header) => pdpb.GetRegionResponse.from({ header }),
+  'pd.scanRegions': (header) => pdpb.ScanRegionsResponse.from({ header }),
+  'pd.storeHeartbeat': (header) => pdpb.StoreHeartbeatResponse.from({ header }),
+  'pd.regionHeartbeat': (header) => pdpb.RegionHeartbeatResponse.from({ header }),
+  'pd.getStatus': (header) => troupepb.GetStatusResponse.from({ header }),
+};

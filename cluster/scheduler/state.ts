@@ -1,0 +1,214 @@
+import type { Entry } from '../../machines/raft/types.js';
+import type { ClusterPhase } from '../../machines/scheduler.machine.js';
+import type { Engine, WriteBatch } from '../../storage/index.js';
+import { metapb } from '../../storage/proto/index.js';
+import { troupepb } from '../proto/index.js';
+import { RegionTree, staleness } from './region-tree.js';
+import { type Refusal, register } from './registration.js';
+
+/** The newest command that this version understands. */
+export const SCHEDULER_COMMAND_VERSION = 1;
+
+/** Ids below are for the first region and its peers, so that those do not depend on a window. */
+const FIRST_FREE_ID = 1000;
+/** Regions known at most: 100,000 descriptors are about 100 MB. */
+const MAX_REGIONS = 1_000_000;
+
+/** What a command did. */
+export type CommandResult =
+  | { readonly ok: true; readonly store?: metapb.Store; readonly firstId?: number }
+  | { readonly ok: false; readonly refusal: Refusal };
+
+const DONE: CommandResult = { ok: true };
+
+/** The kinds of commands; each names one field of troupepb.SchedulerCommand. */
+export type Command = Omit<troupepb.SchedulerCommand, 'version' | 'extendTimestamps'>;
+
+export function encodeCommand(command: Command): Uint8Array {
+  return troupepb.SchedulerCommand.encode({ ...command, version: SCHEDULER_COMMAND_VERSION });
+}
+
+/**
+ * What the schedulers replicate: the cluster, its stores, ids and region descriptors. Applying a command depends on
+ * nothing but the state and the command. Every change is written with the batch of the entries that made it.
+ */
+export class SchedulerState {
+  cluster: troupepb.InitializeCluster | undefined;
+  /** The first id that no window has covered. */
+  nextId = FIRST_FREE_ID;
+  readonly stores = new Map<number, metapb.Store>();
+  readonly regions = new RegionTree();
+  /** The region that the cluster began with, as it was then. */
+  firstRegion: metapb.Region | undefined;
+  /** Stores that have made the first region durable. */
+  readonly confirmed = new Set<number>();
+  /** Told of regions that had to go because others cover them now. */
+  regionGone: ((id: number) => void) | undefined;
+
+  /** @throws DecodeError when the records are not this program's */
+  static async load(engine: Engine): Promise<SchedulerState> {
+    const state = new SchedulerState();
+    let start: Uint8Array = new Uint8Array(0);
+    for (;;) {
+      const page = await engine.scan('default', { start, limit: 1024 });
+      for (let i = 0; i < page.keys.length; i++) {
+        const [key, value] = [page.keys[i], page.values[i]];
+        if (key !== undefined && value !== undefined) state.#restore(key, value);
+      }
+      const last = page.keys.at(-1);
+      if (!page.more || last === undefined) return state;
+      start = Buffer.concat([last, Uint8Array.of(0)]);
+    }
+  }
+
+  get phase(): ClusterPhase {
+    if (this.regions.size === 0) return 'collecting';
+    return this.unconfirmed.length > 0 ? 'bootstrapping' : 'serving';
+  }
+
+  /** Peers of the first region whose stores have not confirmed it. */
+  get unconfirmed(): readonly metapb.Peer[] {
+    return this.firstRegion?.peers.filter((peer) => !this.confirmed.has(peer.storeId)) ?? [];
+  }
+
+  /** Applies committed entries in order; one result each. @throws when an entry is of an unknown kind or version */
+  apply(entries: readonly Entry[], batch: WriteBatch): (CommandResult | undefined)[] {
+    return entries.map(({ data }) =>
+      data.length === 0 ? undefined : this.#apply(decodeCommand(data), batch),
+    );
+  }
+
+  #apply(command: Command, batch: WriteBatch): CommandResult {
+    const {
+      initializeCluster,
+      allocateIds,
+      registerStore,
+      placeFirstRegion,
+      confirmFirstRegion,
+      putRegions,
+    } = command;
+    if (initializeCluster !== undefined) return this.#initialize(initializeCluster, batch);
+    if (allocateIds !== undefined) return this.#allocateIds(allocateIds.count, batch);
+    if (registerStore?.store !== undefined) return this.#register(registerStore.store, batch);
+    if (placeFirstRegion?.region !== undefined) return this.#placeFirstRegion(placeFirstRegion.region, batch);
+    if (confirmFirstRegion !== undefined) return this.#confirm(confirmFirstRegion.storeId, batch);
+    if (putRegions !== undefined) return this.#putRegions(putRegions.regions, batch);
+    throw new Error('a replicated command of the scheduler is of an unknown kind: start a newer version');
+  }
+
+  /** Repeats keep the cluster's identity; only the number of first stores may still change before they are chosen. */
+  #initialize(asked: troupepb.InitializeCluster, batch: WriteBatch): CommandResult {
+    const { cluster } = this;
+    if (cluster !== undefined && this.regions.size > 0) return DONE;
+    this.cluster = cluster === undefined ? asked : { ...cluster, expectedStores: asked.expectedStores };
+    batch.put('default', CLUSTER_KEY, troupepb.InitializeCluster.encode(this.cluster));
+    return DONE;
+  }
+
+  #allocateIds(count: number, batch: WriteBatch): CommandResult {
+    const firstId = this.nextId;
+    this.nextId += count;
+    batch.put('default', NEXT_ID_KEY, number64(this.nextId));
+    return { ok: true, firstId };
+  }
+
+  #register(asked: metapb.Store, batch: WriteBatch): CommandResult {
+    const registration = register(this.stores, asked);
+    if (!registration.ok) return registration;
+    this.stores.set(registration.store.id, registration.store);
+    batch.put(
+      'default',
+      recordKey(Kind.store, registration.store.id),
+      metapb.Store.encode(registration.store),
+    );
+    return registration;
+  }
+
+  #placeFirstRegion(region: metapb.Region, batch: WriteBatch): CommandResult {
+    if (this.firstRegion !== undefined) return DONE;
+    this.firstRegion = region;
+    batch.put('default', FIRST_REGION_KEY, metapb.Region.encode(region));
+    this.#putRegion(region, batch);
+    return DONE;
+  }
+
+  #confirm(storeId: number, batch: WriteBatch): CommandResult {
+    this.confirmed.add(storeId);
+    batch.put('default', recordKey(Kind.confirmed, storeId), new Uint8Array(0));
+    return DONE;
+  }
+
+  #putRegions(regions: readonly metapb.Region[], batch: WriteBatch): CommandResult {
+    for (const region of regions) {
+      const full = this.regions.size >= MAX_REGIONS && this.regions.get(region.id) === undefined;
+      if (!full && staleness(this.regions, region) === undefined) this.#putRegion(region, batch);
+    }
+    return DONE;
+  }
+
+  #putRegion(region: metapb.Region, batch: WriteBatch): void {
+    for (const { id } of this.regions.put(region)) {
+      batch.delete('default', recordKey(Kind.region, id));
+      this.regionGone?.(id);
+    }
+    batch.put('default', recordKey(Kind.region, region.id), metapb.Region.encode(region));
+  }
+
+  #restore(key: Uint8Array, value: Uint8Array): void {
+    switch (key[0]) {
+      case Kind.cluster:
+        this.cluster = troupepb.InitializeCluster.decode(value);
+        break;
+      case Kind.nextId:
+        this.nextId = numberOf(value);
+        break;
+      case Kind.firstRegion:
+        this.firstRegion = metapb.Region.decode(value);
+        break;
+      case Kind.store: {
+        const store = metapb.Store.decode(value);
+        this.stores.set(store.id, store);
+        break;
+      }
+      case Kind.region:
+        this.regions.put(metapb.Region.decode(value));
+        break;
+      case Kind.confirmed:
+        this.confirmed.add(numberOf(key.subarray(1)));
+        break;
+      default:
+        throw new Error(`the scheduler's data directory holds a record of unknown kind ${key[0]}`);
+    }
+  }
+}
+
+function decodeCommand(data: Uint8Array): Command {
+  const command = troupepb.SchedulerCommand.decode(data);
+  if (command.version > SCHEDULER_COMMAND_VERSION) {
+    throw new Error(
+      `a replicated command of the scheduler has version ${command.version}, this program knows up to ${SCHEDULER_COMMAND_VERSION}: start a newer version`,
+    );
+  }
+  return command;
+}
+
+/** First bytes of the records in the `default` family; ids follow as 8 bytes, big endian. */
+const Kind = { cluster: 1, nextId: 2, firstRegion: 3, store: 4, region: 5, confirmed: 6 } as const;
+
+const CLUSTER_KEY = Uint8Array.of(Kind.cluster);
+const NEXT_ID_KEY = Uint8Array.of(Kind.nextId);
+const FIRST_REGION_KEY = Uint8Array.of(Kind.firstRegion);
+
+function recordKey(kind: number, id: number): Uint8Array {
+  return Buffer.concat([Uint8Array.of(kind), number64(id)]);
+}
+
+function number64(value: number): Uint8Array {
+  const bytes = Buffer.alloc(8);
+  bytes.writeBigUInt64BE(BigInt(value));
+  return bytes;
+}
+
+function numberOf(bytes: Uint8Array): number {
+  return Number(new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0));
+}

@@ -1,0 +1,171 @@
+import type { metapb, raft_cmdpb } from '../../storage/proto/index.js';
+import type { ColumnFamily, Engine, WriteBatch } from '../../storage/index.js';
+import { COLUMN_FAMILIES, decodeRawValue, encodeRawValue } from '../../storage/index.js';
+import type { errorpb } from '../proto/index.js';
+import { checkVersion, containsKey, containsRange, keyNotInRegion } from './region-check.js';
+
+/**
+ * Raw commands are evaluated when they are applied, by every replica alike: same entries, same changes, same results.
+ */
+
+/** What a compare-and-swap found. `previous` is absent when the key was. */
+export interface SwapResult {
+  readonly succeed: boolean;
+  readonly previous: Uint8Array | undefined;
+}
+
+/** Of one command: refused whole, or done; `swaps` has an element per request when one of them was a compare-and-swap. */
+export interface CommandResult {
+  readonly regionError: errorpb.Error | undefined;
+  readonly swaps: readonly (SwapResult | undefined)[] | undefined;
+}
+
+const DONE: CommandResult = { regionError: undefined, swaps: undefined };
+
+/** The family that a request names; data lives in three of them, an empty name means `default`. */
+export function dataFamily(name: string): ColumnFamily | undefined {
+  if (name === '' || name === 'default') return 'default';
+  return name === 'lock' || name === 'write' ? name : undefined;
+}
+
+/** Values as the entries of one batch will have left them, for the keys that a compare-and-swap looks at. */
+class Overlay {
+  readonly #values = new Map<string, Uint8Array | undefined>();
+
+  static name(cf: ColumnFamily, key: Uint8Array): string {
+    return `${COLUMN_FAMILIES.indexOf(cf)}${Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('latin1')}`;
+  }
+
+  static async of(commands: readonly raft_cmdpb.RaftCmdRequest[], engine: Engine): Promise<Overlay> {
+    const overlay = new Overlay();
+    const wanted = new Map<ColumnFamily, Uint8Array[]>();
+    for (const { requests } of commands) {
+      for (const { compareAndSwap } of requests) {
+        if (compareAndSwap === undefined) continue;
+        const cf = familyOf(compareAndSwap.cf);
+        const name = Overlay.name(cf, compareAndSwap.key);
+        if (overlay.#values.has(name)) continue;
+        overlay.#values.set(name, undefined);
+        const keys = wanted.get(cf);
+        if (keys === undefined) wanted.set(cf, [compareAndSwap.key]);
+        else keys.push(compareAndSwap.key);
+      }
+    }
+    for (const [cf, keys] of wanted) {
+      const values = await engine.multiGet(cf, keys);
+      keys.forEach((key, i) => overlay.#values.set(Overlay.name(cf, key), values[i]));
+    }
+    return overlay;
+  }
+
+  get(cf: ColumnFamily, key: Uint8Array): Uint8Array | undefined {
+    return this.#values.get(Overlay.name(cf, key));
+  }
+
+  set(cf: ColumnFamily, key: Uint8Array, value: Uint8Array | undefined): void {
+    const name = Overlay.name(cf, key);
+    if (this.#values.has(name)) this.#values.set(name, value);
+  }
+
+  deleteRange(cf: ColumnFamily, start: Uint8Array, end: Uint8Array): void {
+    const from = Overlay.name(cf, start);
+    const to = Overlay.name(cf, end);
+    for (const name of this.#values.keys()) {
+      if (name >= from && name < to) this.#values.set(name, undefined);
+    }
+  }
+}
+
+/**
+ * Puts the changes of commands into `batch`, in order. The region's epoch and range are checked again here, because the
+ * region may have changed since the leader proposed them.
+ */
+export function evaluate(
+  commands: readonly raft_cmdpb.RaftCmdRequest[],
+  region: metapb.Region,
+  engine: Engine,
+  batch: WriteBatch,
+): readonly CommandResult[] | Promise<readonly CommandResult[]> {
+  const swaps = commands.some((command) => command.requests.some((one) => one.compareAndSwap !== undefined));
+  if (!swaps) return commands.map((command) => evaluateCommand(command, region, batch, undefined));
+  return Overlay.of(commands, engine).then((overlay) =>
+    commands.map((command) => evaluateCommand(command, region, batch, overlay)),
+  );
+}
+
+function evaluateCommand(
+  command: raft_cmdpb.RaftCmdRequest,
+  region: metapb.Region,
+  batch: WriteBatch,
+  overlay: Overlay | undefined,
+): CommandResult {
+  const regionError = checkVersion(region, command.header?.regionEpoch) ?? checkKeys(command.requests, region);
+  if (regionError !== undefined) return { regionError, swaps: undefined };
+  if (overlay === undefined) {
+    for (const request of command.requests) change(request, batch);
+    return DONE;
+  }
+  const swaps = command.requests.map((request) => {
+    if (request.compareAndSwap !== undefined) return swap(request.compareAndSwap, batch, overlay);
+    change(request, batch, overlay);
+    return undefined;
+  });
+  return { regionError: undefined, swaps };
+}
+
+/** A single stray key refuses the whole command: its requests were checked together when they were proposed. */
+export function checkKeys(
+  requests: readonly raft_cmdpb.Request[],
+  region: metapb.Region,
+): errorpb.Error | undefined {
+  for (const { put, delete: remove, deleteRange, compareAndSwap } of requests) {
+    const key = put?.key ?? remove?.key ?? compareAndSwap?.key;
+    if (key !== undefined) {
+      if (!containsKey(region, key)) return keyNotInRegion(region, key);
+    } else if (deleteRange !== undefined && !containsRange(region, deleteRange.startKey, deleteRange.endKey)) {
+      return keyNotInRegion(region, deleteRange.startKey);
+    }
+  }
+  return undefined;
+}
+
+function change(request: raft_cmdpb.Request, batch: WriteBatch, overlay?: Overlay): void {
+  const { put, delete: remove, deleteRange } = request;
+  if (put !== undefined) {
+    const cf = familyOf(put.cf);
+    batch.put(cf, put.key, put.value);
+    overlay?.set(cf, put.key, put.value);
+  } else if (remove !== undefined) {
+    const cf = familyOf(remove.cf);
+    batch.delete(cf, remove.key);
+    overlay?.set(cf, remove.key, undefined);
+  } else if (deleteRange !== undefined) {
+    const cf = familyOf(deleteRange.cf);
+    batch.deleteRange(cf, deleteRange.startKey, deleteRange.endKey);
+    overlay?.deleteRange(cf, deleteRange.startKey, deleteRange.endKey);
+  } else {
+    throw new Error(`a replicated command of kind ${request.cmdType} is unknown to this version`);
+  }
+}
+
+function swap(request: raft_cmdpb.CompareAndSwapRequest, batch: WriteBatch, overlay: Overlay): SwapResult {
+  const cf = familyOf(request.cf);
+  const stored = overlay.get(cf, request.key);
+  const previous = stored === undefined ? undefined : decodeRawValue(stored).value;
+  const succeed =
+    previous === undefined
+      ? request.previousNotExist
+      : !request.previousNotExist && Buffer.compare(previous, request.previousValue) === 0;
+  if (succeed) {
+    const value = encodeRawValue(request.value);
+    batch.put(cf, request.key, value);
+    overlay.set(cf, request.key, value);
+  }
+  return { succeed, previous };
+}
+
+function familyOf(name: string): ColumnFamily {
+  const family = dataFamily(name);
+  if (family === undefined) throw new Error(`a replicated command names the unknown column family "${name}"`);
+  return family;
+}

@@ -1,0 +1,109 @@
+import { statfs } from 'node:fs/promises';
+import { realClock, silentLogger } from '../../actors/index.js';
+import { type Engine, loadIdentity, type StoreIdentity } from '../../storage/index.js';
+import { COMMAND_VERSION, metapb } from '../../storage/proto/index.js';
+import { TroupeError } from '../errors.js';
+import { type NodeOptions, openEngine, startSystem } from '../node-options.js';
+import { SchedulerClient } from '../pd-client.js';
+import { bindIdentity, StoreNode } from './node.js';
+import type { DiskUsage } from './reporter.js';
+
+export type { StoreNode };
+
+/** Milliseconds that a store waits for a scheduler when it starts. */
+const REGISTER_TIMEOUT_MS = 30_000;
+
+/**
+ * Starts a store: opens its data directory, registers with the scheduler, and serves the regions that it holds.
+ *
+ * @throws TroupeError `identity` or `conflict` when name, directory and cluster do not belong together or are in use,
+ * `unavailable` when NATS or every scheduler is away, `failed` when the disk refuses or its data is damaged.
+ */
+export async function startStore(options: NodeOptions): Promise<StoreNode> {
+  const { cluster, name, clock = realClock, random = Math.random, logger = silentLogger } = options;
+  const engine = await openEngine(options);
+  try {
+    const known = await checkedIdentity(engine, options);
+    const incarnation = Math.max((known?.incarnation ?? 0) + 1, options.incarnation ?? Date.now());
+    const system = await startSystem(options, incarnation);
+    try {
+      const scheduler = new SchedulerClient({
+        system,
+        cluster,
+        schedulers: options.schedulers ?? ['scheduler-1'],
+        clock,
+        random,
+        clusterId: known?.clusterId ?? 0,
+      });
+      const pid = process.pid;
+      const startTime = Math.floor(incarnation / 1000);
+      const describe = (storeId: number): metapb.Store =>
+        metapb.Store.from({
+          id: storeId,
+          address: name,
+          pid,
+          incarnation,
+          startTimestamp: startTime,
+          commandVersion: COMMAND_VERSION,
+        });
+      const patience = { timeout: REGISTER_TIMEOUT_MS };
+      let registered = await scheduler.putStore(describe(known?.storeId ?? 0), patience);
+      const identity = await bindIdentity(engine, {
+        cluster,
+        node: name,
+        clusterId: scheduler.clusterId,
+        storeId: known?.storeId ?? registered.storeId,
+        incarnation,
+      });
+      if (known === undefined) registered = await scheduler.putStore(describe(identity.storeId), patience);
+      const node = new StoreNode({
+        cluster,
+        system,
+        engine,
+        scheduler,
+        clock,
+        random,
+        logger,
+        identity,
+        maxEntryBytes: registered.maxEntryBytes,
+        tuning: options.tuning,
+        pid,
+        startTime,
+        diskUsage: () => diskUsage(options.dataDir),
+      });
+      await node.start();
+      return node;
+    } catch (error) {
+      await system.close();
+      throw error;
+    }
+  } catch (error) {
+    await engine.close();
+    throw error;
+  }
+}
+
+/** What the data directory says about whose it is. @throws TroupeError `identity` when it is not this node's */
+async function checkedIdentity(engine: Engine, { cluster, name }: NodeOptions): Promise<StoreIdentity | undefined> {
+  const identity = await loadIdentity(engine);
+  if (identity === undefined) return undefined;
+  if (identity.cluster !== cluster) {
+    throw new TroupeError(
+      'identity',
+      `The data directory belongs to the cluster "${identity.cluster}", not to "${cluster}": give this node a directory of its own, or start it with --cluster ${identity.cluster}.`,
+    );
+  }
+  if (identity.node !== name) {
+    throw new TroupeError(
+      'identity',
+      `The data directory belongs to the node "${identity.node}", not to "${name}": give this node a directory of its own, or start it with --name ${identity.node}.`,
+    );
+  }
+  return identity;
+}
+
+async function diskUsage(directory: string | undefined): Promise<DiskUsage> {
+  if (directory === undefined) return { capacity: 0, available: 0, used: 0 };
+  const { bsize, blocks, bavail, bfree } = await statfs(directory);
+  return { capacity: blocks * bsize, available: bavail * bsize, used: (blocks - bfree) * bsize };
+}

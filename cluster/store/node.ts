@@ -1,0 +1,286 @@
+import type { ActorRef, ActorSystem, Clock, Logger, ReplyTo } from '../../actors/index.js';
+import { peerMachine, type StoreNodeHost, storeNodeMachine } from '../../machines/index.js';
+import {
+  type Engine,
+  EngineFailedError,
+  loadIdentity,
+  loadRegionState,
+  loadRegionStates,
+  type StoreIdentity,
+  saveIdentity,
+  saveRegionState,
+} from '../../storage/index.js';
+import { type metapb, raft_serverpb } from '../../storage/proto/index.js';
+import { TroupeError } from '../errors.js';
+import type { SchedulerClient } from '../pd-client.js';
+import type { troupepb } from '../proto/index.js';
+import { type ProtocolEvent, peerPath, type RaftEvent, type RegionEvent } from '../protocol.js';
+import type { RaftGroup } from '../raft/group.js';
+import { INITIAL_LOG, RaftHost, type RaftTuning } from '../raft/host.js';
+import { ReadTurn } from './read-turn.js';
+import { errorOf } from './region-call.js';
+import { RegionReplica } from './replica.js';
+import { type DiskUsage, Reporter } from './reporter.js';
+import { StoreDirectory } from './store-directory.js';
+
+/** Order of the turn's hooks: the turn's writes become entries, Raft's Readys are taken, confirmed reads are read. */
+const PROPOSE_ORDER = 50;
+const READ_ORDER = 150;
+
+/** Messages that may wait for one peer: a turn brings at most a frame from each node. */
+const PEER_MAILBOX = { capacity: 16_384, overflow: 'reject' } as const;
+
+export interface StoreParts {
+  readonly cluster: string;
+  readonly system: ActorSystem;
+  readonly engine: Engine;
+  readonly scheduler: SchedulerClient;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly logger: Logger;
+  readonly identity: StoreIdentity;
+  readonly maxEntryBytes: number;
+  readonly tuning?: RaftTuning | undefined;
+  readonly pid: number;
+  /** Unix seconds. */
+  readonly startTime: number;
+  readonly diskUsage: () => Promise<DiskUsage>;
+}
+
+/** A store at work: its regions' peers as actors, one Raft host, one engine. */
+export class StoreNode implements StoreNodeHost {
+  readonly name: string;
+  readonly storeId: number;
+  /** Resolves when the store cannot go on; it acknowledges nothing from then on. */
+  readonly failed: Promise<Error>;
+  readonly #parts: StoreParts;
+  readonly #host: RaftHost;
+  readonly #reads: ReadTurn;
+  readonly #reporter: Reporter;
+  readonly #directory: StoreDirectory;
+  readonly #replicas = new Map<number, RegionReplica>();
+  /** Peers of this store's regions, by their ids. */
+  readonly #refs = new Map<number, ActorRef>();
+  #writing = new Set<RegionReplica>();
+  readonly #actor: ActorRef;
+  readonly #hooks: (() => void)[];
+  #fail: (error: Error) => void = () => {};
+  #closing: Promise<void> | undefined;
+
+  constructor(parts: StoreParts) {
+    const { system, engine, clock, random, logger, identity } = parts;
+    this.#parts = parts;
+    this.name = system.node;
+    this.storeId = identity.storeId;
+    this.failed = new Promise((resolve) => {
+      this.#fail = resolve;
+    });
+    this.#host = new RaftHost({
+      engine,
+      system,
+      clock,
+      random,
+      logger,
+      send: (group, message) => this.#send(group, message),
+      failed: (error) => this.#diskFailed(error),
+      ...(parts.tuning === undefined ? {} : { tuning: parts.tuning }),
+    });
+    this.#reads = new ReadTurn(engine, parts.maxEntryBytes, (error) => this.#diskFailed(error));
+    this.#directory = new StoreDirectory(parts.scheduler, clock, logger);
+    this.#reporter = new Reporter({ ...parts, replicas: this.#replicas, displaced: (error) => this.#stopWith(error) });
+    this.#actor = system.spawn(storeNodeMachine, { path: 'store', input: { host: this } });
+    system.fallback('region', 'store');
+    this.#hooks = [
+      system.onTurnEnd(PROPOSE_ORDER, () => this.#proposeWrites()),
+      system.onTurnEnd(READ_ORDER, () => this.#reads.flush()),
+    ];
+  }
+
+  get replicas(): ReadonlyMap<number, RegionReplica> {
+    return this.#replicas;
+  }
+
+  get counters() {
+    return this.#host.counters;
+  }
+
+  /** Starts the peers that are on disk, and tells the scheduler from now on. */
+  async start(): Promise<void> {
+    for (const state of await loadRegionStates(this.#parts.engine)) {
+      if (state.state !== raft_serverpb.PeerState.Tombstone && state.region !== undefined) {
+        await this.#startPeer(state.region);
+      }
+    }
+    this.#actor.tell({ type: 'registered' });
+    this.#reporter.start(() => this.#actor.tell({ type: 'reportDue' }));
+  }
+
+  /** Stops serving, finishes what the disk has begun, and closes engine and connection. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const { system, engine } = this.#parts;
+    this.#reporter.stop();
+    this.stop();
+    for (const remove of this.#hooks) remove();
+    await this.#host.close();
+    await system.close();
+    await engine.close();
+  }
+
+  // The store node machine's actions.
+
+  bootstrapRegion(event: ProtocolEvent<'store.bootstrapRegion'> & { replyTo?: ReplyTo<troupepb.BootstrapRegionResponse> }) {
+    const { region, replyTo } = event;
+    if (region === undefined || replyTo === undefined) return;
+    this.#makeFirstRegion(region).then(
+      () => replyTo.send({ durable: true }),
+      (error: unknown) => replyTo.fail('failed', error instanceof Error ? error.message : String(error)),
+    );
+  }
+
+  routeAbsent(event: RaftEvent): void {
+    // Peers are made by bootstrap only: membership changes bring the creation by first contact.
+    this.#parts.logger.debug({ region: event.regionId, from: event.fromPeer.storeId }, 'a message for a peer that is not here');
+  }
+
+  refuseAbsent(event: RegionEvent & { replyTo?: ReplyTo<troupepb.RegionResponses>; address?: string }): void {
+    const regionId = event.context.regionId;
+    const error = errorOf(`region ${regionId} is not on store ${this.storeId}: look it up again`, {
+      regionNotFound: { regionId },
+    });
+    event.replyTo?.send({ regionError: error, responses: [] });
+  }
+
+  report(): void {
+    this.#reporter.report();
+  }
+
+  /** Everybody who waits is answered; nothing is acknowledged any more. */
+  stop(): void {
+    for (const replica of this.#replicas.values()) replica.stop();
+  }
+
+  /** Repeats are harmless: what is durable already is only confirmed. */
+  async #makeFirstRegion(region: metapb.Region): Promise<void> {
+    const { engine } = this.#parts;
+    const peer = region.peers.find((one) => one.storeId === this.storeId);
+    if (peer === undefined) throw new TroupeError('failed', `region ${region.id} has no peer on store ${this.storeId}`);
+    if (this.#replicas.has(region.id)) return;
+    if ((await loadRegionState(engine, region.id)) === undefined) {
+      const batch = engine.batch();
+      saveRegionState(batch, region.id, {
+        state: raft_serverpb.PeerState.Normal,
+        region,
+        mergeState: undefined,
+      });
+      this.#host.log.create(batch, region.id, INITIAL_LOG, {
+        voters: region.peers.map((one) => one.id),
+        votersOutgoing: [],
+        learners: [],
+        learnersNext: [],
+        autoLeave: false,
+      });
+      await engine.write(batch);
+      await engine.sync();
+    }
+    if (!this.#replicas.has(region.id)) await this.#startPeer(region);
+  }
+
+  async #startPeer(region: metapb.Region): Promise<void> {
+    const { system, engine, logger, maxEntryBytes } = this.#parts;
+    const peer = region.peers.find((one) => one.storeId === this.storeId);
+    if (peer === undefined) throw new TroupeError('failed', `region ${region.id} has no peer on store ${this.storeId}`);
+    const replica = new RegionReplica({
+      region,
+      peer,
+      engine,
+      logger,
+      reads: this.#reads,
+      maxEntryBytes,
+      wantsTurn: (one) => {
+        this.#writing.add(one);
+        system.requestTurn();
+      },
+      roleChanged: (one) => this.#reporter.roleChanged(one),
+    });
+    this.#replicas.set(region.id, replica);
+    const group = await this.#host.open(region.id, peer.id, replica);
+    const actor = system.spawn(peerMachine, {
+      path: peerPath(region.id, peer.id),
+      input: { replica, initialised: true },
+      mailbox: PEER_MAILBOX,
+      supervision: { onFailure: 'stop' },
+    });
+    replica.attach(group, actor);
+    this.#actor.tell({ type: 'regionStarted' });
+  }
+
+  #proposeWrites(): void {
+    if (this.#writing.size === 0) return;
+    const writing = this.#writing;
+    this.#writing = new Set();
+    for (const replica of writing) replica.proposeWrites();
+  }
+
+  #send(group: RaftGroup, message: RaftEvent['message']): void {
+    const replica = this.#replicas.get(group.id);
+    const toPeer = replica?.peerOf(message.to);
+    if (replica === undefined || toPeer === undefined) return;
+    const { region, peer } = replica;
+    const ref = this.#refOf(region.id, toPeer);
+    if (ref === undefined) return;
+    const initial = message.type === 'requestVote' || message.type === 'requestPreVote' || message.commit === 0;
+    const event: RaftEvent = {
+      type: 'raft',
+      regionId: region.id,
+      fromPeer: peer,
+      toPeer,
+      message,
+      regionEpoch: region.regionEpoch ?? { confVer: 0, version: 0 },
+      startKey: initial ? region.startKey : NO_KEY,
+      endKey: initial ? region.endKey : NO_KEY,
+    };
+    ref.tell(event);
+  }
+
+  /** `undefined` while the peer's store is not known: the message is lost, as messages are. */
+  #refOf(regionId: number, peer: metapb.Peer): ActorRef | undefined {
+    const known = this.#refs.get(peer.id);
+    if (known !== undefined) return known;
+    const node = this.#directory.nodeOf(peer.storeId);
+    if (node === undefined) return undefined;
+    const ref = this.#parts.system.ref(`${node}/${peerPath(regionId, peer.id)}`);
+    this.#refs.set(peer.id, ref);
+    return ref;
+  }
+
+  #diskFailed(error: unknown): void {
+    const cause = error instanceof Error ? error : new Error(String(error));
+    const what = error instanceof EngineFailedError ? error.message : `the store failed: ${cause.message}`;
+    this.#stopWith(new TroupeError('failed', what, { cause }));
+  }
+
+  #stopWith(error: TroupeError): void {
+    this.#parts.logger.error({ err: error }, error.message);
+    this.#actor.tell({ type: 'failed', error });
+    this.stop();
+    this.#fail(error);
+  }
+}
+
+const NO_KEY = new Uint8Array(0);
+
+/** Binds a data directory to the store id that the scheduler gave to its node. */
+export async function bindIdentity(engine: Engine, identity: Omit<StoreIdentity, 'format'>): Promise<StoreIdentity> {
+  const batch = engine.batch();
+  saveIdentity(batch, identity);
+  await engine.write(batch);
+  await engine.sync();
+  const saved = await loadIdentity(engine);
+  if (saved === undefined) throw new TroupeError('failed', 'the identity of the data directory cannot be read back');
+  return saved;
+}

@@ -1,0 +1,228 @@
+import type { ColumnFamily, Engine, EngineSnapshot, ScanResult } from '../../storage/index.js';
+import { decodeRawValue, rawKey, rawRange, StorageError, userKey } from '../../storage/index.js';
+import type { metapb } from '../../storage/proto/index.js';
+import type { errorpb, kvrpcpb, troupepb } from '../proto/index.js';
+import { dataFamily } from './evaluate.js';
+import type { RegionCall } from './region-call.js';
+import { checkVersion, containsKey, containsRange, keyNotInRegion } from './region-check.js';
+
+/** A call whose replica has confirmed that its state is new enough to answer. */
+interface ConfirmedRead {
+  readonly call: RegionCall;
+  readonly replica: ReadableReplica;
+}
+
+export interface ReadableReplica {
+  readonly region: metapb.Region;
+  readonly stopped: boolean;
+}
+
+/** Keys one scan page may hold, whatever the client asks. */
+const MAX_SCAN_KEYS = 4096;
+const NO_BYTES = new Uint8Array(0);
+
+/**
+ * All reads that the turn confirmed, of all regions: one RocksDB snapshot, taken in the same tick as the checks of epoch
+ * and range, and one native call for all point reads of a family.
+ */
+export class ReadTurn {
+  readonly #engine: Engine;
+  readonly #maxReplyBytes: number;
+  readonly #failed: (error: unknown) => void;
+  #confirmed: ConfirmedRead[] = [];
+
+  /**
+   * @param maxReplyBytes bytes of keys and values in one reply; a longer one answers only the first of its requests
+   * @param failed the engine could not read
+   */
+  constructor(engine: Engine, maxReplyBytes: number, failed: (error: unknown) => void) {
+    this.#engine = engine;
+    this.#maxReplyBytes = maxReplyBytes;
+    this.#failed = failed;
+  }
+
+  add(call: RegionCall, replica: ReadableReplica): void {
+    this.#confirmed.push({ call, replica });
+  }
+
+  /** At the end of a turn: checks, takes the snapshot and starts reading. */
+  flush(): void {
+    if (this.#confirmed.length === 0) return;
+    const confirmed = this.#confirmed;
+    this.#confirmed = [];
+    const points = new PointReads();
+    const scans: Scan[] = [];
+    const reads: CallRead[] = [];
+    for (const { call, replica } of confirmed) {
+      if (replica.stopped) {
+        call.refuse({ ok: false, code: 'stopped', leader: 0 });
+        continue;
+      }
+      const read = new CallRead(call, points, scans);
+      const regionError = checkVersion(replica.region, call.event.context.regionEpoch) ?? read.plan(replica.region);
+      if (regionError === undefined) reads.push(read);
+      else call.fail(regionError);
+    }
+    if (reads.length === 0) return;
+    const snapshot = this.#engine.snapshot();
+    this.#read(reads, points, scans, snapshot)
+      .catch((error: unknown) => this.#failed(error))
+      .finally(() => snapshot.release());
+  }
+
+  async #read(
+    reads: readonly CallRead[],
+    points: PointReads,
+    scans: readonly Scan[],
+    snapshot: EngineSnapshot,
+  ): Promise<void> {
+    await points.fetch(this.#engine, snapshot);
+    for (const scan of scans) await scan.fetch(this.#engine, snapshot, this.#maxReplyBytes);
+    for (const read of reads) read.answer(points, this.#maxReplyBytes);
+  }
+}
+
+/** Keys of all calls by family, so that a turn costs one native call a family. */
+class PointReads {
+  readonly #keys = new Map<ColumnFamily, Uint8Array[]>();
+  readonly #values = new Map<ColumnFamily, (Uint8Array | undefined)[]>();
+
+  add(cf: ColumnFamily, key: Uint8Array): number {
+    const keys = this.#keys.get(cf);
+    if (keys !== undefined) return keys.push(key) - 1;
+    this.#keys.set(cf, [key]);
+    return 0;
+  }
+
+  async fetch(engine: Engine, snapshot: EngineSnapshot): Promise<void> {
+    for (const [cf, keys] of this.#keys) this.#values.set(cf, await engine.multiGet(cf, keys, snapshot));
+  }
+
+  value(cf: ColumnFamily, place: number): Uint8Array | undefined {
+    const stored = this.#values.get(cf)?.[place];
+    return stored === undefined ? undefined : decodeRawValue(stored).value;
+  }
+}
+
+/** One page of a scan. */
+class Scan {
+  result: ScanResult = { keys: [], values: [], more: false };
+
+  constructor(
+    readonly cf: ColumnFamily,
+    readonly start: Uint8Array,
+    readonly end: Uint8Array,
+    readonly request: kvrpcpb.RawScanRequest,
+  ) {}
+
+  async fetch(engine: Engine, snapshot: EngineSnapshot, maxBytes: number): Promise<void> {
+    const { limit, reverse, keyOnly } = this.request;
+    if (limit === 0) return;
+    this.result = await engine.scan(this.cf, {
+      start: this.start,
+      end: this.end,
+      reverse,
+      keysOnly: keyOnly,
+      limit: Math.min(limit, MAX_SCAN_KEYS),
+      maxBytes: maxBytes / 2,
+      snapshot,
+    });
+  }
+}
+
+/** Where the answer to one request will come from: a point read's place, a scan, or the sentence that refuses it. */
+type Source =
+  | { readonly kind: 'point'; readonly cf: ColumnFamily; readonly place: number }
+  | { readonly kind: 'scan'; readonly scan: Scan }
+  | { readonly kind: 'refused'; readonly error: string };
+
+class CallRead {
+  readonly #sources: Source[] = [];
+
+  constructor(
+    readonly call: RegionCall,
+    readonly points: PointReads,
+    readonly scans: Scan[],
+  ) {}
+
+  /** Finds out what to read. @returns why the region cannot serve the call */
+  plan(region: metapb.Region): errorpb.Error | undefined {
+    for (const request of this.call.event.requests) {
+      try {
+        const error = this.#planOne(request, region);
+        if (error !== undefined) return error;
+      } catch (error) {
+        if (!(error instanceof StorageError)) throw error;
+        this.#refuse(`invalid-argument: ${error.message}`);
+      }
+    }
+    return undefined;
+  }
+
+  #planOne(request: troupepb.RegionRequest, region: metapb.Region): errorpb.Error | undefined {
+    const { rawGet, rawScan } = request;
+    const family = rawGet?.cf ?? rawScan?.cf;
+    const cf = dataFamily(family ?? '');
+    if (family === undefined) {
+      this.#refuse('failed: This store does not know such a read; use a client of its version.');
+    } else if (cf === undefined) {
+      this.#refuse(`invalid-argument: There is no column family "${family}": use default, lock or write.`);
+    } else if (rawGet !== undefined) {
+      const key = rawKey(rawGet.key);
+      if (!containsKey(region, key)) return keyNotInRegion(region, key);
+      this.#sources.push({ kind: 'point', cf, place: this.points.add(cf, key) });
+    } else if (rawScan !== undefined) {
+      const { startKey, endKey, reverse } = rawScan;
+      const { start, end } = reverse ? rawRange(endKey, startKey) : rawRange(startKey, endKey);
+      if (!containsRange(region, start, end)) return keyNotInRegion(region, start);
+      const scan = new Scan(cf, start, end, rawScan);
+      this.scans.push(scan);
+      this.#sources.push({ kind: 'scan', scan });
+    }
+    return undefined;
+  }
+
+  #refuse(error: string): void {
+    this.#sources.push({ kind: 'refused', error });
+  }
+
+  /** Answers as many of the requests as one reply may carry, and at least one: the client asks for the rest again. */
+  answer(points: PointReads, maxBytes: number): void {
+    const responses: troupepb.RegionResponse[] = [];
+    let bytes = 0;
+    for (const source of this.#sources) {
+      let response: troupepb.RegionResponse;
+      if (source.kind === 'point') {
+        const value = points.value(source.cf, source.place);
+        bytes += value?.length ?? 0;
+        response = {
+          rawGet: { regionError: undefined, error: '', value: value ?? NO_BYTES, notFound: value === undefined },
+        };
+      } else if (source.kind === 'scan') {
+        const { keys, values, more } = source.scan.result;
+        const kvs = keys.map((key, i) => pair(key, values[i]));
+        for (const { key, value } of kvs) bytes += key.length + value.length;
+        response = { rawScan: { regionError: undefined, kvs, error: '', more } };
+      } else {
+        response = refusal(this.call.event.requests[responses.length], source.error);
+      }
+      if (bytes > maxBytes && responses.length > 0) break;
+      responses.push(response);
+    }
+    this.call.answer(responses);
+  }
+}
+
+function pair(storedKey: Uint8Array, value: Uint8Array | undefined): kvrpcpb.KvPair {
+  return {
+    error: undefined,
+    key: userKey(storedKey).key,
+    value: value === undefined || value.length === 0 ? NO_BYTES : decodeRawValue(value).value,
+  };
+}
+
+function refusal(request: troupepb.RegionRequest | undefined, error: string): troupepb.RegionResponse {
+  return request?.rawScan === undefined
+    ? { rawGet: { regionError: undefined, error, value: NO_BYTES, notFound: true } }
+    : { rawScan: { regionError: undefined, kvs: [], error, more: false } };
+}

@@ -1,0 +1,71 @@
+import type { ReplyTo } from '../../actors/index.js';
+import type { metapb } from '../../storage/proto/index.js';
+import type { errorpb, troupepb } from '../proto/index.js';
+import type { RegionEvent } from '../protocol.js';
+import type { Outcome } from '../raft/state-machine.js';
+import { notLeader } from './region-check.js';
+
+/** What a call needs to know of the region that it was made to, when it is refused. */
+export interface CalledRegion {
+  readonly region: metapb.Region;
+  /** The metapb peer with this id; 0 for none. */
+  peerOf(peerId: number): metapb.Peer | undefined;
+}
+
+/** One client's requests of one turn to one region, and the one answer that they get. */
+export class RegionCall {
+  readonly event: RegionEvent;
+  readonly #replyTo: ReplyTo<troupepb.RegionResponses>;
+  readonly #called: CalledRegion;
+
+  constructor(event: RegionEvent, replyTo: ReplyTo<troupepb.RegionResponses>, called: CalledRegion) {
+    this.event = event;
+    this.#replyTo = replyTo;
+    this.#called = called;
+  }
+
+  answer(responses: readonly troupepb.RegionResponse[]): void {
+    this.#replyTo.send({ regionError: undefined, responses });
+  }
+
+  fail(regionError: errorpb.Error): void {
+    this.#replyTo.send({ regionError, responses: [] });
+  }
+
+  /** Tells the caller which kind of "no" it was: only `undetermined` leaves a doubt. */
+  refuse(outcome: Outcome<unknown> & { readonly ok: false }): void {
+    const { region } = this.#called;
+    switch (outcome.code) {
+      case 'not-leader':
+        this.fail(notLeader(region, this.#called.peerOf(outcome.leader)));
+        break;
+      case 'stale-command':
+        this.fail(errorOf('another leader took the place of this command in the log: send it again', { staleCommand: {} }));
+        break;
+      case 'busy':
+        this.fail(
+          errorOf(`region ${region.id} has too much under way: send it again later`, {
+            serverIsBusy: { reason: 'too much is uncommitted', backoffMs: BUSY_BACKOFF_MS },
+          }),
+        );
+        break;
+      case 'stopped':
+        this.fail(errorOf(`region ${region.id} is stopping on this store`, { regionNotFound: { regionId: region.id } }));
+        break;
+      case 'undetermined':
+        this.fail(
+          errorOf(`region ${region.id} stopped on this store while the write was under way: its outcome is unknown`, {
+            undeterminedResult: { message: 'the peer stopped' },
+          }),
+        );
+        break;
+    }
+  }
+}
+
+const BUSY_BACKOFF_MS = 50;
+
+/** An error whose detail says its kind. */
+export function errorOf(message: string, detail: Partial<errorpb.Error>): errorpb.Error {
+  return { message, ...detail } as errorpb.Error;
+}

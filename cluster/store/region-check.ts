@@ -1,0 +1,51 @@
+import type { metapb } from '../../storage/proto/index.js';
+import type { errorpb } from '../proto/index.js';
+
+/**
+ * Whether a request may touch a region, as values: each check answers with the region error to send, or `undefined`.
+ * They run when a command is proposed and again when it is applied, because the region may change in between.
+ */
+
+/** Whether a stored key lies in [start, end); an empty end is beyond every key. */
+export function containsKey(region: metapb.Region, key: Uint8Array): boolean {
+  return (
+    Buffer.compare(key, region.startKey) >= 0 &&
+    (region.endKey.length === 0 || Buffer.compare(key, region.endKey) < 0)
+  );
+}
+
+/** Whether a stored range lies in the region; an empty end is beyond every key. */
+export function containsRange(region: metapb.Region, start: Uint8Array, end: Uint8Array): boolean {
+  if (Buffer.compare(start, region.startKey) < 0) return false;
+  if (region.endKey.length === 0) return true;
+  return end.length > 0 && Buffer.compare(end, region.endKey) <= 0;
+}
+
+/**
+ * Reads and writes of data depend on the region's range, so its version must be equal: a newer one is refused too,
+ * for this replica may not have applied what the caller already saw (reference: TiKV's epoch table).
+ */
+export function checkVersion(
+  region: metapb.Region,
+  epoch: metapb.RegionEpoch | undefined,
+): errorpb.Error | undefined {
+  if (epoch !== undefined && epoch.version === region.regionEpoch?.version) return undefined;
+  return {
+    message: `the epoch of region ${region.id} has moved on: use the regions in this reply`,
+    epochNotMatch: { currentRegions: [region] },
+  } as errorpb.Error;
+}
+
+export function keyNotInRegion(region: metapb.Region, key: Uint8Array): errorpb.Error {
+  return {
+    message: `the key is not in region ${region.id}: look its region up again`,
+    keyNotInRegion: { key, regionId: region.id, startKey: region.startKey, endKey: region.endKey },
+  } as errorpb.Error;
+}
+
+export function notLeader(region: metapb.Region, leader: metapb.Peer | undefined): errorpb.Error {
+  return {
+    message: `this store does not lead region ${region.id}: ${leader === undefined ? 'no leader is known, ask again later' : `ask store ${leader.storeId}`}`,
+    notLeader: { regionId: region.id, leader },
+  } as errorpb.Error;
+}

@@ -1,0 +1,186 @@
+import type { ActorRef, Logger, ReplyTo } from '../../actors/index.js';
+import type { Entry, PeerRefusal, PeerReplica, SoftState } from '../../machines/index.js';
+import { EntryType } from '../../machines/index.js';
+import type { Engine, WriteBatch } from '../../storage/index.js';
+import { COMMAND_VERSION, decodeCommand, encodeCommand, type metapb, type raft_cmdpb } from '../../storage/proto/index.js';
+import type { troupepb } from '../proto/index.js';
+import type { RaftEvent, RegionEvent } from '../protocol.js';
+import type { RaftGroup } from '../raft/group.js';
+import type { StateMachine } from '../raft/state-machine.js';
+import { type CommandResult, checkKeys, evaluate } from './evaluate.js';
+import type { ReadTurn } from './read-turn.js';
+import { type CalledRegion, errorOf, RegionCall } from './region-call.js';
+import { checkVersion, notLeader } from './region-check.js';
+import { WriteTurn } from './write-turn.js';
+
+export interface ReplicaOptions {
+  readonly region: metapb.Region;
+  readonly peer: metapb.Peer;
+  readonly engine: Engine;
+  readonly logger: Logger;
+  readonly reads: ReadTurn;
+  /** Bytes of one log entry. */
+  readonly maxEntryBytes: number;
+  /** This replica has writes to propose at the end of the turn. */
+  readonly wantsTurn: (replica: RegionReplica) => void;
+  /** The leader or this replica's role changed. */
+  readonly roleChanged: (replica: RegionReplica) => void;
+  /** Every batch that was applied and is visible, in order: where watches will attach. */
+  readonly applied?: (region: metapb.Region, index: number, commands: readonly raft_cmdpb.RaftCmdRequest[]) => void;
+}
+
+/**
+ * What the peer machine acts on: one region's data and Raft group on this store. Raw commands are evaluated when they
+ * are applied; epoch and key range are checked when a command is proposed and again when it is applied.
+ */
+export class RegionReplica implements PeerReplica<RaftEvent, RegionEvent>, StateMachine, CalledRegion {
+  readonly region: metapb.Region;
+  readonly peer: metapb.Peer;
+  readonly #options: ReplicaOptions;
+  readonly #writes: WriteTurn;
+  #applying: readonly raft_cmdpb.RaftCmdRequest[] = [];
+  #group: RaftGroup | undefined;
+  #actor: ActorRef | undefined;
+
+  constructor(options: ReplicaOptions) {
+    this.#options = options;
+    this.region = options.region;
+    this.peer = options.peer;
+    this.#writes = new WriteTurn(options.maxEntryBytes);
+  }
+
+  /** Joins the replica with the Raft group and the actor that were made for it. */
+  attach(group: RaftGroup, actor: ActorRef): void {
+    this.#group = group;
+    this.#actor = actor;
+  }
+
+  get group(): RaftGroup {
+    if (this.#group === undefined) throw new Error(`the replica of region ${this.region.id} has no group yet`);
+    return this.#group;
+  }
+
+  get stopped(): boolean {
+    return this.#group?.stopped ?? false;
+  }
+
+  peerOf(peerId: number): metapb.Peer | undefined {
+    return this.region.peers.find((peer) => peer.id === peerId);
+  }
+
+  // The peer machine's actions.
+
+  stepRaft(event: RaftEvent): void {
+    if (event.toPeer.id === this.peer.id) this.group.step(event.message);
+  }
+
+  serveRead(event: RegionEvent): void {
+    const call = this.#callOf(event);
+    const error = this.#refusalOf(event);
+    if (error !== undefined) return call.fail(error);
+    this.group.read((outcome) => {
+      if (outcome.ok) this.#options.reads.add(call, this);
+      else call.refuse(outcome);
+    });
+  }
+
+  proposeWrite(event: RegionEvent): void {
+    const call = this.#callOf(event);
+    const error = this.#refusalOf(event);
+    if (error !== undefined) return call.fail(error);
+    const first = this.#writes.isEmpty;
+    if (!this.#writes.add(call, () => this.proposeWrites())) {
+      call.fail(tooLarge(this.region, this.#options.maxEntryBytes));
+    } else if (first) this.#options.wantsTurn(this);
+  }
+
+  refuse(event: RegionEvent, reason: PeerRefusal): void {
+    const { id } = this.region;
+    const call = this.#callOf(event);
+    if (reason === 'uninitialised') {
+      call.fail(errorOf(`region ${id} is not ready on this store: ask another`, { regionNotInitialized: { regionId: id } }));
+    } else {
+      call.fail(errorOf(`region ${id} has stopped on this store: ask another`, { regionNotFound: { regionId: id } }));
+    }
+  }
+
+  stop(): void {
+    this.#group?.stop();
+    this.proposeWrites();
+  }
+
+  /** At the end of a turn: the turn's writes become an entry. */
+  proposeWrites(): void {
+    if (this.#writes.isEmpty) return;
+    const { requests, waiting } = this.#writes.take();
+    const regionError = checkKeys(requests, this.region);
+    if (regionError !== undefined) {
+      waiting.settle({ ok: true, result: { regionError, swaps: undefined } satisfies CommandResult });
+      return;
+    }
+    const { id: regionId, regionEpoch } = this.region;
+    const header = { regionId, peer: this.peer, regionEpoch, term: this.group.raft.term };
+    const data = encodeCommand({ header, requests, adminRequest: undefined, version: COMMAND_VERSION });
+    this.group.propose(data, (outcome) => waiting.settle(outcome));
+  }
+
+  // The replicated state machine.
+
+  apply(entries: readonly Entry[], batch: WriteBatch): readonly unknown[] | Promise<readonly unknown[]> {
+    // Everything is decoded before anything is changed: an entry that cannot be read must not leave half a batch.
+    const commands: raft_cmdpb.RaftCmdRequest[] = [];
+    const commandOf = entries.map((entry) => {
+      if (entry.data.length === 0) return -1;
+      if (entry.type !== EntryType.normal) {
+        throw new Error(`entry ${entry.index} changes the membership, which this version cannot apply`);
+      }
+      const command = decodeCommand(entry.data);
+      if (command.adminRequest !== undefined) {
+        throw new Error(`entry ${entry.index} holds an admin command that this version cannot apply`);
+      }
+      return commands.push(command) - 1;
+    });
+    const results = evaluate(commands, this.region, this.#options.engine, batch);
+    this.#applying = commands;
+    const placed = (all: readonly CommandResult[]) => commandOf.map((place) => all[place]);
+    return results instanceof Promise ? results.then(placed) : placed(results);
+  }
+
+  applied(index: number): void {
+    const commands = this.#applying;
+    this.#applying = [];
+    this.#options.applied?.(this.region, index, commands);
+  }
+
+  roleChanged(_soft: SoftState, _term: number): void {
+    this.#options.roleChanged(this);
+  }
+
+  failed(error: Error): void {
+    this.#options.logger.error({ err: error, region: this.region.id, peer: this.peer.id }, 'the peer stopped');
+    this.#actor?.tell({ type: 'broke', error });
+  }
+
+  #callOf(event: RegionEvent): RegionCall {
+    const { replyTo } = event as RegionEvent & { readonly replyTo?: ReplyTo<troupepb.RegionResponses> };
+    if (replyTo === undefined) throw new Error(`a ${event.type} came without anybody to answer: it must be asked`);
+    return new RegionCall(event, replyTo, this);
+  }
+
+  #refusalOf(event: RegionEvent) {
+    const { peer, regionEpoch } = event.context;
+    if (peer !== undefined && peer.storeId !== 0 && peer.storeId !== this.peer.storeId) {
+      return errorOf(`this is store ${this.peer.storeId}, not ${peer.storeId}: look the store up again`, {
+        storeNotMatch: { requestStoreId: peer.storeId, actualStoreId: this.peer.storeId },
+      });
+    }
+    if (!this.group.isLeader) return notLeader(this.region, this.peerOf(this.group.leader));
+    return checkVersion(this.region, regionEpoch);
+  }
+}
+
+function tooLarge(region: metapb.Region, maxEntryBytes: number) {
+  return errorOf(`the writes sent together exceed the cluster's limit of ${maxEntryBytes} bytes an entry: send fewer`, {
+    raftEntryTooLarge: { regionId: region.id, entrySize: 0, maxEntryBytes },
+  });
+}

@@ -1,0 +1,116 @@
+import type { Clock, Logger, TimerHandle } from '../../actors/index.js';
+import type { StoreIdentity } from '../../storage/index.js';
+import { TroupeError } from '../errors.js';
+import type { SchedulerClient } from '../pd-client.js';
+import { pdpb } from '../proto/index.js';
+import type { RegionReplica } from './replica.js';
+
+/** Milliseconds between two heartbeats of a store. */
+const STORE_HEARTBEAT_MS = 1_000;
+/** A leader repeats what it says of its region after this long, though nothing changed. */
+const REGION_HEARTBEAT_MS = 10_000;
+
+export interface DiskUsage {
+  readonly capacity: number;
+  readonly available: number;
+  readonly used: number;
+}
+
+export interface ReporterOptions {
+  readonly scheduler: SchedulerClient;
+  readonly identity: StoreIdentity;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly pid: number;
+  /** Unix seconds. */
+  readonly startTime: number;
+  readonly diskUsage: () => Promise<DiskUsage>;
+  readonly replicas: ReadonlyMap<number, RegionReplica>;
+  /** This store's place was given to somebody else: it must stop. */
+  readonly displaced: (error: TroupeError) => void;
+}
+
+/** Tells the scheduler how this store does and which regions it leads; an election is told at once. */
+export class Reporter {
+  readonly #options: ReporterOptions;
+  readonly #reportedAt = new Map<number, number>();
+  #timer: TimerHandle | undefined;
+  #stopped = false;
+  #storeHeartbeat = false;
+
+  constructor(options: ReporterOptions) {
+    this.#options = options;
+  }
+
+  /** Calls `due` at each interval; `report` does the work, in whatever state the store allows. */
+  start(due: () => void): void {
+    if (this.#stopped) return;
+    due();
+    this.#timer = this.#options.clock.setTimeout(() => this.start(due), STORE_HEARTBEAT_MS);
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    if (this.#timer !== undefined) this.#options.clock.clearTimeout(this.#timer);
+  }
+
+  report(): void {
+    const { clock, replicas } = this.#options;
+    this.#reportStore();
+    for (const replica of replicas.values()) {
+      const last = this.#reportedAt.get(replica.region.id) ?? Number.NEGATIVE_INFINITY;
+      if (clock.now() - last >= REGION_HEARTBEAT_MS) this.#reportRegion(replica);
+    }
+  }
+
+  roleChanged(replica: RegionReplica): void {
+    this.#reportRegion(replica);
+  }
+
+  #reportStore(): void {
+    if (this.#storeHeartbeat) return;
+    this.#storeHeartbeat = true;
+    const { scheduler, diskUsage, logger, displaced } = this.#options;
+    diskUsage()
+      .then((usage) => scheduler.storeHeartbeat(this.#stats(usage)))
+      .catch((error: unknown) => {
+        if (error instanceof TroupeError && error.code === 'identity') displaced(error);
+        else logger.debug({ err: error }, 'a store heartbeat was lost');
+      })
+      .finally(() => {
+        this.#storeHeartbeat = false;
+      });
+  }
+
+  #stats({ capacity, available, used }: DiskUsage): pdpb.StoreStats {
+    const { identity, replicas, pid, startTime } = this.#options;
+    let leaderCount = 0;
+    for (const replica of replicas.values()) if (replica.group.isLeader) leaderCount++;
+    return pdpb.StoreStats.from({
+      storeId: identity.storeId,
+      capacity,
+      available,
+      usedSize: used,
+      regionCount: replicas.size,
+      leaderCount,
+      startTime,
+      pid,
+      incarnation: identity.incarnation,
+    });
+  }
+
+  #reportRegion(replica: RegionReplica): void {
+    const { clock, scheduler, logger } = this.#options;
+    const { region, peer, group } = replica;
+    if (this.#stopped || group.stopped || !group.isLeader) {
+      this.#reportedAt.delete(region.id);
+      return;
+    }
+    this.#reportedAt.set(region.id, clock.now());
+    const heartbeat = { ...pdpb.RegionHeartbeatRequest.from({ region, leader: peer, term: group.raft.term }) };
+    scheduler.regionHeartbeat(heartbeat).catch((error: unknown) => {
+      logger.debug({ err: error, region: region.id }, 'a region heartbeat was lost');
+      this.#reportedAt.delete(region.id);
+    });
+  }
+}
