@@ -81,28 +81,22 @@ export class Peers {
 
   /**
    * The writer for one more envelope to the peer.
-   * @param size bytes of the envelope, at most
+   * @param body bytes of the envelope's body
    * @returns `undefined` when no frame can hold it
    */
-  writer(peer: Peer, size: number): FrameWriter | undefined {
-    let { writer } = peer;
-    if (writer !== undefined && writer.count > 0) {
-      const full =
-        writer.length + size > Math.min(FRAME_TARGET, this.maxFrame) || writer.count === MAX_ENVELOPES;
-      if (full) this.#send(peer, writer);
-    }
-    if (writer === undefined) {
-      writer = this.#spare.pop() ?? new FrameWriter();
-      writer.begin(this.host.node, this.host.incarnation, peer.incarnation);
-      peer.writer = writer;
-      if (this.#dirty.push(peer) === 1) this.host.waiting();
-    }
-    return writer.length + size <= this.maxFrame ? writer : undefined;
+  writer(peer: Peer, body: number): FrameWriter | undefined {
+    if (body > this.maxBody) return undefined;
+    const { writer } = peer;
+    if (writer === undefined) return this.#begin(peer);
+    const limit = Math.min(FRAME_TARGET, this.maxFrame);
+    const full = writer.length + body + ENVELOPE_OVERHEAD > limit || writer.count === MAX_ENVELOPES;
+    if (full && writer.count > 0) this.#send(peer, writer);
+    return writer;
   }
 
   /** Adds one small envelope. */
   write(peer: Peer, write: (writer: FrameWriter) => void): void {
-    const writer = this.writer(peer, ENVELOPE_OVERHEAD);
+    const writer = this.writer(peer, 0);
     if (writer !== undefined) write(writer);
   }
 
@@ -138,6 +132,14 @@ export class Peers {
         this.#peers.delete(node);
       }
     }
+  }
+
+  #begin(peer: Peer): FrameWriter {
+    const writer = this.#spare.pop() ?? new FrameWriter();
+    writer.begin(this.host.node, this.host.incarnation, peer.incarnation);
+    peer.writer = writer;
+    if (this.#dirty.push(peer) === 1) this.host.waiting();
+    return writer;
   }
 
   #send(peer: Peer, writer: FrameWriter): void {

@@ -4,7 +4,7 @@ import type { Clock } from './clock.js';
 import type { CodecRegistry, ResolvedCodec } from './codecs.js';
 import type { DeadLetterReason } from './dead-letters.js';
 import { AskError, type AskErrorCode, answeredFailure } from './errors.js';
-import { ENVELOPE_OVERHEAD, type FrameWriter } from './frames.js';
+import type { FrameWriter } from './frames.js';
 import type { Metrics } from './metrics.js';
 import type { Peer, Peers } from './peers.js';
 import type { ActorRef, AskOptions, Down, RefHost } from './ref.js';
@@ -128,7 +128,7 @@ export class Router implements RefHost, ReplyRouter {
     }
     const peer = this.#asker(reply);
     if (peer === undefined) return;
-    const writer = peers.writer(peer, body.length + ENVELOPE_OVERHEAD);
+    const writer = peers.writer(peer, body.length);
     if (writer !== undefined) {
       writer.reply(reply.id, body);
       return;
@@ -250,7 +250,7 @@ export class Router implements RefHost, ReplyRouter {
       );
       return undefined;
     }
-    const writer = peers.writer(peer, size + ENVELOPE_OVERHEAD);
+    const writer = peers.writer(peer, size);
     if (writer !== undefined) return { peer, writer };
     this.#deadLetter('too-large', ref, kind, `${size} bytes, more than the ${peers.maxBody} of a message`);
     return undefined;

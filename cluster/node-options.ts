@@ -49,7 +49,8 @@ export async function openEngine({ dataDir, engine, logger }: NodeOptions): Prom
   try {
     return await openRocksEngine({ path: dataDir, ...(logger === undefined ? {} : { logger }) });
   } catch (error) {
-    if (error instanceof DirectoryLockedError) throw new TroupeError('conflict', error.message, { cause: error });
+    if (error instanceof DirectoryLockedError)
+      throw new TroupeError('conflict', error.message, { cause: error });
     if (error instanceof StorageCorruptionError || error instanceof EngineFailedError) {
       throw new TroupeError('failed', error.message, { cause: error });
     }
@@ -60,7 +61,8 @@ export async function openEngine({ dataDir, engine, logger }: NodeOptions): Prom
 /** Joins the cluster's messaging under the node's name. @throws TroupeError `unavailable`, `conflict`, … */
 export async function startSystem(options: NodeOptions, incarnation: number): Promise<ActorSystem> {
   const { cluster, name: node, nats, transport, clock, random, logger } = options;
-  if (transport === undefined && nats === undefined) throw new TroupeError('usage', 'A node needs a NATS server.');
+  if (transport === undefined && nats === undefined)
+    throw new TroupeError('usage', 'A node needs a NATS server.');
   try {
     const system = await ActorSystem.start({
       cluster,

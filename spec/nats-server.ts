@@ -15,6 +15,12 @@ export function hasNatsServer(): boolean {
   );
 }
 
+/** No server outlives the process that runs the specs. */
+const running = new Set<ChildProcess>();
+process.once('exit', () => {
+  for (const child of running) child.kill('SIGKILL');
+});
+
 export interface TestNatsServerOptions {
   /** A free port when absent. */
   readonly port?: number;
@@ -93,9 +99,10 @@ export class TestNatsServer {
     const child = spawn('nats-server', args, { stdio: 'ignore', env: { ...process.env, PATH: SEARCH_PATH } });
     this.#child = child;
     child.once('exit', () => {
+      running.delete(child);
       if (this.#child === child) this.#child = undefined;
     });
-    process.once('exit', () => child.kill('SIGKILL'));
+    running.add(child);
     while (!(await greets(this.port))) {
       if (child.exitCode !== null)
         throw new Error(`nats-server ended with code ${child.exitCode}: ${args.join(' ')}`);

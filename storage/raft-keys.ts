@@ -47,9 +47,11 @@ export function parseRecordKey(key: Uint8Array): { readonly id: number; readonly
   return { id: readNumber(key, 2), kind: key[10] as number };
 }
 
+export const ENTRY_KEY_BYTES = 16;
+
 /** The place of an entry in the family `log`. */
 export function entryKey(group: number, index: number): Buffer {
-  const key = Buffer.allocUnsafe(16);
+  const key = Buffer.allocUnsafe(ENTRY_KEY_BYTES);
   writeNumber(key, 0, group);
   writeNumber(key, 8, index);
   return key;

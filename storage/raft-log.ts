@@ -9,6 +9,7 @@ import type { Engine, WriteBatch } from './engine.js';
 import { StorageError } from './errors.js';
 import { decodeEntry, encodeEntry, eraftpb, raft_serverpb } from './proto/index.js';
 import {
+  ENTRY_KEY_BYTES,
   entryKey,
   entryRange,
   GROUP_RECORDS,
@@ -179,17 +180,22 @@ export class RaftLog {
   }
 
   /**
-   * Entries from `low` on: as many of [low, high) as fit into `maxBytes`, but at least one.
+   * Entries from `low` on: as many of [low, high) as fit into `maxBytes` (keys and values on disk), but at least one.
    * @throws StorageError `invalid-log` when `low` is not in the log, or the log has a hole.
    */
   async fetch(group: number, low: number, high: number, maxBytes: number): Promise<Entry[]> {
     if (low >= high) return [];
     const { start, end } = entryRange(group, low, high);
-    const { values } = await this.#engine.scan('log', { start, end, limit: high - low, maxBytes: Math.max(1, maxBytes) });
+    const { values } = await this.#engine.scan('log', {
+      start,
+      end,
+      limit: high - low,
+      maxBytes: Math.max(1, maxBytes),
+    });
     const entries: Entry[] = [];
     let bytes = 0;
     for (const value of values) {
-      bytes += value.length;
+      bytes += ENTRY_KEY_BYTES + value.length;
       if (bytes > maxBytes && entries.length > 0) break;
       const entry = decodeEntry(value);
       if (entry.index !== low + entries.length) {

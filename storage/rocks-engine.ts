@@ -1,15 +1,7 @@
 /** The engine on RocksDB: one database, one native write at a time, durability by `WalDurability`. */
 
-import { stat } from 'node:fs/promises';
-import { join } from 'node:path';
 import { holderOf, releaseHolder, writeHolder } from './directory-holder.js';
-import {
-  createDurableDirectory,
-  listWalFiles,
-  WalDurability,
-  type WalPosition,
-  walFileName,
-} from './durability.js';
+import { createDurableDirectory, WalDurability, type WalPosition } from './durability.js';
 import type {
   ColumnFamily,
   Engine,
@@ -31,6 +23,7 @@ import {
   type NativeSession,
 } from './rocksdb-binding.js';
 import { checkWalFiles, type WalCheckLogger } from './wal-check.js';
+import { WalLimit } from './wal-limit.js';
 
 const MIB = 1024 * 1024;
 
@@ -52,6 +45,10 @@ const WRITE_BUFFERS: Readonly<Record<ColumnFamily | typeof SYNCED_FAMILY, number
 
 /** The families that fill up slowly and so keep old write-ahead files alive. */
 const COLD_FAMILIES = ['raft', 'lock', 'write', SYNCED_FAMILY] as const;
+const ALL_FAMILIES = [...COLD_FAMILIES, 'log', 'default'] as const;
+
+/** What a change takes in the write-ahead file besides its key and value, roughly. */
+const CHANGE_BYTES = 16;
 
 export interface RocksEngineOptions {
   /** The data directory; created when absent. */
@@ -125,7 +122,7 @@ type Families = Readonly<Record<ColumnFamily | typeof SYNCED_FAMILY, NativeColum
 
 class RocksEngine implements Engine {
   readonly #path: string;
-  readonly #walLimit: number;
+  readonly #walLimit: WalLimit;
   readonly #db: NativeDatabase;
   readonly #families: Families;
   readonly #sessions = new Map<string, NativeSession>();
@@ -134,11 +131,8 @@ class RocksEngine implements Engine {
   readonly #reader: RocksReader;
   #failure: StorageError | undefined;
   #closing: Promise<void> | undefined;
-  /** Bytes written since the sizes of the write-ahead files were last looked at. */
-  #unmeasured = 0;
-  #flushing: Promise<void> | undefined;
   /** Calls under way besides the reader's and the writer's. */
-  #calls = new Set<Promise<unknown>>();
+  readonly #calls = new Set<Promise<unknown>>();
 
   constructor(
     options: RocksEngineOptions,
@@ -148,7 +142,12 @@ class RocksEngine implements Engine {
     durability: WalDurability,
   ) {
     this.#path = options.path;
-    this.#walLimit = options.walLimitBytes ?? 256 * MIB;
+    this.#walLimit = new WalLimit({
+      directory: options.path,
+      limit: options.walLimitBytes ?? 256 * MIB,
+      flush: (which) => this.#flush(which),
+      onFailure: (cause) => this.#fail('Flushing failed', cause),
+    });
     this.#db = db;
     this.#families = families;
     this.#durability = durability;
@@ -178,10 +177,7 @@ class RocksEngine implements Engine {
     } catch (cause) {
       throw this.#fail('RocksDB refused a write', cause);
     }
-    this.#unmeasured += batch.bytes + batch.count * 16;
-    if (this.#unmeasured > this.#walLimit / 16) this.#boundWal();
-    // Writers that outrun the flush wait for it, so that the limit holds.
-    if (this.#unmeasured > this.#walLimit / 8) await this.#flushing;
+    await this.#walLimit.written(batch.bytes + batch.count * CHANGE_BYTES);
   }
 
   async sync(): Promise<void> {
@@ -243,6 +239,7 @@ class RocksEngine implements Engine {
   async #close(): Promise<void> {
     await this.#writer.idle();
     await this.#reader.idle();
+    await this.#walLimit.idle();
     await Promise.allSettled([...this.#calls]);
     this.#reader.releaseSnapshots();
     try {
@@ -296,39 +293,8 @@ class RocksEngine implements Engine {
     }
   }
 
-  /** Flushes the families that keep old write-ahead files alive: the cold ones at half the limit, all at 3/4. */
-  #boundWal(): void {
-    if (this.#flushing) return;
-    this.#unmeasured = 0;
-    this.#flushing = this.#flushOldest().then(
-      () => {
-        this.#flushing = undefined;
-      },
-      (cause) => {
-        this.#fail('Flushing failed', cause);
-      },
-    );
-    const flushing = this.#flushing;
-    this.#calls.add(flushing);
-    flushing.finally(() => this.#calls.delete(flushing));
-  }
-
-  async #flushOldest(): Promise<void> {
-    let bytes = 0;
-    for (const file of await listWalFiles(this.#path)) {
-      bytes += await stat(join(this.#path, walFileName(file))).then(
-        (s) => s.size,
-        // Deleted since it was listed.
-        () => 0,
-      );
-    }
-    if (bytes < this.#walLimit / 2) return;
-    for (const name of bytes < (this.#walLimit * 3) / 4
-      ? COLD_FAMILIES
-      : ([...COLD_FAMILIES, 'log', 'default'] as const)) {
-      if (this.#closing) return;
-      await this.#session(name).flush();
-    }
+  async #flush(which: 'cold' | 'all'): Promise<void> {
+    for (const name of which === 'cold' ? COLD_FAMILIES : ALL_FAMILIES) await this.#session(name).flush();
   }
 }
 

@@ -38,20 +38,12 @@ export class NameClaim {
     for (let i = 0; i < PROBES; i++) {
       try {
         await this.connection.request(this.subject, this.#message('probe'), { timeout: PROBE_TIMEOUT });
-        throw this.#taken(`a live node named ${this.node} already answers: stop it, or choose another name`);
       } catch (error) {
         if (isNoResponders(error)) return;
-        if (error instanceof errors.PermissionViolationError) {
-          throw new ActorSystemError(
-            'unauthorized',
-            `the credentials do not allow ${this.node} to use ${this.subject}`,
-            {
-              cause: error,
-            },
-          );
-        }
-        if (!(error instanceof errors.TimeoutError)) throw error;
+        if (error instanceof errors.TimeoutError) continue;
+        throw probeError(error, this.node, this.subject);
       }
+      throw this.#taken(`a live node named ${this.node} already answers: stop it, or choose another name`);
     }
     // Somebody listens and says nothing: the rest of a dead process. Its incarnation is lower than ours.
   }
@@ -101,6 +93,19 @@ function isNoResponders(error: unknown): boolean {
     error instanceof errors.NoRespondersError ||
     (error instanceof errors.RequestError && error.isNoResponders())
   );
+}
+
+function probeError(error: unknown, node: string, subject: string): ActorSystemError {
+  const refused = [error, (error as Error).cause].some(
+    (one) => one instanceof errors.PermissionViolationError,
+  );
+  return refused
+    ? new ActorSystemError('unauthorized', `the credentials do not allow ${node} to use ${subject}`, {
+        cause: error,
+      })
+    : new ActorSystemError('unavailable', `the NATS server does not answer ${node}: ${String(error)}`, {
+        cause: error,
+      });
 }
 
 function parseClaim(message: Msg): Claim | undefined {

@@ -30,7 +30,7 @@ export async function startTroupe(directory: string): Promise<RunningTarget> {
     description: `Troupe, ${STORES} stores, one region, one nats-server, fsync before each acknowledgement`,
     pids: () => cluster.nodes().flatMap(({ pid }) => (pid === undefined ? [] : [pid])),
     driver: { kind: 'troupe', servers: cluster.natsUrl, cluster: CLUSTER },
-    fsyncs: async () => undefined,
+    fsyncs: () => cluster.counted('syncs'),
     stop: () => cluster.stop(),
   };
 }

@@ -95,6 +95,13 @@ export class LocalCluster {
     ];
   }
 
+  /** The sum of one counter over all stores since they started. */
+  async counted(name: string): Promise<number> {
+    const stores = this.#nodes.filter(({ role }) => role === 'store');
+    const all = await Promise.all(stores.map((store) => store.counters()));
+    return all.reduce((sum, counters) => sum + (counters[name] ?? 0), 0);
+  }
+
   /** Stops stores, scheduler and nats-server, in this order, cleanly. Idempotent. */
   async stop(): Promise<void> {
     this.#stopping = true;

@@ -11,15 +11,20 @@ import { say } from './terminal.js';
 /** What a node tells the process that launched it, over IPC. */
 export type NodeReport =
   | { readonly kind: 'serving' }
+  | { readonly kind: 'counters'; readonly counters: Readonly<Record<string, number>> }
   | { readonly kind: 'failed'; readonly message: string; readonly exitCode: number };
 
 const LEVELS = ['debug', 'info', 'warn', 'error', 'silent'];
 /** After this long a node that was told to stop is ended; Kubernetes kills after 30 s. */
 const STOP_DEADLINE_MS = 25_000;
 
+/** What the launcher may ask. */
+export type NodeQuestion = { readonly kind: 'counters' };
+
 interface RunningNode {
   close(): Promise<void>;
   readonly failed: Promise<Error>;
+  readonly counters?: Readonly<Record<string, number>>;
 }
 
 export function addNodeCommands(program: Command): void {
@@ -97,6 +102,9 @@ async function runNode(
     report({ kind: 'failed', message: messageOf(error), exitCode: exitCodeOf(error) });
     throw error;
   }
+  process.on('message', (question: NodeQuestion) => {
+    if (question.kind === 'counters') report({ kind: 'counters', counters: node.counters ?? {} });
+  });
   report({ kind: 'serving' });
   await untilStopped(node, name);
 }

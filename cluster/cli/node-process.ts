@@ -5,7 +5,7 @@ import { createWriteStream, type WriteStream } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { ExitCode, TroupeError, type TroupeErrorCode } from '../errors.js';
 import { forEachLine } from '../leash.js';
-import type { NodeReport } from './node-command.js';
+import type { NodeQuestion, NodeReport } from './node-command.js';
 
 const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 10_000;
@@ -40,6 +40,7 @@ export class NodeProcess {
   #pauseMs = FIRST_PAUSE_MS;
   #restart: NodeJS.Timeout | undefined;
   #gone: Promise<void> = Promise.resolve();
+  #answer: (counters: Readonly<Record<string, number>>) => void = () => {};
 
   constructor(options: NodeProcessOptions) {
     this.#options = options;
@@ -77,6 +78,23 @@ export class NodeProcess {
     this.#log.end();
   }
 
+  /** What the node counts about itself since it started; nothing while it is dead. */
+  counters(): Promise<Readonly<Record<string, number>>> {
+    return new Promise((resolve) => {
+      const child = this.#child;
+      if (child?.connected !== true) return resolve({});
+      const answer = (counters: Readonly<Record<string, number>>): void => {
+        child.off('exit', gone);
+        resolve(counters);
+      };
+      const gone = (): void => answer({});
+      child.once('exit', gone);
+      this.#answer = answer;
+      const question: NodeQuestion = { kind: 'counters' };
+      child.send(question, () => {});
+    });
+  }
+
   /** Ends it at once. */
   kill(): void {
     this.#stopping = true;
@@ -110,13 +128,18 @@ export class NodeProcess {
       settle = (error) => (error ? reject(error) : resolve());
     });
     child.on('message', (report: NodeReport) => {
-      if (report.kind === 'failed') {
-        failure = new TroupeError(codeOf(report.exitCode), `${this.name}: ${report.message}`);
-        return;
+      switch (report.kind) {
+        case 'failed':
+          failure = new TroupeError(codeOf(report.exitCode), `${this.name}: ${report.message}`);
+          return;
+        case 'counters':
+          this.#answer(report.counters);
+          return;
+        case 'serving':
+          serving = true;
+          settle();
+          if (again && !this.#stopping) this.#options.onReturn();
       }
-      serving = true;
-      settle();
-      if (again && !this.#stopping) this.#options.onReturn();
     });
     this.#gone = new Promise((resolve) => {
       const end = (how: string): void => {

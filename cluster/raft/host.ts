@@ -105,7 +105,8 @@ export class RaftHost {
       maxUncommittedEntriesSize: MAX_UNCOMMITTED_BYTES,
       electionTick: tuning.electionTicks ?? 10,
       heartbeatTick: tuning.heartbeatTicks ?? 2,
-      log: (level, text) => logger[level === 'info' ? 'debug' : level]({ group: groupId, peer: peerId }, text),
+      log: (level, text) =>
+        logger[level === 'info' ? 'debug' : level]({ group: groupId, peer: peerId }, text),
       ...(tuning.maxCachedBytes === undefined ? {} : { maxCachedBytes: tuning.maxCachedBytes }),
     };
     const group = new RaftGroup(groupId, peerId, config, initial, machine, (touched) => this.#touch(touched));

@@ -107,6 +107,11 @@ export class SchedulerNode implements SchedulerDuties {
     system.fallback('raft', 'pd');
   }
 
+  /** What the Raft host has written so far. */
+  get counters(): RaftHost['counters'] {
+    return this.#host.counters;
+  }
+
   /** Opens the replica that is on disk and takes part. */
   async start(): Promise<void> {
     const { schedulers, state } = this.#parts;

@@ -1,6 +1,6 @@
-import type { metapb, raft_cmdpb } from '../../storage/proto/index.js';
 import type { ColumnFamily, Engine, WriteBatch } from '../../storage/index.js';
 import { COLUMN_FAMILIES, decodeRawValue, encodeRawValue } from '../../storage/index.js';
+import type { metapb, raft_cmdpb } from '../../storage/proto/index.js';
 import type { errorpb } from '../proto/index.js';
 import { checkVersion, containsKey, containsRange, keyNotInRegion } from './region-check.js';
 
@@ -53,7 +53,7 @@ class Overlay {
     }
     for (const [cf, keys] of wanted) {
       const values = await engine.multiGet(cf, keys);
-      keys.forEach((key, i) => overlay.#values.set(Overlay.name(cf, key), values[i]));
+      for (const [i, key] of keys.entries()) overlay.#values.set(Overlay.name(cf, key), values[i]);
     }
     return overlay;
   }
@@ -99,7 +99,8 @@ function evaluateCommand(
   batch: WriteBatch,
   overlay: Overlay | undefined,
 ): CommandResult {
-  const regionError = checkVersion(region, command.header?.regionEpoch) ?? checkKeys(command.requests, region);
+  const regionError =
+    checkVersion(region, command.header?.regionEpoch) ?? checkKeys(command.requests, region);
   if (regionError !== undefined) return { regionError, swaps: undefined };
   if (overlay === undefined) {
     for (const request of command.requests) change(request, batch);
@@ -122,7 +123,10 @@ export function checkKeys(
     const key = put?.key ?? remove?.key ?? compareAndSwap?.key;
     if (key !== undefined) {
       if (!containsKey(region, key)) return keyNotInRegion(region, key);
-    } else if (deleteRange !== undefined && !containsRange(region, deleteRange.startKey, deleteRange.endKey)) {
+    } else if (
+      deleteRange !== undefined &&
+      !containsRange(region, deleteRange.startKey, deleteRange.endKey)
+    ) {
       return keyNotInRegion(region, deleteRange.startKey);
     }
   }

@@ -84,7 +84,10 @@ export async function startStore(options: NodeOptions): Promise<StoreNode> {
 }
 
 /** What the data directory says about whose it is. @throws TroupeError `identity` when it is not this node's */
-async function checkedIdentity(engine: Engine, { cluster, name }: NodeOptions): Promise<StoreIdentity | undefined> {
+async function checkedIdentity(
+  engine: Engine,
+  { cluster, name }: NodeOptions,
+): Promise<StoreIdentity | undefined> {
   const identity = await loadIdentity(engine);
   if (identity === undefined) return undefined;
   if (identity.cluster !== cluster) {

@@ -16,7 +16,7 @@ import type { SchedulerClient } from '../pd-client.js';
 import type { troupepb } from '../proto/index.js';
 import { type ProtocolEvent, peerPath, type RaftEvent, type RegionEvent } from '../protocol.js';
 import type { RaftGroup } from '../raft/group.js';
-import { INITIAL_LOG, RaftHost, type RaftTuning } from '../raft/host.js';
+import { DEFAULT_TICK_INTERVAL_MS, INITIAL_LOG, RaftHost, type RaftTuning } from '../raft/host.js';
 import { ReadTurn } from './read-turn.js';
 import { errorOf } from './region-call.js';
 import { RegionReplica } from './replica.js';
@@ -29,6 +29,9 @@ const READ_ORDER = 150;
 
 /** Messages that may wait for one peer: a turn brings at most a frame from each node. */
 const PEER_MAILBOX = { capacity: 16_384, overflow: 'reject' } as const;
+
+/** Ticks after which the first peer of a new cluster campaigns. */
+const FIRST_CAMPAIGN_TICKS = 2;
 
 export interface StoreParts {
   readonly cluster: string;
@@ -87,7 +90,11 @@ export class StoreNode implements StoreNodeHost {
     });
     this.#reads = new ReadTurn(engine, parts.maxEntryBytes, (error) => this.#diskFailed(error));
     this.#directory = new StoreDirectory(parts.scheduler, clock, logger);
-    this.#reporter = new Reporter({ ...parts, replicas: this.#replicas, displaced: (error) => this.#stopWith(error) });
+    this.#reporter = new Reporter({
+      ...parts,
+      replicas: this.#replicas,
+      displaced: (error) => this.#stopWith(error),
+    });
     this.#actor = system.spawn(storeNodeMachine, { path: 'store', input: { host: this } });
     system.fallback('region', 'store');
     this.#hooks = [
@@ -106,6 +113,7 @@ export class StoreNode implements StoreNodeHost {
 
   /** Starts the peers that are on disk, and tells the scheduler from now on. */
   async start(): Promise<void> {
+    void this.#directory.refresh();
     for (const state of await loadRegionStates(this.#parts.engine)) {
       if (state.state !== raft_serverpb.PeerState.Tombstone && state.region !== undefined) {
         await this.#startPeer(state.region);
@@ -133,7 +141,9 @@ export class StoreNode implements StoreNodeHost {
 
   // The store node machine's actions.
 
-  bootstrapRegion(event: ProtocolEvent<'store.bootstrapRegion'> & { replyTo?: ReplyTo<troupepb.BootstrapRegionResponse> }) {
+  bootstrapRegion(
+    event: ProtocolEvent<'store.bootstrapRegion'> & { replyTo?: ReplyTo<troupepb.BootstrapRegionResponse> },
+  ) {
     const { region, replyTo } = event;
     if (region === undefined || replyTo === undefined) return;
     this.#makeFirstRegion(region).then(
@@ -144,7 +154,10 @@ export class StoreNode implements StoreNodeHost {
 
   routeAbsent(event: RaftEvent): void {
     // Peers are made by bootstrap only: membership changes bring the creation by first contact.
-    this.#parts.logger.debug({ region: event.regionId, from: event.fromPeer.storeId }, 'a message for a peer that is not here');
+    this.#parts.logger.debug(
+      { region: event.regionId, from: event.fromPeer.storeId },
+      'a message for a peer that is not here',
+    );
   }
 
   refuseAbsent(event: RegionEvent & { replyTo?: ReplyTo<troupepb.RegionResponses>; address?: string }): void {
@@ -168,7 +181,8 @@ export class StoreNode implements StoreNodeHost {
   async #makeFirstRegion(region: metapb.Region): Promise<void> {
     const { engine } = this.#parts;
     const peer = region.peers.find((one) => one.storeId === this.storeId);
-    if (peer === undefined) throw new TroupeError('failed', `region ${region.id} has no peer on store ${this.storeId}`);
+    if (peer === undefined)
+      throw new TroupeError('failed', `region ${region.id} has no peer on store ${this.storeId}`);
     if (this.#replicas.has(region.id)) return;
     if ((await loadRegionState(engine, region.id)) === undefined) {
       const batch = engine.batch();
@@ -187,13 +201,25 @@ export class StoreNode implements StoreNodeHost {
       await engine.write(batch);
       await engine.sync();
     }
-    if (!this.#replicas.has(region.id)) await this.#startPeer(region);
+    await this.#directory.refresh();
+    if (this.#replicas.has(region.id)) return;
+    const replica = await this.#startPeer(region);
+    if (region.peers[0]?.id === peer.id) this.#campaignSoon(replica);
   }
 
-  async #startPeer(region: metapb.Region): Promise<void> {
+  /** A new cluster need not wait for an election timeout: one of its peers asks as soon as the others should be there. */
+  #campaignSoon(replica: RegionReplica): void {
+    const ticks = this.#parts.tuning?.tickInterval ?? DEFAULT_TICK_INTERVAL_MS;
+    this.#parts.clock.setTimeout(() => {
+      if (!replica.stopped && replica.group.leader === 0) replica.group.campaign();
+    }, FIRST_CAMPAIGN_TICKS * ticks);
+  }
+
+  async #startPeer(region: metapb.Region): Promise<RegionReplica> {
     const { system, engine, logger, maxEntryBytes } = this.#parts;
     const peer = region.peers.find((one) => one.storeId === this.storeId);
-    if (peer === undefined) throw new TroupeError('failed', `region ${region.id} has no peer on store ${this.storeId}`);
+    if (peer === undefined)
+      throw new TroupeError('failed', `region ${region.id} has no peer on store ${this.storeId}`);
     const replica = new RegionReplica({
       region,
       peer,
@@ -217,6 +243,7 @@ export class StoreNode implements StoreNodeHost {
     });
     replica.attach(group, actor);
     this.#actor.tell({ type: 'regionStarted' });
+    return replica;
   }
 
   #proposeWrites(): void {
@@ -233,7 +260,8 @@ export class StoreNode implements StoreNodeHost {
     const { region, peer } = replica;
     const ref = this.#refOf(region.id, toPeer);
     if (ref === undefined) return;
-    const initial = message.type === 'requestVote' || message.type === 'requestPreVote' || message.commit === 0;
+    const initial =
+      message.type === 'requestVote' || message.type === 'requestPreVote' || message.commit === 0;
     const event: RaftEvent = {
       type: 'raft',
       regionId: region.id,
@@ -275,12 +303,16 @@ export class StoreNode implements StoreNodeHost {
 const NO_KEY = new Uint8Array(0);
 
 /** Binds a data directory to the store id that the scheduler gave to its node. */
-export async function bindIdentity(engine: Engine, identity: Omit<StoreIdentity, 'format'>): Promise<StoreIdentity> {
+export async function bindIdentity(
+  engine: Engine,
+  identity: Omit<StoreIdentity, 'format'>,
+): Promise<StoreIdentity> {
   const batch = engine.batch();
   saveIdentity(batch, identity);
   await engine.write(batch);
   await engine.sync();
   const saved = await loadIdentity(engine);
-  if (saved === undefined) throw new TroupeError('failed', 'the identity of the data directory cannot be read back');
+  if (saved === undefined)
+    throw new TroupeError('failed', 'the identity of the data directory cannot be read back');
   return saved;
 }

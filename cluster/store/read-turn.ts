@@ -59,7 +59,8 @@ export class ReadTurn {
         continue;
       }
       const read = new CallRead(call, points, scans);
-      const regionError = checkVersion(replica.region, call.event.context.regionEpoch) ?? read.plan(replica.region);
+      const regionError =
+        checkVersion(replica.region, call.event.context.regionEpoch) ?? read.plan(replica.region);
       if (regionError === undefined) reads.push(read);
       else call.fail(regionError);
     }
@@ -196,7 +197,12 @@ class CallRead {
         const value = points.value(source.cf, source.place);
         bytes += value?.length ?? 0;
         response = {
-          rawGet: { regionError: undefined, error: '', value: value ?? NO_BYTES, notFound: value === undefined },
+          rawGet: {
+            regionError: undefined,
+            error: '',
+            value: value ?? NO_BYTES,
+            notFound: value === undefined,
+          },
         };
       } else if (source.kind === 'scan') {
         const { keys, values, more } = source.scan.result;

@@ -40,7 +40,11 @@ export class RegionCall {
         this.fail(notLeader(region, this.#called.peerOf(outcome.leader)));
         break;
       case 'stale-command':
-        this.fail(errorOf('another leader took the place of this command in the log: send it again', { staleCommand: {} }));
+        this.fail(
+          errorOf('another leader took the place of this command in the log: send it again', {
+            staleCommand: {},
+          }),
+        );
         break;
       case 'busy':
         this.fail(
@@ -50,13 +54,20 @@ export class RegionCall {
         );
         break;
       case 'stopped':
-        this.fail(errorOf(`region ${region.id} is stopping on this store`, { regionNotFound: { regionId: region.id } }));
+        this.fail(
+          errorOf(`region ${region.id} is stopping on this store`, {
+            regionNotFound: { regionId: region.id },
+          }),
+        );
         break;
       case 'undetermined':
         this.fail(
-          errorOf(`region ${region.id} stopped on this store while the write was under way: its outcome is unknown`, {
-            undeterminedResult: { message: 'the peer stopped' },
-          }),
+          errorOf(
+            `region ${region.id} stopped on this store while the write was under way: its outcome is unknown`,
+            {
+              undeterminedResult: { message: 'the peer stopped' },
+            },
+          ),
         );
         break;
     }

@@ -2,7 +2,13 @@ import type { ActorRef, Logger, ReplyTo } from '../../actors/index.js';
 import type { Entry, PeerRefusal, PeerReplica, SoftState } from '../../machines/index.js';
 import { EntryType } from '../../machines/index.js';
 import type { Engine, WriteBatch } from '../../storage/index.js';
-import { COMMAND_VERSION, decodeCommand, encodeCommand, type metapb, type raft_cmdpb } from '../../storage/proto/index.js';
+import {
+  COMMAND_VERSION,
+  decodeCommand,
+  encodeCommand,
+  type metapb,
+  type raft_cmdpb,
+} from '../../storage/proto/index.js';
 import type { troupepb } from '../proto/index.js';
 import type { RaftEvent, RegionEvent } from '../protocol.js';
 import type { RaftGroup } from '../raft/group.js';
@@ -26,7 +32,11 @@ export interface ReplicaOptions {
   /** The leader or this replica's role changed. */
   readonly roleChanged: (replica: RegionReplica) => void;
   /** Every batch that was applied and is visible, in order: where watches will attach. */
-  readonly applied?: (region: metapb.Region, index: number, commands: readonly raft_cmdpb.RaftCmdRequest[]) => void;
+  readonly applied?: (
+    region: metapb.Region,
+    index: number,
+    commands: readonly raft_cmdpb.RaftCmdRequest[],
+  ) => void;
 }
 
 /**
@@ -56,7 +66,8 @@ export class RegionReplica implements PeerReplica<RaftEvent, RegionEvent>, State
   }
 
   get group(): RaftGroup {
-    if (this.#group === undefined) throw new Error(`the replica of region ${this.region.id} has no group yet`);
+    if (this.#group === undefined)
+      throw new Error(`the replica of region ${this.region.id} has no group yet`);
     return this.#group;
   }
 
@@ -98,9 +109,15 @@ export class RegionReplica implements PeerReplica<RaftEvent, RegionEvent>, State
     const { id } = this.region;
     const call = this.#callOf(event);
     if (reason === 'uninitialised') {
-      call.fail(errorOf(`region ${id} is not ready on this store: ask another`, { regionNotInitialized: { regionId: id } }));
+      call.fail(
+        errorOf(`region ${id} is not ready on this store: ask another`, {
+          regionNotInitialized: { regionId: id },
+        }),
+      );
     } else {
-      call.fail(errorOf(`region ${id} has stopped on this store: ask another`, { regionNotFound: { regionId: id } }));
+      call.fail(
+        errorOf(`region ${id} has stopped on this store: ask another`, { regionNotFound: { regionId: id } }),
+      );
     }
   }
 
@@ -157,13 +174,17 @@ export class RegionReplica implements PeerReplica<RaftEvent, RegionEvent>, State
   }
 
   failed(error: Error): void {
-    this.#options.logger.error({ err: error, region: this.region.id, peer: this.peer.id }, 'the peer stopped');
+    this.#options.logger.error(
+      { err: error, region: this.region.id, peer: this.peer.id },
+      'the peer stopped',
+    );
     this.#actor?.tell({ type: 'broke', error });
   }
 
   #callOf(event: RegionEvent): RegionCall {
     const { replyTo } = event as RegionEvent & { readonly replyTo?: ReplyTo<troupepb.RegionResponses> };
-    if (replyTo === undefined) throw new Error(`a ${event.type} came without anybody to answer: it must be asked`);
+    if (replyTo === undefined)
+      throw new Error(`a ${event.type} came without anybody to answer: it must be asked`);
     return new RegionCall(event, replyTo, this);
   }
 
@@ -180,7 +201,10 @@ export class RegionReplica implements PeerReplica<RaftEvent, RegionEvent>, State
 }
 
 function tooLarge(region: metapb.Region, maxEntryBytes: number) {
-  return errorOf(`the writes sent together exceed the cluster's limit of ${maxEntryBytes} bytes an entry: send fewer`, {
-    raftEntryTooLarge: { regionId: region.id, entrySize: 0, maxEntryBytes },
-  });
+  return errorOf(
+    `the writes sent together exceed the cluster's limit of ${maxEntryBytes} bytes an entry: send fewer`,
+    {
+      raftEntryTooLarge: { regionId: region.id, entrySize: 0, maxEntryBytes },
+    },
+  );
 }

@@ -107,7 +107,9 @@ export class Reporter {
       return;
     }
     this.#reportedAt.set(region.id, clock.now());
-    const heartbeat = { ...pdpb.RegionHeartbeatRequest.from({ region, leader: peer, term: group.raft.term }) };
+    const heartbeat = {
+      ...pdpb.RegionHeartbeatRequest.from({ region, leader: peer, term: group.raft.term }),
+    };
     scheduler.regionHeartbeat(heartbeat).catch((error: unknown) => {
       logger.debug({ err: error, region: region.id }, 'a region heartbeat was lost');
       this.#reportedAt.delete(region.id);

@@ -10,7 +10,7 @@ export class StoreDirectory {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #nodes = new Map<number, string>();
-  #refreshing = false;
+  #refreshing: Promise<void> | undefined;
   #refreshedAt = Number.NEGATIVE_INFINITY;
 
   constructor(scheduler: SchedulerClient, clock: Clock, logger: Logger) {
@@ -22,16 +22,14 @@ export class StoreDirectory {
   /** The node's name; `undefined` when it is not known yet: the scheduler is asked, and the caller tries again later. */
   nodeOf(storeId: number): string | undefined {
     const node = this.#nodes.get(storeId);
-    if (node === undefined) this.#refresh();
+    if (node === undefined && this.#clock.now() - this.#refreshedAt >= REFRESH_INTERVAL_MS) void this.refresh();
     return node;
   }
 
-  #refresh(): void {
-    const now = this.#clock.now();
-    if (this.#refreshing || now - this.#refreshedAt < REFRESH_INTERVAL_MS) return;
-    this.#refreshing = true;
-    this.#refreshedAt = now;
-    this.#scheduler
+  /** Asks the scheduler for all stores. Never rejects: what stays unknown is asked for again. */
+  refresh(): Promise<void> {
+    this.#refreshedAt = this.#clock.now();
+    this.#refreshing ??= this.#scheduler
       .getAllStores()
       .then(
         (stores) => {
@@ -40,7 +38,8 @@ export class StoreDirectory {
         (error: unknown) => this.#logger.debug({ err: error }, 'the scheduler could not be asked for the stores'),
       )
       .finally(() => {
-        this.#refreshing = false;
+        this.#refreshing = undefined;
       });
+    return this.#refreshing;
   }
 }

@@ -154,19 +154,43 @@ function storedWrite(request: troupepb.RegionRequest): Translation {
   }
   if (rawPut !== undefined) {
     const put = { cf, key: rawKey(rawPut.key), value: encodeRawValue(rawPut.value) };
-    return { cmdType: CmdType.Put, put, delete: undefined, deleteRange: undefined, compareAndSwap: undefined };
+    return {
+      cmdType: CmdType.Put,
+      put,
+      delete: undefined,
+      deleteRange: undefined,
+      compareAndSwap: undefined,
+    };
   }
   if (rawDelete !== undefined) {
     const remove = { cf, key: rawKey(rawDelete.key) };
-    return { cmdType: CmdType.Delete, put: undefined, delete: remove, deleteRange: undefined, compareAndSwap: undefined };
+    return {
+      cmdType: CmdType.Delete,
+      put: undefined,
+      delete: remove,
+      deleteRange: undefined,
+      compareAndSwap: undefined,
+    };
   }
   if (rawDeleteRange !== undefined) {
     const { start, end } = rawRange(rawDeleteRange.startKey, rawDeleteRange.endKey);
     const deleteRange = { cf, startKey: start, endKey: end };
-    return { cmdType: CmdType.DeleteRange, put: undefined, delete: undefined, deleteRange, compareAndSwap: undefined };
+    return {
+      cmdType: CmdType.DeleteRange,
+      put: undefined,
+      delete: undefined,
+      deleteRange,
+      compareAndSwap: undefined,
+    };
   }
   if (rawCompareAndSwap === undefined) return 'failed: an empty request';
   const { key, value, previousNotExist, previousValue } = rawCompareAndSwap;
   const compareAndSwap = { cf, key: rawKey(key), value, previousNotExist, previousValue };
-  return { cmdType: CmdType.CompareAndSwap, put: undefined, delete: undefined, deleteRange: undefined, compareAndSwap };
+  return {
+    cmdType: CmdType.CompareAndSwap,
+    put: undefined,
+    delete: undefined,
+    deleteRange: undefined,
+    compareAndSwap,
+  };
 }

@@ -11,6 +11,7 @@ export { DEFAULT_RAFT_CONFIG, type RaftConfig, type RaftOptions } from './config
 export * from './configuration.js';
 export { entriesSize, entrySize } from './entry-cache.js';
 export { RaftError, type RaftErrorCode, RaftInvariantError } from './errors.js';
+export type { RaftCore } from './core.js';
 export { makeMessage } from './message.js';
 export type { ProgressState } from './progress.js';
 export * from './quorum.js';

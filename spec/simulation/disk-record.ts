@@ -78,17 +78,18 @@ export type EntryWritten = (index: number, term: number, previousTerm: number, d
  * engine of its own between the product (or the bug planted in it) and the simulated disk, so it cannot be lied to.
  */
 export class DiskRecord {
-  stored = new LogImage();
-  durable = new LogImage();
+  readonly stored = new LogImage();
+  readonly durable = new LogImage();
   #unsynced: Change[] = [];
 
   constructor(private readonly written: EntryWritten) {}
 
-  /** After a power loss: what is left is durable. */
-  reset(terms: readonly (number | undefined)[], applied: number): void {
+  /** What is on disk at a start is durable. `log` begins with the position before the first entry. */
+  reset(log: readonly { readonly index: number; readonly term: number }[], applied: number): void {
     this.#unsynced = [];
     for (const image of [this.stored, this.durable]) {
-      image.terms.splice(0, image.terms.length, ...terms);
+      image.terms.length = 0;
+      for (const { index, term } of log) image.terms[index] = term;
       image.applied = applied;
     }
   }

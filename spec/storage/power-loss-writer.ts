@@ -31,6 +31,7 @@ async function main(path: string, journalPath: string): Promise<void> {
   const sync = async () => {
     syncing = true;
     const covered = written;
+    appendFileSync(journal, `syncing ${covered}\n`);
     await engine.sync();
     appendFileSync(journal, `durable ${covered}\n`);
     syncing = false;

@@ -1,0 +1,210 @@
+import type { LinkFaults, MemoryNetwork, Random, VirtualClock } from '../../actors/index.js';
+import type { Message } from '../../machines/raft/types.js';
+import { nameOf, type SimulatedNode } from './simulated-node.js';
+import type { Trace } from './trace.js';
+
+export interface NemesisParts {
+  readonly nodes: readonly SimulatedNode[];
+  readonly network: MemoryNetwork;
+  readonly clock: VirtualClock;
+  readonly random: Random;
+  readonly trace: Trace;
+  /** Called before a node's power goes. */
+  readonly crashes: (node: SimulatedNode) => void;
+}
+
+const CALM: LinkFaults = { delay: [0.2, 2], loss: 0, duplicate: 0, reorder: 0 };
+const FAST_DISK = [0.1, 3] as const;
+
+type Act = 'crash' | 'crashLeader' | 'crashAll' | 'stop' | 'split' | 'isolateLeader' | 'deafen' | 'heal' | 'weather' | 'disk' | 'diskFault';
+
+/** How much each act is liked before a seed's own taste. */
+const LIKED: Readonly<Record<Act, number>> = {
+  crash: 4,
+  crashLeader: 3,
+  crashAll: 0.5,
+  stop: 1,
+  split: 3,
+  isolateLeader: 2,
+  deafen: 1,
+  heal: 5,
+  weather: 3,
+  disk: 2,
+  diskFault: 0.5,
+};
+
+/**
+ * Everything that goes wrong, from a seed. Each seed has a taste of its own (which acts it likes, how bad its weather
+ * is, how fast nodes come back), so that 200 seeds are 200 kinds of trouble and not one kind, 200 times.
+ */
+export class Nemesis {
+  readonly counts = { crashes: 0, stops: 0, partitions: 0, lostBatches: 0, diskFaults: 0 };
+  readonly #parts: NemesisParts;
+  readonly #taste: readonly (readonly [Act, number])[];
+  /** Longest pause between two acts, and until a node comes back, in milliseconds. */
+  readonly #restlessness: number;
+  readonly #downtime: number;
+  /** How bad the network may get, 0 to 1. */
+  readonly #storm: number;
+  /** How often a node dies just when it has promised something. */
+  readonly #treachery: number;
+  #running = false;
+
+  constructor(parts: NemesisParts) {
+    this.#parts = parts;
+    const { random } = parts;
+    this.#taste = (Object.entries(LIKED) as [Act, number][]).map(([act, liked]) => [act, liked * random()]);
+    this.#restlessness = 300 + 2500 * random();
+    this.#downtime = 100 + 3000 * random();
+    this.#storm = random();
+    this.#treachery = random() < 0.5 ? 0.3 * random() : 0;
+    this.#calm();
+  }
+
+  start(): void {
+    this.#running = true;
+    this.#weather();
+    this.#next();
+  }
+
+  /** Everything is mended: the network carries, disks are fast, whoever is down comes back. */
+  stop(): void {
+    this.#running = false;
+    this.#calm();
+    this.#heal();
+    for (const node of this.#parts.nodes) this.#restart(node);
+  }
+
+  /** A node made a promise: the moment at which its death is most instructive. */
+  promised(node: SimulatedNode, { type, reject }: Message): void {
+    if (!this.#running || reject) return;
+    const { clock, random } = this.#parts;
+    const odds = type === 'requestVoteResponse' ? 1 : type === 'appendEntriesResponse' ? 0.02 : 0;
+    if (odds === 0 || random() >= odds * this.#treachery) return;
+    const { life } = node;
+    clock.setTimeout(() => {
+      if (node.life === life) this.crash(node, 50 * random());
+    }, 5 * random());
+  }
+
+  /** @param downtime milliseconds until it comes back */
+  crash(node: SimulatedNode, downtime = this.#downtime * this.#parts.random()): void {
+    if (node.isDown) return;
+    const { clock, crashes, trace } = this.#parts;
+    crashes(node);
+    trace.event(`crash ${node.title}`);
+    this.counts.crashes++;
+    this.counts.lostBatches += node.crash();
+    clock.setTimeout(() => this.#restart(node), downtime);
+  }
+
+  #restart(node: SimulatedNode): void {
+    if (!node.isDown) return;
+    this.#parts.trace.event(`start ${node.name}`);
+    node.start();
+  }
+
+  #next(): void {
+    const { clock, random } = this.#parts;
+    clock.setTimeout(
+      () => {
+        if (!this.#running) return;
+        this.#act(pick(this.#taste, random));
+        this.#next();
+      },
+      50 + this.#restlessness * random(),
+    );
+  }
+
+  #act(act: Act): void {
+    const { nodes, network, random } = this.#parts;
+    const leader = nodes.find((node) => node.process?.group.isLeader);
+    const someone = nodes[Math.floor(random() * nodes.length)] as SimulatedNode;
+    switch (act) {
+      case 'crash':
+        return this.crash(someone);
+      case 'crashLeader':
+        return this.crash(leader ?? someone);
+      case 'crashAll':
+        for (const node of nodes) this.crash(node);
+        return;
+      case 'stop':
+        return this.#stopNode(someone);
+      case 'split': {
+        const aside = nodes.filter(() => random() < 0.5).map(({ name }) => name);
+        return this.#partition(aside);
+      }
+      case 'isolateLeader':
+        return this.#partition([(leader ?? someone).name]);
+      case 'deafen':
+        this.#parts.trace.event(`deafen ${someone.name}`);
+        for (const { name } of nodes) network.link(name, someone.name, { loss: random() < 0.7 ? 1 : 0 });
+        return;
+      case 'heal':
+        return this.#heal();
+      case 'weather':
+        return this.#weather();
+      case 'disk':
+        someone.diskLatency = random() < 0.5 ? FAST_DISK : [1, 10 + 400 * random() * random()];
+        return;
+      case 'diskFault':
+        // It shows at the next call; the node stops itself, and its machine is started anew.
+        this.counts.diskFaults++;
+        someone.disk.failNext(random() < 0.5 ? 'write' : 'sync');
+    }
+  }
+
+  #stopNode(node: SimulatedNode): void {
+    if (node.process === undefined) return;
+    const { clock, random, trace } = this.#parts;
+    trace.event(`stop ${node.title}`);
+    this.counts.stops++;
+    const downtime = this.#downtime * random();
+    void node.close().then(() => {
+      clock.setTimeout(() => this.#restart(node), downtime);
+    });
+  }
+
+  #partition(aside: readonly string[]): void {
+    const { network, nodes, trace } = this.#parts;
+    trace.event(`partition ${aside.join(' ')}`);
+    this.counts.partitions++;
+    network.partition(
+      aside,
+      nodes.map(({ name }) => name).filter((name) => !aside.includes(name)),
+    );
+  }
+
+  #heal(): void {
+    const { network, nodes, trace } = this.#parts;
+    trace.event('heal');
+    network.heal();
+    for (const { id: from } of nodes) for (const { id: to } of nodes) network.link(nameOf(from), nameOf(to), undefined);
+  }
+
+  #weather(): void {
+    const { network, random } = this.#parts;
+    const bad = (): number => (random() < 0.5 ? 0 : this.#storm * random());
+    const least = 20 * bad() * random();
+    network.faults = {
+      delay: [least, least + 0.5 + 600 * bad() * random()],
+      loss: 0.4 * bad(),
+      duplicate: 0.3 * bad(),
+      reorder: 0.5 * bad(),
+    };
+  }
+
+  #calm(): void {
+    this.#parts.network.faults = CALM;
+    for (const node of this.#parts.nodes) node.diskLatency = FAST_DISK;
+  }
+}
+
+function pick(weighted: readonly (readonly [Act, number])[], random: Random): Act {
+  let left = weighted.reduce((sum, [, weight]) => sum + weight, 0) * random();
+  for (const [act, weight] of weighted) {
+    left -= weight;
+    if (left < 0) return act;
+  }
+  return 'heal';
+}

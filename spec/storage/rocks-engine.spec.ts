@@ -1,0 +1,134 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
+import { expect } from 'chai';
+import { listWalFiles, walFileName } from '../../storage/durability.js';
+import { DirectoryLockedError, openRocksEngine } from '../../storage/index.js';
+
+const script = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
+
+describe('RocksDB engine', function () {
+  this.timeout(60_000);
+  let path: string;
+
+  beforeEach(async () => {
+    path = await mkdtemp(join(tmpdir(), 'troupe-rocks-'));
+  });
+
+  afterEach(() => rm(path, { recursive: true, force: true }));
+
+  it('names the process that holds a data directory', async () => {
+    const child = spawn(
+      process.execPath,
+      [script('./power-loss-writer.js'), join(path, 'db'), join(path, 'journal')],
+      {
+        stdio: ['ignore', 'inherit', 'inherit'],
+      },
+    );
+    try {
+      for (;;) {
+        const journal = await readFile(join(path, 'journal'), 'utf8').catch(() => '');
+        if (journal.includes('durable')) break;
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+      const error = await openRocksEngine({ path: join(path, 'db') }).catch((e: unknown) => e);
+      expect(error).to.be.instanceOf(DirectoryLockedError);
+      expect((error as DirectoryLockedError).pid).to.equal(child.pid);
+      expect((error as Error).message).to.match(/is in use by process \d+: stop it, or choose another/);
+    } finally {
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+    }
+    const engine = await openRocksEngine({ path: join(path, 'db') });
+    await engine.close();
+  });
+
+  it('holds its write-ahead files below the limit, with a cold family that never fills', async () => {
+    const limit = 16 << 20;
+    const engine = await openRocksEngine({ path, walLimitBytes: limit, writeBuffers: { default: 2 << 20 } });
+    const cold = engine.batch();
+    cold.put('lock', Buffer.from('l'), Buffer.from('v'));
+    await engine.write(cold);
+    let largest = 0;
+    for (let i = 0; i < 80; i++) {
+      const batch = engine.batch();
+      for (let j = 0; j < 10; j++) {
+        batch.put('default', Buffer.from(`k${(i * 10 + j) % 100}`), Buffer.alloc(100_000, i + 1));
+      }
+      await engine.write(batch);
+      if (i % 4 === 0) await engine.sync();
+      let bytes = 0;
+      for (const file of await listWalFiles(path)) {
+        bytes += await stat(join(path, walFileName(file))).then(
+          ({ size }) => size,
+          () => 0,
+        );
+      }
+      largest = Math.max(largest, bytes);
+    }
+    expect(largest).to.be.within(limit / 4, limit);
+    expect(Buffer.from((await engine.get('lock', Buffer.from('l'))) ?? []).toString()).to.equal('v');
+    await engine.close();
+  });
+
+  it('stops with a sentence when the disk is full, and keeps what it acknowledged', async function () {
+    if (process.platform === 'win32') this.skip();
+    const db = join(path, 'db');
+    const journal = join(path, 'journal');
+    // A limit on the size of files stands for a full disk: 4,096 blocks of 512 bytes.
+    const child = spawn(
+      'sh',
+      [
+        '-c',
+        'ulimit -f 4096; exec "$0" "$@"',
+        process.execPath,
+        script('./full-disk-writer.js'),
+        db,
+        journal,
+      ],
+      { stdio: ['ignore', 'pipe', 'inherit'] },
+    );
+    const told = JSON.parse(await text(child.stdout)) as { code: string; message: string }[];
+    expect(told).to.have.length(4);
+    for (const { code, message } of told) {
+      expect(code).to.equal('engine-failed');
+      expect(message).to.equal(told[0]?.message);
+    }
+    expect(told[0]?.message).to.match(/RocksDB refused a write in .*File too large.*free or repair the disk/);
+    const acknowledged = (await readFile(journal, 'utf8')).trim().split('\n').length;
+    expect(acknowledged).to.be.above(50);
+    const engine = await openRocksEngine({ path: db });
+    const { keys } = await engine.scan('default', { limit: 1000 });
+    expect(keys.length).to.be.within(acknowledged, acknowledged + 1);
+    await engine.close();
+  });
+
+  it('does not hold the event loop for long while it reads and writes much', async () => {
+    const engine = await openRocksEngine({ path });
+    let worst = 0;
+    let last = performance.now();
+    const watch = setInterval(() => {
+      worst = Math.max(worst, performance.now() - last);
+      last = performance.now();
+    }, 1);
+    for (let i = 0; i < 20; i++) {
+      const batch = engine.batch();
+      for (let j = 0; j < 256; j++) batch.put('log', Buffer.from(`k${i * 256 + j}`), Buffer.alloc(1024, j));
+      await engine.write(batch);
+      await Promise.all([engine.sync(), engine.scan('log', { limit: 256 })]);
+      await engine.multiGet(
+        'log',
+        Array.from({ length: 256 }, (_, j) => Buffer.from(`k${j}`)),
+      );
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    clearInterval(watch);
+    // A busy machine may stop the process itself; the engine's own share is below a millisecond or two.
+    expect(worst).to.be.below(100);
+    await engine.close();
+  });
+});
