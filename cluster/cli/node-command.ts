@@ -21,6 +21,8 @@ const STOP_DEADLINE_MS = 25_000;
 /** What the launcher may ask. */
 export type NodeQuestion = { readonly kind: 'counters' };
 
+type NodeFlags = Readonly<Record<string, string>> & { readonly standalone?: boolean };
+
 interface RunningNode {
   close(): Promise<void>;
   readonly failed: Promise<Error>;
@@ -49,19 +51,22 @@ export function addNodeCommands(program: Command): void {
         'Runs a store node: it keeps replicas of regions on its disk and serves them.\n\nExamples:\n  troupe store --name store-1 --data /var/lib/troupe/store-1 --cluster prod',
       ),
   );
+  program.commands
+    .find((command) => command.name() === 'store')
+    ?.option('--standalone', 'raw operations on this store alone, without replication');
   for (const role of ['scheduler', 'store'] as const) {
     program.commands
       .find((command) => command.name() === role)
       ?.requiredOption('--name <name>', 'name of this node, unique in the cluster')
       .requiredOption('--data <dir>', 'directory for its data, made if absent')
       .option('--log-level <level>', LEVELS.join(', '), process.env.TROUPE_LOG_LEVEL ?? 'info')
-      .action((options: Record<string, string>) => runNode(role, options));
+      .action((options: NodeFlags) => runNode(role, options));
   }
 }
 
 async function runNode(
   role: 'scheduler' | 'store',
-  options: Readonly<Record<string, string>>,
+  options: NodeFlags,
 ): Promise<void> {
   const { name = '', data = '', logLevel = 'info' } = options;
   checkToken('node', name);
@@ -93,7 +98,7 @@ async function runNode(
     // Loaded here, so that the commands of clients do not load RocksDB.
     if (role === 'store') {
       const { startStore } = await import('../store/index.js');
-      node = await startStore(shared);
+      node = await startStore({ ...shared, standalone: options.standalone === true });
     } else {
       const { startScheduler } = await import('../scheduler/index.js');
       node = await startScheduler({ ...shared, expectedStores });

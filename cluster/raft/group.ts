@@ -9,7 +9,7 @@ import {
   type Status,
   type StorageApply,
 } from '../../machines/index.js';
-import type { Outcome, RefusalCode, StateMachine } from './state-machine.js';
+import type { CommandLog, Outcome, RefusalCode, StateMachine } from './state-machine.js';
 
 /** A proposal waits for the entry at its index; another term there means that it lost its place (field note 2). */
 interface Proposal {
@@ -38,7 +38,7 @@ const MAX_READ_ROUNDS = 2;
  *
  * It never touches the disk or the network: `RaftHost` takes its Readys, all groups of a turn together.
  */
-export class RaftGroup {
+export class RaftGroup implements CommandLog {
   readonly id: number;
   readonly peerId: number;
   readonly raft: RawNode;
@@ -77,6 +77,10 @@ export class RaftGroup {
 
   get isLeader(): boolean {
     return this.#soft.role === 'leader';
+  }
+
+  get term(): number {
+    return this.raft.term;
   }
 
   /** Applied and visible to reads. */

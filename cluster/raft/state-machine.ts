@@ -1,5 +1,5 @@
 import type { SoftState } from '../../machines/index.js';
-import type { Entry } from '../../machines/raft/types.js';
+import type { Entry, Message } from '../../machines/raft/types.js';
 import type { WriteBatch } from '../../storage/index.js';
 
 /**
@@ -37,3 +37,19 @@ export type RefusalCode =
 export type Outcome<T> =
   | { readonly ok: true; readonly result: T }
   | { readonly ok: false; readonly code: RefusalCode; readonly leader: number };
+
+/** What a region's replica needs of whatever orders its commands: a Raft group, or a node that stands alone. */
+export interface CommandLog {
+  /** The peer that leads as far as this one knows; 0 for none. */
+  readonly leader: number;
+  readonly isLeader: boolean;
+  readonly term: number;
+  readonly stopped: boolean;
+  /** Orders a command. `done` is called exactly once: with the result of applying it, or a refusal. */
+  propose(data: Uint8Array, done: (outcome: Outcome<unknown>) => void): void;
+  /** Calls back when the applied state holds every write that was acknowledged before the call. */
+  read(done: (outcome: Outcome<void>) => void): void;
+  step(message: Message): void;
+  campaign(): void;
+  stop(): void;
+}

@@ -10,6 +10,11 @@ import type { DiskUsage } from './reporter.js';
 
 export type { StoreNode };
 
+export interface StoreOptions extends NodeOptions {
+  /** Raw operations on this node alone, without Raft; its cluster has one store. */
+  readonly standalone?: boolean;
+}
+
 /** Milliseconds that a store waits for a scheduler when it starts. */
 const REGISTER_TIMEOUT_MS = 30_000;
 
@@ -19,7 +24,7 @@ const REGISTER_TIMEOUT_MS = 30_000;
  * @throws TroupeError `identity` or `conflict` when name, directory and cluster do not belong together or are in use,
  * `unavailable` when NATS or every scheduler is away, `failed` when the disk refuses or its data is damaged.
  */
-export async function startStore(options: NodeOptions): Promise<StoreNode> {
+export async function startStore(options: StoreOptions): Promise<StoreNode> {
   const { cluster, name, clock = realClock, random = Math.random, logger = silentLogger } = options;
   const engine = await openEngine(options);
   try {
@@ -66,6 +71,7 @@ export async function startStore(options: NodeOptions): Promise<StoreNode> {
         logger,
         identity,
         maxEntryBytes: registered.maxEntryBytes,
+        standalone: options.standalone ?? false,
         tuning: options.tuning,
         pid,
         startTime,

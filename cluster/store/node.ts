@@ -6,6 +6,7 @@ import {
   loadIdentity,
   loadRegionState,
   loadRegionStates,
+  StandaloneStorage,
   type StoreIdentity,
   saveIdentity,
   saveRegionState,
@@ -17,6 +18,8 @@ import type { troupepb } from '../proto/index.js';
 import { type ProtocolEvent, peerPath, type RaftEvent, type RegionEvent } from '../protocol.js';
 import type { RaftGroup } from '../raft/group.js';
 import { DEFAULT_TICK_INTERVAL_MS, INITIAL_LOG, RaftHost, type RaftTuning } from '../raft/host.js';
+import { LoneCommands } from '../raft/lone-commands.js';
+import type { CommandLog } from '../raft/state-machine.js';
 import { ReadTurn } from './read-turn.js';
 import { errorOf } from './region-call.js';
 import { RegionReplica } from './replica.js';
@@ -43,6 +46,8 @@ export interface StoreParts {
   readonly logger: Logger;
   readonly identity: StoreIdentity;
   readonly maxEntryBytes: number;
+  /** Raw operations on this node alone, without Raft. */
+  readonly standalone: boolean;
   readonly tuning?: RaftTuning | undefined;
   readonly pid: number;
   /** Unix seconds. */
@@ -65,6 +70,7 @@ export class StoreNode implements StoreNodeHost {
   /** Peers of this store's regions, by their ids. */
   readonly #refs = new Map<number, ActorRef>();
   #writing = new Set<RegionReplica>();
+  #lone: LoneCommands | undefined;
   readonly #actor: ActorRef;
   readonly #hooks: (() => void)[];
   #fail: (error: Error) => void = () => {};
@@ -135,6 +141,7 @@ export class StoreNode implements StoreNodeHost {
     this.stop();
     for (const remove of this.#hooks) remove();
     await this.#host.close();
+    await this.#lone?.idle();
     await system.close();
     await engine.close();
   }
@@ -191,13 +198,15 @@ export class StoreNode implements StoreNodeHost {
         region,
         mergeState: undefined,
       });
-      this.#host.log.create(batch, region.id, INITIAL_LOG, {
-        voters: region.peers.map((one) => one.id),
-        votersOutgoing: [],
-        learners: [],
-        learnersNext: [],
-        autoLeave: false,
-      });
+      if (!this.#parts.standalone) {
+        this.#host.log.create(batch, region.id, INITIAL_LOG, {
+          voters: region.peers.map((one) => one.id),
+          votersOutgoing: [],
+          learners: [],
+          learnersNext: [],
+          autoLeave: false,
+        });
+      }
       await engine.write(batch);
       await engine.sync();
     }
@@ -234,16 +243,34 @@ export class StoreNode implements StoreNodeHost {
       roleChanged: (one) => this.#reporter.roleChanged(one),
     });
     this.#replicas.set(region.id, replica);
-    const group = await this.#host.open(region.id, peer.id, replica);
+    const commands = await this.#openCommands(region.id, peer.id, replica);
     const actor = system.spawn(peerMachine, {
       path: peerPath(region.id, peer.id),
       input: { replica, initialised: true },
       mailbox: PEER_MAILBOX,
       supervision: { onFailure: 'stop' },
     });
-    replica.attach(group, actor);
+    replica.attach(commands, actor);
     this.#actor.tell({ type: 'regionStarted' });
     return replica;
+  }
+
+  /** What orders the region's commands: its Raft group, or this node alone. A data directory is for one of the two. */
+  async #openCommands(regionId: number, peerId: number, replica: RegionReplica): Promise<CommandLog> {
+    const { engine, system, standalone } = this.#parts;
+    const replicated = (await this.#host.log.load(regionId)) !== undefined;
+    if (replicated === standalone) {
+      throw new TroupeError(
+        'identity',
+        standalone
+          ? 'The data directory belongs to a replicated store: start it without --standalone, or give this one an empty directory.'
+          : 'The data directory was written with --standalone: start it so, or give this store an empty directory.',
+      );
+    }
+    if (!standalone) return this.#host.open(regionId, peerId, replica);
+    const storage = new StandaloneStorage(engine);
+    this.#lone = new LoneCommands(peerId, replica, storage, system, (error) => this.#diskFailed(error));
+    return this.#lone;
   }
 
   #proposeWrites(): void {

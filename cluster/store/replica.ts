@@ -11,8 +11,7 @@ import {
 } from '../../storage/proto/index.js';
 import type { troupepb } from '../proto/index.js';
 import type { RaftEvent, RegionEvent } from '../protocol.js';
-import type { RaftGroup } from '../raft/group.js';
-import type { StateMachine } from '../raft/state-machine.js';
+import type { CommandLog, StateMachine } from '../raft/state-machine.js';
 import { type CommandResult, checkKeys, evaluate } from './evaluate.js';
 import type { ReadTurn } from './read-turn.js';
 import { type CalledRegion, errorOf, RegionCall } from './region-call.js';
@@ -49,7 +48,7 @@ export class RegionReplica implements PeerReplica<RaftEvent, RegionEvent>, State
   readonly #options: ReplicaOptions;
   readonly #writes: WriteTurn;
   #applying: readonly raft_cmdpb.RaftCmdRequest[] = [];
-  #group: RaftGroup | undefined;
+  #group: CommandLog | undefined;
   #actor: ActorRef | undefined;
 
   constructor(options: ReplicaOptions) {
@@ -60,12 +59,12 @@ export class RegionReplica implements PeerReplica<RaftEvent, RegionEvent>, State
   }
 
   /** Joins the replica with the Raft group and the actor that were made for it. */
-  attach(group: RaftGroup, actor: ActorRef): void {
+  attach(group: CommandLog, actor: ActorRef): void {
     this.#group = group;
     this.#actor = actor;
   }
 
-  get group(): RaftGroup {
+  get group(): CommandLog {
     if (this.#group === undefined)
       throw new Error(`the replica of region ${this.region.id} has no group yet`);
     return this.#group;
@@ -136,7 +135,7 @@ export class RegionReplica implements PeerReplica<RaftEvent, RegionEvent>, State
       return;
     }
     const { id: regionId, regionEpoch } = this.region;
-    const header = { regionId, peer: this.peer, regionEpoch, term: this.group.raft.term };
+    const header = { regionId, peer: this.peer, regionEpoch, term: this.group.term };
     const data = encodeCommand({ header, requests, adminRequest: undefined, version: COMMAND_VERSION });
     this.group.propose(data, (outcome) => waiting.settle(outcome));
   }

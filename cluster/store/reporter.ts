@@ -108,7 +108,7 @@ export class Reporter {
     }
     this.#reportedAt.set(region.id, clock.now());
     const heartbeat = {
-      ...pdpb.RegionHeartbeatRequest.from({ region, leader: peer, term: group.raft.term }),
+      ...pdpb.RegionHeartbeatRequest.from({ region, leader: peer, term: group.term }),
     };
     scheduler.regionHeartbeat(heartbeat).catch((error: unknown) => {
       logger.debug({ err: error, region: region.id }, 'a region heartbeat was lost');

@@ -22,7 +22,8 @@ export class StoreDirectory {
   /** The node's name; `undefined` when it is not known yet: the scheduler is asked, and the caller tries again later. */
   nodeOf(storeId: number): string | undefined {
     const node = this.#nodes.get(storeId);
-    if (node === undefined && this.#clock.now() - this.#refreshedAt >= REFRESH_INTERVAL_MS) void this.refresh();
+    if (node === undefined && this.#clock.now() - this.#refreshedAt >= REFRESH_INTERVAL_MS)
+      void this.refresh();
     return node;
   }
 
@@ -35,7 +36,8 @@ export class StoreDirectory {
         (stores) => {
           for (const { id, address } of stores) this.#nodes.set(id, address);
         },
-        (error: unknown) => this.#logger.debug({ err: error }, 'the scheduler could not be asked for the stores'),
+        (error: unknown) =>
+          this.#logger.debug({ err: error }, 'the scheduler could not be asked for the stores'),
       )
       .finally(() => {
         this.#refreshing = undefined;

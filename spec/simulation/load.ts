@@ -29,6 +29,9 @@ const CLIENTS = 3;
 /** Milliseconds that a client waits for an answer before it goes on; the answer may still come, and is checked. */
 const PATIENCE_MS = 1500;
 const PAUSE_MS = 250;
+/** How often a client sends several operations at once, and how many at most. */
+const BURSTS = 0.1;
+const MAX_BURST = 8;
 
 /**
  * Clients that write to and read from the register, each at a node of its choice, one operation after the other.
@@ -94,30 +97,38 @@ export class Load {
 
   #next(hint: number | undefined): void {
     if (!this.#running) return;
-    const { nodes, random } = this.#parts;
+    const { clock, nodes, random } = this.#parts;
     const hinted = random() < 0.8 ? nodes.find(({ id }) => id === hint) : undefined;
     const node = hinted ?? nodes[Math.floor(random() * nodes.length)];
-    if (node?.process === undefined) this.#pause(undefined);
-    else this.#perform(node, node.process, random() < 0.5 ? 'write' : 'read');
+    if (node?.process === undefined) return this.#pause(undefined);
+    const kind = random() < 0.5 ? 'write' : 'read';
+    const burst = random() < BURSTS ? 1 + Math.floor(random() * MAX_BURST) : 1;
+    let waiting = true;
+    const goOn = (outcome: Outcome<unknown> | undefined): void => {
+      if (!waiting) return;
+      waiting = false;
+      clock.clearTimeout(patience);
+      this.#pause(outcome?.ok ? node.id : outcome?.leader);
+    };
+    const patience = clock.setTimeout(() => goOn(undefined), PATIENCE_MS);
+    for (let i = 0; i < burst; i++) this.#perform(node, node.process, kind, goOn);
   }
 
-  #perform(node: SimulatedNode, process: NonNullable<SimulatedNode['process']>, kind: Operation['kind']): void {
-    const { clock, random, trace, unconfirmedReads } = this.#parts;
+  #perform(
+    node: SimulatedNode,
+    process: NonNullable<SimulatedNode['process']>,
+    kind: Operation['kind'],
+    goOn: (outcome: Outcome<unknown>) => void,
+  ): void {
+    const { random, trace, unconfirmedReads } = this.#parts;
     const id = this.#operations.length + 1;
     const operation: Operation = { id, kind, node: node.title, floor: this.#shown, answer: undefined };
     this.#operations.push(operation);
     trace.event(`${kind} ${id} at ${node.title}`);
-    let waiting = true;
-    const goOn = (hint: number | undefined): void => {
-      if (waiting) this.#pause(hint);
-      waiting = false;
-    };
-    const patience = clock.setTimeout(() => goOn(undefined), PATIENCE_MS);
     const done = (outcome: Outcome<unknown>): void => {
-      clock.clearTimeout(patience);
       if (outcome.ok && kind === 'read') this.#read(operation, process);
       else this.#answered(operation, outcome);
-      goOn(outcome.ok ? node.id : outcome.leader);
+      goOn(outcome);
     };
     if (kind === 'write') process.group.propose(encodeOperation(id, Math.floor(random() * 64)), done);
     else if (unconfirmedReads && process.group.isLeader) done({ ok: true, result: undefined });

@@ -15,15 +15,16 @@ export interface NemesisParts {
 
 const CALM: LinkFaults = { delay: [0.2, 2], loss: 0, duplicate: 0, reorder: 0 };
 const FAST_DISK = [0.1, 3] as const;
-
-type Act = 'crash' | 'crashLeader' | 'crashAll' | 'stop' | 'split' | 'isolateLeader' | 'deafen' | 'heal' | 'weather' | 'disk' | 'diskFault';
+/** The base one: ten ticks of 100 ms. */
+const ELECTION_TIMEOUT_MS = 1_000;
 
 /** How much each act is liked before a seed's own taste. */
-const LIKED: Readonly<Record<Act, number>> = {
+const LIKED = {
   crash: 4,
   crashLeader: 3,
   crashAll: 0.5,
   stop: 1,
+  duel: 3,
   split: 3,
   isolateLeader: 2,
   deafen: 1,
@@ -31,7 +32,9 @@ const LIKED: Readonly<Record<Act, number>> = {
   weather: 3,
   disk: 2,
   diskFault: 0.5,
-};
+} as const;
+
+type Act = keyof typeof LIKED;
 
 /**
  * Everything that goes wrong, from a seed. Each seed has a taste of its own (which acts it likes, how bad its weather
@@ -130,6 +133,8 @@ export class Nemesis {
         return;
       case 'stop':
         return this.#stopNode(someone);
+      case 'duel':
+        return this.#duel(leader);
       case 'split': {
         const aside = nodes.filter(() => random() < 0.5).map(({ name }) => name);
         return this.#partition(aside);
@@ -163,6 +168,20 @@ export class Nemesis {
     void node.close().then(() => {
       clock.setTimeout(() => this.#restart(node), downtime);
     });
+  }
+
+  /** The leader goes, and when nobody protects it any more, two others campaign for the same term at once. */
+  #duel(leader: SimulatedNode | undefined): void {
+    const { clock, nodes, random, trace } = this.#parts;
+    if (leader !== undefined) this.crash(leader, ELECTION_TIMEOUT_MS * 2 * random());
+    const rivals = nodes.filter((node) => node !== leader && random() < 0.6);
+    clock.setTimeout(
+      () => {
+        trace.event(`duel of ${rivals.map(({ title }) => title).join(' ')}`);
+        for (const { process } of rivals) process?.group.campaign();
+      },
+      ELECTION_TIMEOUT_MS * (0.9 + 0.3 * random()),
+    );
   }
 
   #partition(aside: readonly string[]): void {

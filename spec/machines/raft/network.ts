@@ -74,6 +74,8 @@ export class Host {
   /** Everything applied, snapshots aside. */
   readonly applied: Entry[] = [];
   readonly readStates: ReadState[] = [];
+  /** Memberships that came into force, in order. */
+  readonly confStates: ConfState[] = [];
   /** What a snapshot of the application would be now. */
   snapshot: Snapshot;
   /** Sees every Ready before it is carried out. */
@@ -145,7 +147,10 @@ export class Host {
     for (const entry of entries) {
       this.applied.push(entry);
       let { confState } = this.snapshot;
-      if (entry.type !== EntryType.normal) confState = this.node.applyConfChange(decodeConfChange(entry));
+      if (entry.type !== EntryType.normal) {
+        confState = this.node.applyConfChange(decodeConfChange(entry));
+        this.confStates.push(confState);
+      }
       this.storage.confState = confState;
       this.snapshot = { index: entry.index, term: entry.term, confState, data: this.snapshot.data };
     }
