@@ -68,9 +68,9 @@ export class Asks {
 
   /** Fails every ask with `first` <= id <= `last` that went to `node`. */
   failRange(node: string, first: number, last: number, error: (ask: PendingAsk) => AskError): void {
-    for (let id = first; id <= last; id++) {
-      const ask = this.#pending.get(id);
-      if (ask?.node === node) this.fail(id, error(ask));
+    // The range comes from the network: the loop is over what is known here.
+    for (const ask of [...this.#pending.values()]) {
+      if (ask.node === node && ask.id >= first && ask.id <= last) this.fail(ask.id, error(ask));
     }
   }
 

@@ -126,6 +126,7 @@ export class Cell implements Runnable, MachineHost {
       if (item === undefined) break;
       handled++;
       if (typeof item === 'function') {
+        this.#handling = undefined;
         item();
       } else {
         this.#messages--;

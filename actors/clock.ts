@@ -1,5 +1,3 @@
-import { performance } from 'node:perf_hooks';
-
 /** Names a pending timer of the clock that made it. */
 export type TimerHandle = object | number;
 

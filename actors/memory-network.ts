@@ -1,7 +1,7 @@
 import type { Lane } from './addresses.js';
 import type { Clock } from './clock.js';
+import { type Envelope, filterFrame } from './envelopes.js';
 import { ActorSystemError } from './errors.js';
-import { type Envelope, filterFrame } from './frames.js';
 import type { Random } from './random.js';
 import type { BulkChannel, OutgoingFrame, Transport, TransportHost } from './transport.js';
 

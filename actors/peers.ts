@@ -1,5 +1,6 @@
 import { type Lane, laneBetween, type Role, roleOf } from './addresses.js';
-import { ENVELOPE_OVERHEAD, FrameWriter, MAX_ENVELOPES } from './frames.js';
+import { FrameWriter } from './frame-writer.js';
+import { ENVELOPE_OVERHEAD, MAX_ENVELOPES } from './frames.js';
 import type { Metrics } from './metrics.js';
 import type { OutgoingFrame, Transport } from './transport.js';
 
@@ -35,8 +36,11 @@ export interface PeersHost {
   readonly incarnation: number;
   readonly transport: Transport;
   readonly metrics: Metrics;
-  /** Something waits for `flush`. */
-  waiting(): void;
+  /**
+   * Something waits for `flush`.
+   * @param next the flush under way will not take it
+   */
+  waiting(next: boolean): void;
   /** The transport did not take a frame. */
   dropped(frame: OutgoingFrame, envelopes: number): void;
 }
@@ -44,7 +48,8 @@ export interface PeersHost {
 /** The other nodes, and the frames on their way to them. */
 export class Peers {
   readonly #peers = new Map<string, Peer>();
-  readonly #dirty: Peer[] = [];
+  #dirty: Peer[] = [];
+  #flushing = false;
   readonly #spare: FrameWriter[] = [];
   /** Set when the transport has started. */
   maxFrame = FRAME_TARGET;
@@ -115,14 +120,17 @@ export class Peers {
 
   /** Hands every frame of the turn to the transport. */
   flush(): void {
-    for (const peer of this.#dirty) {
+    const dirty = this.#dirty;
+    this.#dirty = [];
+    this.#flushing = true;
+    for (const peer of dirty) {
       const { writer } = peer;
       if (writer === undefined) continue;
       if (writer.count > 0) this.#send(peer, writer);
       peer.writer = undefined;
       if (this.#spare.length < SPARE_WRITERS && writer.capacity <= SPARE_BUFFER) this.#spare.push(writer);
     }
-    this.#dirty.length = 0;
+    this.#flushing = false;
   }
 
   /** Forgets clients of which nothing was heard for `idle` milliseconds, unless `keep` says otherwise. */
@@ -138,7 +146,7 @@ export class Peers {
     const writer = this.#spare.pop() ?? new FrameWriter();
     writer.begin(this.host.node, this.host.incarnation, peer.incarnation);
     peer.writer = writer;
-    if (this.#dirty.push(peer) === 1) this.host.waiting();
+    if (this.#dirty.push(peer) === 1) this.host.waiting(this.#flushing);
     return writer;
   }
 

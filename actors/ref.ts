@@ -25,7 +25,7 @@ export type ReplyOf<E extends EventObject, T> =
     : unknown;
 
 export interface AskOptions {
-  /** Milliseconds; 5000 when absent. */
+  /** Milliseconds, more than 0; 5000 when absent. */
   readonly timeout?: number;
   readonly signal?: AbortSignal;
 }

@@ -4,7 +4,7 @@ import type { Clock } from './clock.js';
 import type { CodecRegistry, ResolvedCodec } from './codecs.js';
 import type { DeadLetterReason } from './dead-letters.js';
 import { AskError, type AskErrorCode, answeredFailure } from './errors.js';
-import type { FrameWriter } from './frames.js';
+import type { FrameWriter } from './frame-writer.js';
 import type { Metrics } from './metrics.js';
 import type { Peer, Peers } from './peers.js';
 import type { ActorRef, AskOptions, Down, RefHost } from './ref.js';
@@ -36,6 +36,8 @@ export interface RouterParts {
 }
 
 const DEFAULT_ASK_TIMEOUT = 5000;
+/** Milliseconds; timers reach no further. */
+const MAX_ASK_TIMEOUT = 2 ** 31 - 1;
 /** Characters of a failure's reason and message that travel. */
 const MAX_FAILURE_TEXT = 512;
 
@@ -53,10 +55,11 @@ export class Router implements RefHost, ReplyRouter {
     if (ref.node === node) return this.#deliver(ref, event, undefined);
     const codec = this.#codec(ref, event.type);
     const body = codec && this.#encode(ref, codec, event);
-    const target = body && this.#open(ref, event.type, body.length);
-    if (body === undefined || target === undefined) return false;
-    target.writer.tell(ref.path, event.type, body);
-    return true;
+    const peer = body && this.#peer(ref, event.type);
+    if (body === undefined || peer === undefined) return false;
+    const writer = this.#writer(peer, ref, event.type, body.length);
+    writer?.tell(ref.path, event.type, body);
+    return writer !== undefined;
   }
 
   ask(ref: ActorRef, event: AnyEventObject, options: AskOptions): Promise<unknown> {
@@ -69,6 +72,12 @@ export class Router implements RefHost, ReplyRouter {
       };
       const { timeout = DEFAULT_ASK_TIMEOUT, signal } = options;
       const kind = event.type;
+      if (timeout <= 0) return fail(new AskError('timeout', `no time is left to ask for ${kind}`, 'no'));
+      if (!(timeout <= MAX_ASK_TIMEOUT)) {
+        return fail(
+          new AskError('refused', `an ask waits at most ${MAX_ASK_TIMEOUT} ms, not ${timeout}`, 'no'),
+        );
+      }
       if (!isOpen()) return fail(new AskError('stopped', `${node} is closed`, 'no'));
       if (signal?.aborted) return fail(abortError(ref, kind, signal, 'no'));
       const codec = ref.node === node ? undefined : this.#codec(ref, kind);
@@ -97,7 +106,8 @@ export class Router implements RefHost, ReplyRouter {
   stop(ref: ActorRef): void {
     const { node, registry } = this.parts;
     if (ref.node !== node) {
-      this.#open(ref, 'stop', 0)?.writer.stop(ref.path);
+      const peer = this.#peer(ref, 'stop');
+      if (peer !== undefined) this.#writer(peer, ref, 'stop', 0)?.stop(ref.path);
       return;
     }
     const cell = registry.find(ref.path);
@@ -118,7 +128,8 @@ export class Router implements RefHost, ReplyRouter {
       if (codec === undefined) throw new Error('its kind has no codec');
       body = codec.encodeReply(value);
       if (local) {
-        this.#take(reply)?.resolve(codec.decodeReply(body.slice()));
+        const decoded = codec.decodeReply(body.slice());
+        this.#take(reply)?.resolve(decoded);
         return;
       }
     } catch (error) {
@@ -180,16 +191,17 @@ export class Router implements RefHost, ReplyRouter {
   #askRemote(ref: ActorRef, event: AnyEventObject, { id, kind, codec }: PendingAsk, timeout: number): void {
     const { asks, peers } = this.parts;
     const body = codec && this.#encode(ref, codec, event);
-    const target = body && this.#open(ref, kind, body.length);
-    if (body === undefined || target === undefined) {
+    const peer = body && this.#peer(ref, kind);
+    const writer = body && peer && this.#writer(peer, ref, kind, body.length);
+    if (body === undefined || peer === undefined || writer === undefined) {
       asks.fail(
         id,
         new AskError('refused', `${kind} for ${ref.address} cannot be sent: see the dead letters`, 'no'),
       );
       return;
     }
-    target.writer.ask(id, Math.max(0, Math.ceil(timeout)), ref.path, kind, body);
-    peers.noteAsk(target.peer, id);
+    writer.ask(id, Math.ceil(timeout), ref.path, kind, body);
+    peers.noteAsk(peer, id);
   }
 
   /** The event reaches the actor as a copy, because the sender may go on to use its own. */
@@ -204,9 +216,10 @@ export class Router implements RefHost, ReplyRouter {
     const copy = development ? this.#throughTheWire(ref, event) : { ...event };
     if (copy === undefined) return false;
     copy.sender = node;
-    if (reply !== undefined) copy.replyTo = reply;
-    else delete copy.replyTo;
+    // A received event that is passed on carries these from its first journey.
+    if (reply !== undefined || copy.replyTo !== undefined) copy.replyTo = reply;
     if (cell.options.path !== ref.path) copy.address = ref.address;
+    else if (copy.address !== undefined) copy.address = undefined;
     return cell.deliver(copy);
   }
 
@@ -237,23 +250,24 @@ export class Router implements RefHost, ReplyRouter {
     }
   }
 
-  /** The frame for the ref's node, with room for one more envelope. */
-  #open(ref: ActorRef, kind: string, size: number): { peer: Peer; writer: FrameWriter } | undefined {
-    const { peers } = this.parts;
-    const peer = peers.get(ref.node, this.now());
+  /** The record of the ref's node. */
+  #peer(ref: ActorRef, kind: string): Peer | undefined {
+    const peer = this.parts.peers.get(ref.node, this.now());
     if (peer === undefined) {
-      this.#deadLetter(
-        'unreachable',
-        ref,
-        kind,
-        this.parts.isOpen() ? 'clients do not talk to each other' : 'this node is closed',
-      );
-      return undefined;
+      const why = this.parts.isOpen() ? 'clients do not talk to each other' : 'this node is closed';
+      this.#deadLetter('unreachable', ref, kind, why);
     }
-    const writer = peers.writer(peer, size);
-    if (writer !== undefined) return { peer, writer };
-    this.#deadLetter('too-large', ref, kind, `${size} bytes, more than the ${peers.maxBody} of a message`);
-    return undefined;
+    return peer;
+  }
+
+  /** The frame for a peer, with room for one more body. */
+  #writer(peer: Peer, ref: ActorRef, kind: string, body: number): FrameWriter | undefined {
+    const { peers } = this.parts;
+    const writer = peers.writer(peer, body);
+    if (writer === undefined) {
+      this.#deadLetter('too-large', ref, kind, `${body} bytes, more than the ${peers.maxBody} of a message`);
+    }
+    return writer;
   }
 
   /** Where a reply goes; nowhere when the asker's node is another incarnation by now. */

@@ -1,9 +1,9 @@
-import type { AnyActorLogic, AnyEventObject, EventFromLogic, InputFrom } from 'xstate';
+import type { AnyActorLogic, AnyEventObject, EventFromLogic } from 'xstate';
 import { checkName, type Lane, MAX_PATH_LENGTH, parseAddress, type Role, roleOf } from './addresses.js';
 import { Asks } from './asks.js';
 import { Cell, type CellHost } from './cell.js';
 import { type Clock, realClock } from './clock.js';
-import { type Codec, type CodecPolicy, CodecRegistry, type WireEvent } from './codecs.js';
+import { type Codec, CodecRegistry, type WireEvent } from './codecs.js';
 import { type DeadLetterReason, DeadLetters } from './dead-letters.js';
 import { ActorSystemError, AskError } from './errors.js';
 import { Inbound } from './inbound.js';
@@ -16,52 +16,11 @@ import type { Random } from './random.js';
 import { ActorRef } from './ref.js';
 import { Registry } from './registry.js';
 import { Router } from './router.js';
-import { DEFAULT_SUPERVISION, type Supervision } from './supervision.js';
+import { DEFAULT_SUPERVISION } from './supervision.js';
+import type { ActorContext, ActorSystemOptions, SpawnOptions } from './system-options.js';
 import type { BulkChannel, Transport, TransportStatus } from './transport.js';
 import { Turns } from './turns.js';
-import { DEFAULT_WATCH, DeathWatch, type WatchOptions } from './watch.js';
-
-export interface ActorSystemOptions {
-  /** Nodes of different clusters never hear each other. */
-  readonly cluster: string;
-  /** Unique in its cluster. A client's name begins with `client-`, a server's does not. */
-  readonly node: string;
-  readonly role: Role;
-  /** Grows with every start of the node; the wall clock's milliseconds when absent. */
-  readonly incarnation?: number;
-  readonly transport: Transport;
-  readonly clock?: Clock;
-  readonly random?: Random;
-  readonly logger?: Logger;
-  /** Whether kinds without a codec may travel, as JSON (`any`, the default). */
-  readonly codecs?: CodecPolicy;
-  /** Encodes and decodes local messages as remote ones would be. */
-  readonly development?: boolean;
-  /** Milliseconds that a turn may spend on messages before the event loop has its chance (8). */
-  readonly turnBudget?: number;
-  /** How many dead letters are kept for people to look at (100). */
-  readonly keepDeadLetters?: number;
-  readonly watch?: Partial<WatchOptions>;
-}
-
-/** What an actor's `input` may be made from. */
-export interface ActorContext<E extends AnyEventObject = AnyEventObject> {
-  readonly self: ActorRef<E>;
-  readonly system: ActorSystem;
-}
-
-export interface SpawnOptions<L extends AnyActorLogic> {
-  /** Below the node's name, for example `region/17/peer/42`. */
-  readonly path: string;
-  /** The logic's input, or how to make it: evaluated at the start and at every rebuild. */
-  readonly input?: InputFrom<L> | ((context: ActorContext<EventFromLogic<L>>) => InputFrom<L>);
-  readonly mailbox?: Partial<MailboxOptions>;
-  readonly supervision?: Partial<Supervision>;
-  /** A local actor that this one stops with, and that its failures escalate to. */
-  readonly parent?: ActorRef;
-  /** `clients`: anyone may stop it; `servers` (the default): no client may. */
-  readonly stoppableBy?: 'servers' | 'clients';
-}
+import { DEFAULT_WATCH, DeathWatch } from './watch.js';
 
 /** Frames that may arrive while the system starts. */
 const MAX_BACKLOG = 1024;
@@ -108,10 +67,17 @@ export class ActorSystem {
   private constructor(options: ActorSystemOptions) {
     const { cluster, node, role, clock = realClock, transport } = options;
     checkNames(cluster, node, role);
+    const { incarnation = Date.now() } = options;
+    if (!Number.isSafeInteger(incarnation) || incarnation < 1) {
+      throw new ActorSystemError(
+        'invalid-argument',
+        `an incarnation is a whole number from 1, not ${incarnation}`,
+      );
+    }
     this.cluster = cluster;
     this.node = node;
     this.role = role;
-    this.incarnation = options.incarnation ?? Date.now();
+    this.incarnation = incarnation;
     this.clock = clock;
     this.random = options.random ?? Math.random;
     this.logger = options.logger ?? silentLogger;
@@ -129,7 +95,7 @@ export class ActorSystem {
       incarnation: this.incarnation,
       transport,
       metrics: this.metrics,
-      waiting: () => this.#turns.requestFlush(),
+      waiting: (next) => (next ? this.#turns.request() : this.#turns.requestFlush()),
       dropped: (frame, envelopes) => this.#router.dropped(frame, envelopes),
     });
     this.#deathWatch = new DeathWatch(

@@ -1,6 +1,6 @@
 import type { Cell, StopReason } from './cell.js';
 import type { Clock, TimerHandle } from './clock.js';
-import type { FrameWriter } from './frames.js';
+import type { FrameWriter } from './frame-writer.js';
 import type { Down, DownReason } from './ref.js';
 
 type Listener = (down: Down) => void;

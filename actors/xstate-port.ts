@@ -243,14 +243,21 @@ function keyOf(source: AnyActorRef, id: string): string {
 
 const boundedMachines = new WeakMap<AnyStateMachine, AnyStateMachine>();
 
-/** XState lets a machine loop for ever unless it is told otherwise; a clone is told, the user's machine stays as is. */
+/**
+ * XState lets a machine loop for ever unless it is told otherwise; a clone is told, and so are the clones of the
+ * machines that it may invoke. The user's own stay as they are.
+ */
 function bounded(logic: AnyActorLogic): AnyActorLogic {
   const machine = logic as AnyStateMachine;
-  if (typeof machine.provide !== 'function' || machine.options?.maxIterations !== Number.POSITIVE_INFINITY)
+  if (typeof machine.provide !== 'function' || machine.options?.maxIterations !== Number.POSITIVE_INFINITY) {
     return logic;
+  }
   let clone = boundedMachines.get(machine);
   if (clone === undefined) {
-    clone = machine.provide({});
+    const actors = Object.entries(machine.implementations.actors as Record<string, AnyActorLogic>);
+    clone = machine.provide({
+      actors: Object.fromEntries(actors.map(([name, child]) => [name, bounded(child)])),
+    });
     clone.options = { ...clone.options, maxIterations: MAX_ITERATIONS };
     boundedMachines.set(machine, clone);
   }

@@ -1,4 +1,4 @@
-import { type ActorSystem, AskError, type Clock } from '../actors/index.js';
+import { type ActorSystem, AskError, type Clock, type TimerHandle } from '../actors/index.js';
 import type { metapb } from '../storage/proto/index.js';
 import { backoffMs } from './client/backoff.js';
 import { TroupeError, type TroupeErrorCode } from './errors.js';
@@ -30,7 +30,7 @@ export interface RequestOptions {
 
 const DEFAULT_TIMEOUT_MS = 3_000;
 /** How long one scheduler may take before another one is asked. */
-const PATIENCE_MS = 1_000;
+const PATIENCE_MS = 2_000;
 /** Hints of a leader that are followed without a wait in between. */
 const HASTY_TRIES = 2;
 
@@ -45,6 +45,9 @@ export class SchedulerClient {
   #next = 0;
   #leader: string | undefined;
   #clusterId: number;
+  #closed = false;
+  /** What waits between two tries, by timer. */
+  readonly #pauses = new Map<TimerHandle, () => void>();
 
   constructor(options: SchedulerClientOptions) {
     if (options.schedulers.length === 0) {
@@ -135,6 +138,8 @@ export class SchedulerClient {
     const deadline = clock.now() + timeout;
     let trouble = 'no answer';
     for (let tries = 1; ; tries++) {
+      if (this.#closed) throw new TroupeError('closed', 'The connection was closed by this program.');
+      if (signal?.aborted) throw signal.reason;
       const remaining = deadline - clock.now();
       if (remaining <= 0) throw this.#unavailable(timeout, trouble);
       const node = this.#leader ?? schedulers[this.#next % schedulers.length] ?? '';
@@ -148,8 +153,9 @@ export class SchedulerClient {
         this.#leader = error.leader !== '' && error.leader !== node ? error.leader : undefined;
         if (this.#leader !== undefined && tries <= HASTY_TRIES) continue;
       } catch (error) {
-        if (signal?.aborted) throw signal.reason;
-        if (!(error instanceof AskError) || error.code === 'refused') throw error;
+        if (!(error instanceof AskError)) throw error;
+        if (error.code === 'refused') throw new TroupeError('failed', error.message, { cause: error });
+        if (error.code === 'aborted') continue;
         trouble = error.message;
         this.#leader = undefined;
       }
@@ -176,6 +182,12 @@ export class SchedulerClient {
     return undefined;
   }
 
+  /** Ends what is under way with `closed`. Idempotent. */
+  close(): void {
+    this.#closed = true;
+    for (const resume of [...this.#pauses.values()]) resume();
+  }
+
   #unavailable(timeout: number, trouble: string): TroupeError {
     const { cluster, schedulers } = this.#options;
     return new TroupeError(
@@ -184,18 +196,19 @@ export class SchedulerClient {
     );
   }
 
+  /** Waits; ends early when the signal aborts or the client is closed. */
   #pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
     const { clock } = this.#options;
-    return new Promise((resolve, reject) => {
-      const aborted = () => {
+    return new Promise((resolve) => {
+      const resume = () => {
         clock.clearTimeout(timer);
-        reject(signal?.reason);
-      };
-      const timer = clock.setTimeout(() => {
-        signal?.removeEventListener('abort', aborted);
+        this.#pauses.delete(timer);
+        signal?.removeEventListener('abort', resume);
         resolve();
-      }, ms);
-      signal?.addEventListener('abort', aborted, { once: true });
+      };
+      const timer = clock.setTimeout(resume, ms);
+      this.#pauses.set(timer, resume);
+      signal?.addEventListener('abort', resume);
     });
   }
 }

@@ -9,6 +9,8 @@ import { setup } from 'xstate';
 export interface StoreNodeHost {
   /** Makes a region of the cluster's bootstrap durable and starts its peer. */
   bootstrapRegion(event: unknown): void;
+  /** Tells the scheduler that this store can host nothing. */
+  refuseBootstrap(event: unknown): void;
   /** A Raft message for a peer that is not here. */
   routeAbsent(event: unknown): void;
   /** A request for a region that is not here. */
@@ -37,6 +39,7 @@ export const storeNodeMachine = setup({
   },
   actions: {
     bootstrapRegion: ({ context, event }) => context.host.bootstrapRegion(event),
+    refuseBootstrap: ({ context, event }) => context.host.refuseBootstrap(event),
     routeAbsent: ({ context, event }) => context.host.routeAbsent(event),
     refuseAbsent: ({ context, event }) => context.host.refuseAbsent(event),
     report: ({ context }) => context.host.report(),
@@ -47,6 +50,7 @@ export const storeNodeMachine = setup({
   context: ({ input }) => input,
   initial: 'registering',
   on: {
+    'store.bootstrapRegion': { actions: 'bootstrapRegion' },
     read: { actions: 'refuseAbsent' },
     write: { actions: 'refuseAbsent' },
     failed: { target: '.failed' },
@@ -62,7 +66,6 @@ export const storeNodeMachine = setup({
     /** Known to the scheduler, without a region so far. */
     empty: {
       on: {
-        'store.bootstrapRegion': { actions: 'bootstrapRegion' },
         regionStarted: { target: 'serving' },
         raft: { actions: 'routeAbsent' },
         reportDue: { actions: 'report' },
@@ -70,12 +73,17 @@ export const storeNodeMachine = setup({
     },
     serving: {
       on: {
-        'store.bootstrapRegion': { actions: 'bootstrapRegion' },
         raft: { actions: 'routeAbsent' },
         reportDue: { actions: 'report' },
       },
     },
-    failed: { entry: 'stopHost' },
-    stopped: { entry: 'stopHost' },
+    failed: {
+      entry: 'stopHost',
+      on: { 'store.bootstrapRegion': { actions: 'refuseBootstrap' } },
+    },
+    stopped: {
+      entry: 'stopHost',
+      on: { 'store.bootstrapRegion': { actions: 'refuseBootstrap' } },
+    },
   },
 });

@@ -14,7 +14,7 @@
  */
 import { close, fdatasync, fstatSync, fsync, open } from 'node:fs';
 import { mkdir, open as openFile, readdir, readFile, rename } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { StorageCorruptionError } from './errors.js';
 
@@ -102,13 +102,13 @@ export async function syncDirectory(directory: string): Promise<void> {
   }
 }
 
-/** Creates a directory with its missing parents and makes every new name durable. */
+/** Creates a directory with its missing parents, and makes every new name durable. */
 export async function createDurableDirectory(directory: string): Promise<void> {
   const first = await mkdir(directory, { recursive: true });
   if (first === undefined) return;
-  for (let path = directory; ; path = join(path, '..')) {
-    await syncDirectory(join(path, '..'));
-    if (path === first || path === join(path, '..')) return;
+  const top = dirname(resolve(first));
+  for (let path = resolve(directory); path !== top && path !== dirname(path); path = dirname(path)) {
+    await syncDirectory(dirname(path));
   }
 }
 
@@ -154,10 +154,7 @@ export class WalDurability {
     currentWal: CurrentWal,
     onSynced?: (position: WalPosition) => void,
   ): Promise<WalDurability> {
-    const file = await new Promise<number>((resolve, reject) =>
-      currentWal((error, number) => (error ? reject(error) : resolve(number))),
-    );
-    const descriptor = await openDescriptor(join(directory, walFileName(file)), 'r+');
+    const { file, descriptor } = await openCurrentFile(directory, currentWal);
     const durability = new WalDurability(directory, currentWal, onSynced, file, descriptor);
     await fdatasyncFile(descriptor);
     await durability.#mark(durability.#durable);
@@ -212,7 +209,7 @@ export class WalDurability {
   }
 
   #syncNow(): Promise<void> {
-    return new Promise((resolve, reject) => {
+    return new Promise((done, reject) => {
       const file = this.#file;
       const length = this.#written;
       let current = -1;
@@ -225,9 +222,9 @@ export class WalDurability {
           reject(failure);
         } else if (current === file) {
           this.#finish({ file, length });
-          resolve();
+          done();
         } else {
-          this.#adopt(current).then(resolve, reject);
+          this.#adopt().then(done, reject);
         }
       };
       fdatasync(this.#descriptor, part);
@@ -244,19 +241,19 @@ export class WalDurability {
     this.#onSynced?.(position);
   }
 
-  /** The database has moved on to the file `current`: completes the older ones, then makes the new one durable. */
-  async #adopt(current: number): Promise<void> {
+  /** The database has moved on to another file: completes the older ones, then makes the new one durable. */
+  async #adopt(): Promise<void> {
     const old = this.#descriptor;
     // Once more: a write that was under way during the first sync may have gone to the old file.
     await fdatasyncFile(old);
+    const { file: current, descriptor } = await openCurrentFile(this.#directory, this.#currentWal);
     for (const file of await listWalFiles(this.#directory)) {
       if (file > this.#file && file < current) await this.#syncClosedFile(file);
     }
-    const descriptor = await openDescriptor(join(this.#directory, walFileName(current)), 'r+');
     this.#file = current;
     this.#descriptor = descriptor;
     // A write may be half way into the new file: what is told to be durable ends with a whole record.
-    if (this.#writeUnderWay) await new Promise<void>((resolve) => (this.#onWritten = resolve));
+    if (this.#writeUnderWay) await new Promise<void>((done) => (this.#onWritten = done));
     else this.#written = fstatSync(descriptor).size;
     const position = { file: current, length: this.#written };
     await fdatasyncFile(descriptor);
@@ -271,15 +268,37 @@ export class WalDurability {
   }
 
   async #syncClosedFile(file: number): Promise<void> {
-    let descriptor: number;
-    try {
-      descriptor = await openDescriptor(join(this.#directory, walFileName(file)), 'r+');
-    } catch (cause) {
-      // Deleted meanwhile: RocksDB does so only after its contents are in synced table files.
-      if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return;
-      throw cause;
-    }
+    const descriptor = await openUnlessDeleted(join(this.#directory, walFileName(file)));
+    if (descriptor === undefined) return;
     await fdatasyncFile(descriptor);
     await closeDescriptor(descriptor);
+  }
+}
+
+/** Opens the file that the database appends to; asks again when it has moved on and deleted that one meanwhile. */
+async function openCurrentFile(
+  directory: string,
+  currentWal: CurrentWal,
+): Promise<{ readonly file: number; readonly descriptor: number }> {
+  let before = -1;
+  for (;;) {
+    const file = await new Promise<number>((done, reject) =>
+      currentWal((error, number) => (error ? reject(error) : done(number))),
+    );
+    const path = join(directory, walFileName(file));
+    const descriptor = await openUnlessDeleted(path);
+    if (descriptor !== undefined) return { file, descriptor };
+    if (file === before) throw new Error(`${path} is missing while it is being written`);
+    before = file;
+  }
+}
+
+/** `undefined` when it is gone: RocksDB deletes a write-ahead file when its contents are in synced table files. */
+async function openUnlessDeleted(path: string): Promise<number | undefined> {
+  try {
+    return await openDescriptor(path, 'r+');
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw cause;
   }
 }

@@ -157,7 +157,7 @@ export class RaftLog {
       const page = await this.#engine.scan('raft', { start, end: GROUP_RECORDS.end, limit: SCAN_KEYS });
       page.keys.forEach((key, i) => {
         const parsed = parseRecordKey(key);
-        if (!parsed) return;
+        if (!parsed || !RECORD_ORDER.includes(parsed.kind)) return;
         if (parsed.id !== group) close();
         group = parsed.id;
         records[RECORD_ORDER.indexOf(parsed.kind)] = page.values[i];

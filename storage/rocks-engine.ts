@@ -32,9 +32,11 @@ const MIB = 1024 * 1024;
  * the check before the next start can tell damage from bytes that were never synced. Not visible through `Engine`.
  */
 export const SYNCED_FAMILY = 'synced';
+type Family = ColumnFamily | typeof SYNCED_FAMILY;
+type Families = Readonly<Record<Family, NativeColumnFamily>>;
 
 /** Bytes of one memtable; RocksDB keeps at most two a family. */
-const WRITE_BUFFERS: Readonly<Record<ColumnFamily | typeof SYNCED_FAMILY, number>> = {
+const WRITE_BUFFERS: Readonly<Record<Family, number>> = {
   default: 32 * MIB,
   lock: 8 * MIB,
   write: 16 * MIB,
@@ -79,12 +81,12 @@ export async function openRocksEngine(options: RocksEngineOptions): Promise<Engi
     assertUnlocked: () => assertUnlocked(binding, options.path),
   });
 
-  const family = (name: ColumnFamily | typeof SYNCED_FAMILY): NativeColumnFamily =>
+  const family = (name: Family): NativeColumnFamily =>
     new binding.RocksDB.ColumnFamily(name, {
       writeBufferSize:
         (name === SYNCED_FAMILY ? undefined : options.writeBuffers?.[name]) ?? WRITE_BUFFERS[name],
     });
-  const families = {
+  const families: Families = {
     default: family('default'),
     lock: family('lock'),
     write: family('write'),
@@ -117,8 +119,6 @@ export async function openRocksEngine(options: RocksEngineOptions): Promise<Engi
     throw cause instanceof StorageError ? cause : diskRefused(`Opening ${options.path} failed`, cause);
   }
 }
-
-type Families = Readonly<Record<ColumnFamily | typeof SYNCED_FAMILY, NativeColumnFamily>>;
 
 class RocksEngine implements Engine {
   readonly #path: string;
@@ -153,7 +153,7 @@ class RocksEngine implements Engine {
     this.#durability = durability;
     const handles = Object.fromEntries(
       Object.entries(families).map(([name, f]) => [name, f._handle]),
-    ) as Record<ColumnFamily | typeof SYNCED_FAMILY, Handle>;
+    ) as Record<Family, Handle>;
     this.#writer = new RocksWriter(
       binding.calls,
       db._state._handle,
@@ -270,10 +270,13 @@ class RocksEngine implements Engine {
 
   #readFailed(cause: unknown): StorageError {
     if (cause instanceof StorageError) return cause;
+    if (cause instanceof Error && DAMAGE_MESSAGE.test(cause.message)) {
+      this.#failure ??= new StorageCorruptionError(this.#path, undefined, cause.message, { cause });
+    }
     return this.#fail('RocksDB could not read', cause);
   }
 
-  #session(cf: ColumnFamily | typeof SYNCED_FAMILY): NativeSession {
+  #session(cf: Family): NativeSession {
     let session = this.#sessions.get(cf);
     if (!session) {
       session = this.#db.session({ columnFamily: this.#families[cf] });
@@ -298,8 +301,10 @@ class RocksEngine implements Engine {
   }
 }
 
-/** Longer than any stored key and above it. */
-const AFTER_EVERY_KEY = new Uint8Array(64).fill(0xff);
+/** No stored key begins with it. */
+const AFTER_EVERY_KEY = Uint8Array.of(0xff);
+
+const DAMAGE_MESSAGE = /checksum mismatch|corrupt/i;
 
 function diskRefused(what: string, cause: unknown): EngineFailedError {
   const reason = cause instanceof Error ? cause.message : String(cause);

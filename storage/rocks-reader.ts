@@ -19,10 +19,13 @@ class GetOperation implements ReadOperation {
   ) {}
 }
 
-export class RocksSnapshot implements EngineSnapshot {
+/** Released when its owner says so and no read that was asked for before still needs it. */
+class RocksSnapshot implements EngineSnapshot {
   readonly #calls: NativeCalls;
   readonly #open: Set<RocksSnapshot>;
   #handle: Handle | undefined;
+  #uses = 0;
+  #released = false;
 
   constructor(calls: NativeCalls, db: Handle, open: Set<RocksSnapshot>) {
     this.#calls = calls;
@@ -31,23 +34,34 @@ export class RocksSnapshot implements EngineSnapshot {
     open.add(this);
   }
 
-  get handle(): Handle {
-    if (!this.#handle) throw new StorageError('closed', 'The snapshot was released.');
+  /** Native code reads the handle later, on another thread: `done` must follow. */
+  use(): Handle {
+    if (this.#released || !this.#handle) throw new StorageError('closed', 'The snapshot was released.');
+    this.#uses++;
     return this.#handle;
   }
 
+  done(): void {
+    this.#uses--;
+    if (this.#released) this.#destroy();
+  }
+
   release(): void {
-    if (!this.#handle) return;
+    this.#released = true;
+    this.#destroy();
+  }
+
+  #destroy(): void {
+    if (!this.#handle || this.#uses > 0) return;
     this.#calls.snapshotDestroy(this.#handle);
     this.#handle = undefined;
     this.#open.delete(this);
   }
 }
 
-function snapshotHandle(snapshot: EngineSnapshot | undefined): Handle | undefined {
-  if (snapshot === undefined) return undefined;
-  if (!(snapshot instanceof RocksSnapshot)) throw new TypeError('The snapshot belongs to another engine.');
-  return snapshot.handle;
+function rocksSnapshot(snapshot: EngineSnapshot | undefined): RocksSnapshot | undefined {
+  if (snapshot === undefined || snapshot instanceof RocksSnapshot) return snapshot;
+  throw new TypeError('The snapshot belongs to another engine.');
 }
 
 export class RocksReader {
@@ -74,7 +88,8 @@ export class RocksReader {
     keys: readonly Uint8Array[],
     snapshot?: EngineSnapshot,
   ): Promise<(Uint8Array | undefined)[]> {
-    const handle = snapshotHandle(snapshot);
+    const view = rocksSnapshot(snapshot);
+    const handle = view?.use();
     const family = this.#families[cf];
     const operations = new Array<GetOperation>(keys.length);
     for (let i = 0; i < keys.length; i++)
@@ -85,6 +100,7 @@ export class RocksReader {
       (read ?? new PooledRead(this, Math.max(keys.length, READ_CAPACITY))).start(
         operations,
         handle,
+        view,
         resolve,
         reject,
       );
@@ -92,11 +108,11 @@ export class RocksReader {
   }
 
   scan(cf: ColumnFamily, options: ScanOptions): Promise<ScanResult> {
-    const snapshot = snapshotHandle(options.snapshot);
+    const snapshot = rocksSnapshot(options.snapshot);
     if (options.limit <= 0) return Promise.resolve({ keys: [], values: [], more: true });
     return new Promise((resolve, reject) => {
-      this.started();
       new Scan(this, this.#families[cf], options, snapshot, resolve, reject).open();
+      this.started();
     });
   }
 
@@ -136,6 +152,7 @@ class PooledRead {
   readonly buffer: Handle;
   /** Keeps the keys alive while native code reads them. */
   operations: readonly GetOperation[] = [];
+  #view: RocksSnapshot | undefined;
   #resolve: (values: Values) => void = () => {};
   #reject: (error: Error) => void = () => {};
 
@@ -149,10 +166,12 @@ class PooledRead {
   start(
     operations: readonly GetOperation[],
     snapshot: Handle | undefined,
+    view: RocksSnapshot | undefined,
     resolve: (values: Values) => void,
     reject: (error: Error) => void,
   ): void {
     this.operations = operations;
+    this.#view = view;
     this.#resolve = resolve;
     this.#reject = reject;
     this.#reader.calls.read(
@@ -179,6 +198,8 @@ class PooledRead {
     const resolve = this.#resolve;
     const reject = this.#reject;
     this.operations = [];
+    this.#view?.done();
+    this.#view = undefined;
     this.#reader.recycle(this);
     this.#reader.finished();
     if (failure) reject(failure);
@@ -191,7 +212,7 @@ class Scan {
   readonly #reader: RocksReader;
   readonly #family: Handle;
   readonly #options: ScanOptions;
-  readonly #snapshot: Handle | undefined;
+  readonly #snapshot: RocksSnapshot | undefined;
   readonly #resolve: (result: ScanResult) => void;
   readonly #reject: (error: Error) => void;
   readonly #iterator: Handle;
@@ -210,7 +231,7 @@ class Scan {
     reader: RocksReader,
     family: Handle,
     options: ScanOptions,
-    snapshot: Handle | undefined,
+    snapshot: RocksSnapshot | undefined,
     resolve: (result: ScanResult) => void,
     reject: (error: Error) => void,
   ) {
@@ -237,7 +258,7 @@ class Scan {
       NONE,
       this.#options.reverse === true,
       this.#options.keysOnly === true,
-      this.#snapshot,
+      this.#snapshot?.use(),
       this,
       this.#onOpen,
       this.#onClose,
@@ -263,6 +284,8 @@ class Scan {
   }
 
   #onOpen(error: Error | undefined): void {
+    // The iterator holds what it reads from now on.
+    this.#snapshot?.done();
     if (error) this.#finish(error, false);
     else this.#reader.calls.iteratorRead(this.#iterator, this.#asked);
   }

@@ -38,7 +38,7 @@ export interface WalCheckOptions {
   /** The family in which each batch says how far the log was durable. */
   readonly syncedFamily: string;
   readonly logger?: WalCheckLogger | undefined;
-  /** Called before anything is judged or trimmed. @throws DirectoryLockedError while somebody writes the files. */
+  /** Called before anything is refused or trimmed. @throws DirectoryLockedError while somebody writes the files. */
   assertUnlocked(): Promise<void>;
 }
 
@@ -74,6 +74,16 @@ class WalCheck {
   }
 
   async run(): Promise<void> {
+    try {
+      await this.#check();
+    } catch (error) {
+      // Files that somebody writes and deletes meanwhile look damaged.
+      await this.#options.assertUnlocked();
+      throw error;
+    }
+  }
+
+  async #check(): Promise<void> {
     this.#marker = await readMarker(this.#directory);
     const manifest = await readManifest(this.#directory);
     if (!manifest) {
@@ -91,8 +101,8 @@ class WalCheck {
     this.#assertMarkedFiles(manifest, files);
     const suspect = await this.#firstSuspect(manifest, files);
     if (!suspect) return;
-    await this.#options.assertUnlocked();
     await this.#assertNotDurable(manifest, files, suspect);
+    await this.#options.assertUnlocked();
     await this.#trim(files, suspect);
   }
 
@@ -228,13 +238,13 @@ class WalCheck {
 
   /** RocksDB acts on an edit only when it is synced, so a torn one at the end never took effect. */
   async #trimManifest(manifest: Manifest, torn: BadPlace): Promise<void> {
-    await this.#options.assertUnlocked();
     let follows = false;
     await readBeyond(manifest.path, torn.offset, () => {
       follows = true;
       return false;
     });
     if (follows) throw new StorageCorruptionError(manifest.path, torn.fragment, torn.reason);
+    await this.#options.assertUnlocked();
     this.#options.logger?.warn(
       { file: manifest.path, offset: torn.offset, reason: torn.reason },
       'trimmed a torn edit at the end of the MANIFEST',

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import type { Service } from '@nats-io/services';
 import { createInbox, type NatsConnection, type Subscription } from '@nats-io/transport-node';
 import { type Lane, lanesOf, roleOf, subjectOf } from '../addresses.js';
@@ -75,9 +74,10 @@ class NatsTransport implements Transport {
     const connection = this.#connection;
     if (connection === undefined || !this.#connected) return false;
     try {
-      if (firstAsk === 0) connection.publish(this.#subject(lane, node), bytes);
-      // Where nobody listens the server answers at once, to a subject that says which asks are lost.
-      else {
+      if (firstAsk === 0) {
+        connection.publish(this.#subject(lane, node), bytes);
+      } else {
+        // Where nobody listens the server answers at once, to a subject that says which asks are lost.
         const reply = `${this.#inbox}.${node}.${firstAsk}.${lastAsk}`;
         connection.publish(this.#subject(lane, node), bytes, { reply });
       }
@@ -89,8 +89,9 @@ class NatsTransport implements Transport {
 
   async openBulk(onChunk: (chunk: Uint8Array) => void): Promise<BulkChannel> {
     const { host, connection: main } = this.#started();
-    if (host.role !== 'server')
+    if (host.role !== 'server') {
       throw new ActorSystemError('invalid-argument', 'only servers have a bulk channel');
+    }
     const connection = this.#options.connection ?? this.#bulk ?? (await this.#connect(' bulk'));
     if (connection !== main) this.#bulk = connection;
     this.#bulkSubscription?.unsubscribe();
@@ -123,13 +124,15 @@ class NatsTransport implements Transport {
     this.#closed = true;
     const connection = this.#connection;
     if (connection !== undefined && !connection.isClosed()) {
-      await this.#service?.stop();
-      this.#claim?.release();
-      for (const subscription of this.#subscriptions) subscription.unsubscribe();
-      if (this.#options.connection === undefined) await drained(connection, this.#connected);
-      else if (this.#connected) await connection.flush().catch(() => {});
+      this.#leave();
+      const own = this.#options.connection === undefined;
+      if (this.#connected) await withinLimit(own ? connection.drain() : connection.flush());
+      if (own) await connection.close();
     }
-    if (this.#bulk !== undefined) await drained(this.#bulk, this.#connected);
+    if (this.#bulk !== undefined) {
+      if (this.#connected) await withinLimit(this.#bulk.drain());
+      await this.#bulk.close();
+    }
     this.#connected = false;
   }
 
@@ -147,7 +150,7 @@ class NatsTransport implements Transport {
     if (host.role === 'server') {
       const subject = `${subjectOf(host.cluster, 'peer', host.node)}.claim`;
       const { node, incarnation } = host;
-      this.#claim = new NameClaim(connection, subject, node, incarnation, randomUUID(), (error) =>
+      this.#claim = new NameClaim(connection, subject, node, incarnation, crypto.randomUUID(), (error) =>
         this.#fail(error),
       );
       await this.#claim.probe();
@@ -263,10 +266,16 @@ class NatsTransport implements Transport {
   /** The node cannot go on: it neither hears nor sends from now on. */
   #fail(error: ActorSystemError): void {
     this.#connected = false;
-    for (const subscription of this.#subscriptions) if (!subscription.isClosed()) subscription.unsubscribe();
-    this.#claim?.release();
+    this.#leave();
     this.#host?.logger.error({ err: error }, error.message);
     this.#host?.status({ type: 'failed', error });
+  }
+
+  /** Answers to nothing any more. */
+  #leave(): void {
+    this.#service?.stop().catch(() => {});
+    this.#claim?.release();
+    for (const subscription of this.#subscriptions) if (!subscription.isClosed()) subscription.unsubscribe();
   }
 
   #subject(lane: Lane, node: string): string {
@@ -288,15 +297,12 @@ function bulkSubject(cluster: string, node: string): string {
   return `${subjectOf(cluster, 'peer', node)}.bulk`;
 }
 
-/** Hands over what was published and closes; without a connection, or with a slow one, it just closes. */
-async function drained(connection: NatsConnection, connected: boolean): Promise<void> {
-  if (connected) {
-    let timer: NodeJS.Timeout | undefined;
-    const timeout = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, DRAIN_TIMEOUT);
-    });
-    await Promise.race([connection.drain().catch(() => {}), timeout]);
-    clearTimeout(timer);
-  }
-  await connection.close();
+/** A server that hangs must not keep a node from closing. */
+async function withinLimit(handover: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const limit = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, DRAIN_TIMEOUT);
+  });
+  await Promise.race([handover.catch(() => {}), limit]);
+  clearTimeout(timer);
 }

@@ -6,12 +6,13 @@ import type { Command } from 'commander';
 import { TroupeError } from '../errors.js';
 import { Checkpoint } from './checkpoint.js';
 import { withDatabase } from './connection.js';
-import { type ImportProgress, importRecords } from './importer.js';
+import { type ImportProgress, importRecords, PASSING } from './importer.js';
 import { type LineSource, openLines } from './lines.js';
 import { type ConnectionSettings, connectionSettings, parseDuration, withConnection } from './settings.js';
 import { bar, elapsed, grouped, LiveLine, print, say } from './terminal.js';
 
 const SAVE_INTERVAL_MS = 1000;
+const INTERRUPTED = 130;
 
 export function addImportCommand(kv: Command): void {
   withConnection(
@@ -55,7 +56,7 @@ async function runImport(
 
   const interruption = new AbortController();
   const interrupt = (): void => {
-    if (interruption.signal.aborted) process.exit(130);
+    if (interruption.signal.aborted) process.exit(INTERRUPTED);
     interruption.abort();
   };
   process.on('SIGINT', interrupt);
@@ -88,13 +89,17 @@ async function runImport(
   const took = performance.now() - from;
   const interrupted = interruption.signal.aborted;
   if (interrupted || failure !== undefined) {
-    const kept = resumable?.save(progress.acknowledgedLine) === true;
-    const hint = kept ? `: go on with troupe kv import ${file} --resume` : '';
+    const { records } = progress;
+    const stay = records === 1 ? 'record was imported and stays' : 'records were imported and stay';
+    // After a fault of the file its content will be another, so there is nothing to resume.
+    const mayResume = interrupted || (failure instanceof TroupeError && PASSING.has(failure.code));
+    const kept = mayResume && resumable?.save(progress.acknowledgedLine) === true;
+    if (!mayResume) resumable?.remove();
     say(
-      `${interrupted ? 'interrupted' : 'stopped'}: ${grouped(progress.records)} records were imported and stay${hint}`,
+      `${interrupted ? 'interrupted' : 'stopped'}: ${grouped(records)} ${stay}${kept ? `; to go on, give --resume` : ''}`,
     );
-    if (interrupted) process.exitCode = 130;
-    else throw failure;
+    if (!interrupted) throw failure;
+    process.exitCode = INTERRUPTED;
     return;
   }
   resumable?.remove();

@@ -15,7 +15,7 @@ const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 1000;
 
 /** Codes after which the same put may succeed later. */
-const PASSING = new Set(['unavailable', 'timeout', 'undetermined']);
+export const PASSING: ReadonlySet<string> = new Set(['unavailable', 'timeout', 'undetermined']);
 
 export interface ImportOptions {
   readonly lines: AsyncIterable<readonly Buffer[]>;

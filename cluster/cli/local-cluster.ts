@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { TroupeError } from '../errors.js';
 import { freePort, type NatsServer, probePort, startNatsServer } from '../nats-server.js';
 import { connectTo } from './connection.js';
+import { PASSING } from './importer.js';
 import { NodeProcess } from './node-process.js';
 import type { ConnectionSettings } from './settings.js';
 
@@ -72,7 +73,7 @@ export class LocalCluster {
       return cluster;
     } catch (error) {
       await cluster.stop();
-      throw error;
+      throw cluster.#explained(error);
     } finally {
       options.signal.removeEventListener('abort', aborted);
     }
@@ -138,6 +139,15 @@ export class LocalCluster {
     events.starting('first put and get');
     await this.#probe();
     events.up(`cluster ${settings.cluster}`, 'takes puts and gets', Date.now() - from);
+  }
+
+  /** A name that is taken mostly means that the whole cluster runs already. */
+  #explained(error: unknown): unknown {
+    if (this.#nats !== undefined || !(error instanceof TroupeError) || error.code !== 'conflict')
+      return error;
+    const { cluster, nats } = this.#options.settings;
+    const hint = `if a cluster "${cluster}" runs on ${nats} already, give --cluster another name`;
+    return new TroupeError('conflict', `${error.message.replace(/\.$/, '')}; ${hint}`, { cause: error });
   }
 
   #addNode(role: 'scheduler' | 'store', name: string, args: readonly string[]): void {
@@ -226,7 +236,7 @@ export class LocalCluster {
           await db.raw.delete(PROBE_KEY, { timeout });
           return;
         } catch (error) {
-          if (Date.now() < deadline && error instanceof TroupeError && RETRIED.has(error.code)) continue;
+          if (Date.now() < deadline && error instanceof TroupeError && PASSING.has(error.code)) continue;
           throw error;
         }
       }
@@ -239,8 +249,6 @@ export class LocalCluster {
     if (this.#options.signal.aborted) throw new TroupeError('closed', 'stopped while starting');
   }
 }
-
-const RETRIED = new Set(['unavailable', 'undetermined', 'timeout']);
 
 /** The environment that gives a child process the same connection; no password stands on its command line. */
 function environmentOf({ nats, cluster, schedulers, credentials }: ConnectionSettings): NodeJS.ProcessEnv {

@@ -17,6 +17,7 @@ export type NodeReport =
 const LEVELS = ['debug', 'info', 'warn', 'error', 'silent'];
 /** After this long a node that was told to stop is ended; Kubernetes kills after 30 s. */
 const STOP_DEADLINE_MS = 25_000;
+const LEFTOVER_MS = 1000;
 
 /** What the launcher may ask. */
 export type NodeQuestion = { readonly kind: 'counters' };
@@ -64,10 +65,7 @@ export function addNodeCommands(program: Command): void {
   }
 }
 
-async function runNode(
-  role: 'scheduler' | 'store',
-  options: NodeFlags,
-): Promise<void> {
+async function runNode(role: 'scheduler' | 'store', options: NodeFlags): Promise<void> {
   const { name = '', data = '', logLevel = 'info' } = options;
   checkToken('node', name);
   if (!LEVELS.includes(logLevel)) {
@@ -93,57 +91,67 @@ async function runNode(
     schedulers: settings.schedulers,
     logger,
   };
-  let node: RunningNode;
+  const stopWanted = stopRequest();
   try {
-    // Loaded here, so that the commands of clients do not load RocksDB.
-    if (role === 'store') {
-      const { startStore } = await import('../store/index.js');
-      node = await startStore({ ...shared, standalone: options.standalone === true });
-    } else {
+    const start = async (): Promise<RunningNode> => {
+      // Loaded here, so that the commands of clients do not load RocksDB.
+      if (role === 'store') {
+        const { startStore } = await import('../store/index.js');
+        return startStore({ ...shared, standalone: options.standalone === true });
+      }
       const { startScheduler } = await import('../scheduler/index.js');
-      node = await startScheduler({ ...shared, expectedStores });
-    }
+      return startScheduler({ ...shared, expectedStores });
+    };
+    const node = await Promise.race([start(), stopWanted]);
+    // A node that has not begun to serve owes nobody anything.
+    if (node === undefined) process.exit();
+    process.on('message', (question: NodeQuestion) => {
+      if (question.kind === 'counters') report({ kind: 'counters', counters: node.counters ?? {} });
+    });
+    logger.info({ cluster: settings.cluster, nats: settings.nats }, `the ${role} serves`);
+    report({ kind: 'serving' });
+    await serve(node, name, stopWanted);
   } catch (error) {
-    report({ kind: 'failed', message: messageOf(error), exitCode: exitCodeOf(error) });
+    const message = error instanceof Error ? error.message : String(error);
+    report({ kind: 'failed', message, exitCode: exitCodeOf(error) });
     throw error;
+  } finally {
+    if (process.connected) process.disconnect();
+    // Whatever a failure left open must not keep a node alive that serves nobody.
+    setTimeout(() => process.exit(), LEFTOVER_MS).unref();
   }
-  process.on('message', (question: NodeQuestion) => {
-    if (question.kind === 'counters') report({ kind: 'counters', counters: node.counters ?? {} });
-  });
-  report({ kind: 'serving' });
-  await untilStopped(node, name);
 }
 
-/** Waits for a signal, the launcher's end or the node's own failure, then closes the node. */
-async function untilStopped(node: RunningNode, name: string): Promise<void> {
-  const reason = await new Promise<'asked' | Error>((resolve) => {
+/** Resolves at the first signal, or when the launcher is gone; a second signal ends the process at once. */
+function stopRequest(): Promise<undefined> {
+  return new Promise((resolve) => {
+    let asked = false;
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-      process.on(signal, () => resolve('asked'));
+      process.on(signal, () => {
+        if (asked) process.exit(signal === 'SIGINT' ? 130 : 143);
+        asked = true;
+        resolve(undefined);
+      });
     }
-    process.once('disconnect', () => resolve('asked'));
-    void node.failed.then(resolve);
+    process.once('disconnect', () => resolve(undefined));
   });
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.once(signal, () => process.exit(signal === 'SIGINT' ? 130 : 143));
-  }
+}
+
+/** Serves until somebody asks for an end or the node fails, then closes it. @throws the node's failure */
+async function serve(node: RunningNode, name: string, stopWanted: Promise<undefined>): Promise<void> {
+  const failure = await Promise.race([node.failed, stopWanted]);
   setTimeout(() => {
     say(`troupe: ${name} did not stop within ${STOP_DEADLINE_MS / 1000} s and is ended`);
     process.exit(1);
   }, STOP_DEADLINE_MS).unref();
-  if (reason === 'asked') {
+  if (failure === undefined) {
     await node.close();
-  } else {
-    report({ kind: 'failed', message: reason.message, exitCode: exitCodeOf(reason) });
-    await node.close().catch(() => {});
+    return;
   }
-  if (process.connected) process.disconnect();
-  if (reason !== 'asked') throw reason;
+  await node.close().catch(() => {});
+  throw failure;
 }
 
 function report(message: NodeReport): void {
   if (process.connected) process.send?.(message, undefined, undefined, () => {});
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -37,6 +37,8 @@ function capture(resolve: Resolve, reject: Reject): void {
 export abstract class Call {
   previous: Call | undefined = undefined;
   next: Call | undefined = undefined;
+  /** It stands in the list. */
+  pending = false;
   settled = false;
   /** It left, and no reply has said that it was not proposed. */
   sent = false;

@@ -2,7 +2,7 @@ import type { ActorSystem } from '../../actors/index.js';
 import { escapeKey } from '../../storage/keys.js';
 import { metapb } from '../../storage/proto/index.js';
 import type { SchedulerClient } from '../pd-client.js';
-import type { pdpb } from '../proto/index.js';
+import type { pdpb, troupepb } from '../proto/index.js';
 import type { Dispatcher } from './dispatcher.js';
 import type { RawSpace } from './raw.js';
 
@@ -61,17 +61,21 @@ export class ClusterAdmin {
     return {
       cluster,
       schedulers: schedulers.map(({ name, pid }) => ({ node: name, pid, leader: name === leader?.name })),
-      stores: stores.map(({ store, stats, state }) => ({
-        id: store?.id ?? 0,
-        node: store?.address ?? '',
-        pid: store?.pid ?? 0,
-        state,
-        regions: stats?.regionCount ?? 0,
-        leaders: stats?.leaderCount ?? 0,
-      })),
+      stores: stores.map(storeStatus).sort((a, b) => a.id - b.id),
       regions: all.flatMap(regionStatus),
     };
   }
+}
+
+function storeStatus({ store, stats, state }: troupepb.StoreStatus): ClusterStatus['stores'][number] {
+  return {
+    id: store?.id ?? 0,
+    node: store?.address ?? '',
+    pid: store?.pid ?? 0,
+    state,
+    regions: stats?.regionCount ?? 0,
+    leaders: stats?.leaderCount ?? 0,
+  };
 }
 
 function regionStatus({ region, leader }: pdpb.Region): ClusterStatus['regions'] {
@@ -100,6 +104,7 @@ interface DatabaseParts {
   readonly dispatcher: Dispatcher;
   readonly raw: RawSpace;
   readonly cluster: ClusterAdmin;
+  readonly scheduler: SchedulerClient;
 }
 
 /** A connection to a cluster. Made by `connect`. */
@@ -108,8 +113,10 @@ export class Database {
   readonly cluster: ClusterAdmin;
   readonly #system: ActorSystem;
   readonly #dispatcher: Dispatcher;
+  readonly #scheduler: SchedulerClient;
 
-  constructor({ system, dispatcher, raw, cluster }: DatabaseParts) {
+  constructor({ system, dispatcher, raw, cluster, scheduler }: DatabaseParts) {
+    this.#scheduler = scheduler;
     this.raw = raw;
     this.cluster = cluster;
     this.#system = system;
@@ -119,6 +126,7 @@ export class Database {
   /** Rejects what is under way with `closed`, and disconnects. Idempotent. */
   async close(): Promise<void> {
     this.#dispatcher.close();
+    this.#scheduler.close();
     await this.#system.close();
   }
 }

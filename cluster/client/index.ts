@@ -77,7 +77,13 @@ export async function connect(options: ConnectOptions): Promise<Database> {
       },
     });
     const raw = new RawSpace({ dispatcher, clock, timeout, maxEntryBytes });
-    return new Database({ system, dispatcher, raw, cluster: new ClusterAdmin(scheduler, timeout) });
+    return new Database({
+      system,
+      dispatcher,
+      raw,
+      scheduler,
+      cluster: new ClusterAdmin(scheduler, timeout),
+    });
   } catch (error) {
     await system.close();
     throw error;

@@ -103,7 +103,8 @@ export class RawSpace {
     const last = new Map<string, [Uint8Array, Uint8Array]>();
     for (const [key, value] of pairs) {
       const pair = this.#checkedPair(key, value);
-      last.set(Buffer.from(pair[0]).toString('latin1'), pair);
+      const { buffer, byteOffset, byteLength } = pair[0];
+      last.set(Buffer.from(buffer, byteOffset, byteLength).toString('latin1'), pair);
     }
     await this.#together(
       last.values(),
@@ -182,11 +183,12 @@ export class RawSpace {
     options: CallOptions | undefined,
     make: (terms: CallTerms, item: I, cf: string) => GetCall | PutCall | DeleteCall,
   ): Promise<T[]> {
-    const group = new CallGroup((call) => this.#dispatcher.drop(call));
+    const group = new CallGroup((call) => this.#dispatcher.calls.drop(call));
     const terms = { ...this.#terms(options), group };
     const cf = familyOf(options);
     for (const item of items) make(terms, item, cf);
     if (group.calls.length === 0) return [];
+    this.#dispatcher.calls.checkRoom(group.calls.length);
     for (const call of group.calls) if (!call.settled) this.#dispatcher.submit(call);
     return (await group.promise) as T[];
   }
@@ -196,7 +198,7 @@ export class RawSpace {
     if (!(timeout > 0))
       throw new TroupeError('invalid-argument', `timeout is ${timeout}: give milliseconds above 0.`);
     return {
-      owner: this.#dispatcher,
+      owner: this.#dispatcher.calls,
       deadline: this.#clock.now() + timeout,
       signal: options?.signal,
       group: undefined,
@@ -266,7 +268,7 @@ function bound(key: Bytes | undefined): Uint8Array | undefined {
 
 function scanBounds(options: ScanOptions): ScanBounds {
   const { limit = Number.POSITIVE_INFINITY, reverse = false, keysOnly = false } = options;
-  if (!(limit >= 0))
+  if (!(limit >= 0 && (Number.isSafeInteger(limit) || limit === Number.POSITIVE_INFINITY)))
     throw new TroupeError('invalid-argument', `limit is ${limit}: give a number of pairs, 0 or more.`);
   const prefix = bound(options.prefix);
   if (prefix !== undefined && (options.start !== undefined || options.end !== undefined)) {

@@ -8,18 +8,9 @@ import { compareToBound } from './space.js';
 /** Regions remembered at most; a client that wanders over more forgets all and learns anew. */
 const MAX_REGIONS = 65_536;
 
+/** Learners never lead. */
+const LEARNER: metapb.PeerRole = 1;
 const NO_EPOCH: metapb.RegionEpoch = { confVer: 0, version: 0 };
-
-/** A store as the client knows it. */
-export class StoreLink {
-  /** Until then (client's clock) it is not tried when another peer may serve. */
-  suspectUntil = 0;
-
-  constructor(
-    readonly id: number,
-    readonly node: string,
-  ) {}
-}
 
 /** Calls of one kind that wait for their turn at a region. */
 export class RegionQueue {
@@ -94,7 +85,7 @@ export class CachedRegion {
     for (let step = 1; step < this.peers.length; step++) {
       const index = (this.#target + step) % this.peers.length;
       const peer = this.peers[index];
-      if (peer !== undefined && usable(peer.storeId)) return this.#aim(index);
+      if (peer !== undefined && peer.role !== LEARNER && usable(peer.storeId)) return this.#aim(index);
     }
     this.#aim((this.#target + 1) % this.peers.length);
   }

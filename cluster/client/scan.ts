@@ -141,7 +141,7 @@ export class Scan implements AsyncIterableIterator<ScanEntry> {
   #end(): void {
     this.#over = true;
     if (this.#asked !== undefined && !this.#asked.settled) {
-      this.#dispatcher.drop(this.#asked);
+      this.#dispatcher.calls.drop(this.#asked);
       this.#asked.fail(DONE);
     }
     this.#asked = undefined;

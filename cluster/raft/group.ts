@@ -105,6 +105,10 @@ export class RaftGroup implements CommandLog {
     const proposed = this.#guarded(() => this.raft.propose(data));
     if (proposed === undefined) return done(this.#refusal('stopped'));
     if (!proposed.ok) return done(this.#refusal('busy'));
+    // Whatever an earlier leadership of this replica put there was cut from the log before it could commit.
+    while ((this.#proposals.at(-1)?.index ?? 0) >= proposed.index) {
+      this.#proposals.pop()?.done(this.#refusal('stale-command'));
+    }
     this.#proposals.push({ index: proposed.index, term: proposed.term, done });
     this.#touch(this);
   }

@@ -1,5 +1,5 @@
 import type { ActorSystem, Clock, Logger, TimerHandle } from '../../actors/index.js';
-import type { Fetch, Message, RaftConfig, StorageAppend, StorageApply } from '../../machines/index.js';
+import type { Fetch, Message, RaftConfig, Ready, StorageAppend, StorageApply } from '../../machines/index.js';
 import { type Engine, RaftLog, StorageError, type Truncated, type WriteBatch } from '../../storage/index.js';
 import { RaftGroup } from './group.js';
 import type { StateMachine } from './state-machine.js';
@@ -41,7 +41,11 @@ interface Append {
   readonly group: RaftGroup;
   readonly append: StorageAppend;
   readonly mustSync: boolean;
+  /** Messages to others that wait for the sync though the core would let them go. */
+  readonly afterSync: readonly Message[];
 }
+
+const NO_MESSAGES: readonly Message[] = [];
 
 interface Apply {
   readonly group: RaftGroup;
@@ -152,15 +156,29 @@ export class RaftHost {
     for (const group of touched) {
       const ready = group.takeReady();
       if (ready !== undefined) {
-        for (const message of ready.messages) this.#options.send(group, message);
+        const afterSync = this.#sendNow(group, ready);
         if (ready.append !== undefined) {
-          this.#appends.push({ group, append: ready.append, mustSync: ready.mustSync });
+          this.#appends.push({ group, append: ready.append, mustSync: ready.mustSync, afterSync });
         }
         if (ready.apply !== undefined) this.#applies.push({ group, apply: ready.apply });
       }
       for (const fetch of group.raft.fetches()) this.#fetch(group, fetch);
     }
     this.#startChain();
+  }
+
+  /**
+   * Sends what need not wait; returns what must. A candidate asks for votes only when its own is durable: else it could
+   * win by the votes of others, crash, forget the term, and win the same term again.
+   */
+  #sendNow(group: RaftGroup, { messages, append }: Ready): readonly Message[] {
+    let afterSync: Message[] | undefined;
+    for (const message of messages) {
+      if (message.type !== 'requestVote' || append === undefined) this.#options.send(group, message);
+      else if (afterSync === undefined) afterSync = [message];
+      else afterSync.push(message);
+    }
+    return afterSync ?? NO_MESSAGES;
   }
 
   #startChain(): void {
@@ -230,9 +248,10 @@ export class RaftHost {
       await engine.sync();
       this.counters.syncs++;
     }
-    for (const { group, append } of appends) {
+    for (const { group, append, afterSync } of appends) {
       if (group.stopped) continue;
       for (const response of append.responses) this.#deliver(group, response);
+      for (const message of afterSync) this.#options.send(group, message);
       this.#touch(group);
     }
   }

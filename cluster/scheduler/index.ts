@@ -19,6 +19,8 @@ const DEFAULT_EXPECTED_STORES = 3;
 /** The first region's peers take the ids from 2 up to where windows begin. */
 const MAX_EXPECTED_STORES = 99;
 export const DEFAULT_MAX_ENTRY_BYTES = 1024 * 1024 - 64 * 1024;
+/** What a message needs beside the one entry that it may carry. */
+const MESSAGE_OVERHEAD_BYTES = 4 * 1024;
 const MIN_MAX_ENTRY_BYTES = 16 * 1024;
 
 /**
@@ -56,6 +58,12 @@ export async function startScheduler(options: SchedulerOptions): Promise<Schedul
     const state = await SchedulerState.load(engine);
     const system = await startSystem(options, incarnation);
     try {
+      if (maxEntryBytes > system.maxBody - MESSAGE_OVERHEAD_BYTES) {
+        throw new TroupeError(
+          'usage',
+          `An entry limit of ${maxEntryBytes} bytes does not fit messages of ${system.maxBody} bytes.`,
+        );
+      }
       const node = new SchedulerNode({
         cluster,
         system,

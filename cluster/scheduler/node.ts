@@ -162,10 +162,11 @@ export class SchedulerNode implements SchedulerDuties {
     try {
       const reply = this.#service.answer(request as Parameters<SchedulerService['answer']>[0]);
       if (!(reply instanceof Promise)) request.replyTo?.send(reply);
-      else
+      else {
         reply
           .then((value) => request.replyTo?.send(value))
           .catch((error: unknown) => this.#refuseWith(request, error));
+      }
     } catch (error) {
       this.#refuseWith(request, error);
     }
@@ -182,13 +183,26 @@ export class SchedulerNode implements SchedulerDuties {
 
   /** Applies what earlier leaders left, gives the cluster its identity if it has none, then begins to serve. */
   prepare(): void {
-    const reign = ++this.#reign;
-    this.#group?.read((outcome) => {
-      if (!outcome.ok || reign !== this.#reign) return;
-      this.#initialize().then(
-        () => this.#prepared(reign),
-        (error: unknown) => this.#parts.logger.warn({ err: error }, 'the scheduler could not take office'),
-      );
+    this.#takeOffice(++this.#reign, 1);
+  }
+
+  #takeOffice(reign: number, attempt: number): void {
+    const { logger } = this.#parts;
+    this.#caughtUp()
+      .then(() => this.#initialize())
+      .then(() => this.#prepared(reign))
+      .catch((error: unknown) => {
+        if (reign !== this.#reign) return;
+        logger.debug({ err: error }, 'the scheduler could not take office yet');
+        this.#later(attempt, () => this.#takeOffice(reign, attempt + 1));
+      });
+  }
+
+  /** Everything that earlier leaders committed is applied (ReadIndex). */
+  #caughtUp(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#group === undefined) return reject(this.#refusal('starting'));
+      this.#group.read((outcome) => (outcome.ok ? resolve() : reject(this.#refusal('not-leader'))));
     });
   }
 
@@ -247,14 +261,16 @@ export class SchedulerNode implements SchedulerDuties {
       .then(() => {
         if (reign === this.#reign) this.#actor.tell({ type: 'storesChosen' });
       })
-      .catch((error: unknown) => this.#parts.logger.warn({ err: error }, 'the first region was not placed'))
-      .finally(() => {
-        if (reign === this.#reign) this.#placing = false;
+      .catch((error: unknown) => {
+        if (reign !== this.#reign) return;
+        this.#parts.logger.debug({ err: error }, 'the first region is not placed yet');
+        this.#placing = false;
+        this.#later(1, () => this.#placeFirstRegion());
       });
   }
 
   #bootstrapStore(peer: metapb.Peer, reign: number, attempt: number): void {
-    const { state, system, clock, random, logger } = this.#parts;
+    const { state, system, logger } = this.#parts;
     const { firstRegion: region, stores } = state;
     const store = stores.get(peer.storeId);
     if (reign !== this.#reign || region === undefined || store === undefined) return;
@@ -269,15 +285,21 @@ export class SchedulerNode implements SchedulerDuties {
       .catch((error: unknown) => {
         if (reign !== this.#reign) return;
         logger.debug({ err: error, store: peer.storeId }, 'a store has not confirmed the first region yet');
-        const wait = clock.setTimeout(
-          () => {
-            this.#waits.delete(wait);
-            this.#bootstrapStore(peer, reign, attempt + 1);
-          },
-          backoffMs(attempt, random),
-        );
-        this.#waits.add(wait);
+        this.#later(attempt, () => this.#bootstrapStore(peer, reign, attempt + 1));
       });
+  }
+
+  /** Tries again after a wait, unless this leadership is over by then. */
+  #later(attempt: number, again: () => void): void {
+    const { clock, random } = this.#parts;
+    const wait = clock.setTimeout(
+      () => {
+        this.#waits.delete(wait);
+        again();
+      },
+      backoffMs(attempt, random),
+    );
+    this.#waits.add(wait);
   }
 
   // Between the duties and the log.

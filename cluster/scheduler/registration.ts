@@ -11,8 +11,8 @@ export type Registration =
   | { readonly ok: true; readonly store: metapb.Store }
   | { readonly ok: false; readonly refusal: Refusal };
 
-/** Stores ever registered at most; their records are kept for good, so that no id comes back. */
-const MAX_STORES = 10_000;
+/** Stores ever registered at most; their records are kept for good, so that no id comes back, and fit one message. */
+const MAX_STORES = 1_000;
 
 /**
  * Whether a node may be the store that it says it is, and the record to keep of it.

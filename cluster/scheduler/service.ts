@@ -1,4 +1,4 @@
-import { type Clock, isName } from '../../actors/index.js';
+import { type Clock, isName, roleOf } from '../../actors/index.js';
 import { metapb } from '../../storage/proto/index.js';
 import { pdpb, troupepb } from '../proto/index.js';
 import type { Protocol, ProtocolEvent } from '../protocol.js';
@@ -55,6 +55,8 @@ export interface ServiceOptions {
   readonly storeJoined: () => void;
 }
 
+/** Characters of a store's version and labels. */
+const MAX_DESCRIPTION_LENGTH = 256;
 const MAX_IDS_AT_ONCE = 10_000;
 /** Bytes of region descriptors in one reply; the rest is asked for with the next request. */
 const MAX_REGION_BYTES = 256 * 1024;
@@ -98,9 +100,14 @@ export class SchedulerService {
     const { cluster } = this.#options.state;
     const asked = request.header?.clusterId ?? 0;
     if (asked === 0 || asked === cluster?.clusterId) return;
+    const sender = request.sender ?? '';
+    const remedy =
+      roleOf(sender) === 'client'
+        ? 'connect again'
+        : 'start it in its own cluster, or with an empty data directory';
     throw new SchedulerFault(
       ErrorType.IDENTITY_MISMATCH,
-      `"${request.sender ?? 'The caller'}" belongs to another cluster (id ${asked}) than this scheduler (id ${cluster?.clusterId ?? 0}, "${this.#options.cluster}"): start it in its own cluster, or with an empty data directory.`,
+      `"${sender}" belongs to another cluster (id ${asked}) than this scheduler (id ${cluster?.clusterId ?? 0}, "${this.#options.cluster}"): ${remedy}.`,
     );
   }
 
@@ -226,13 +233,21 @@ export class SchedulerService {
         'A store registers under a node name: letters, digits, - and _.',
       );
     }
+    const words = [store.version, ...store.labels.flatMap(({ key, value }) => [key, value])];
+    if (words.join('').length > MAX_DESCRIPTION_LENGTH) {
+      throw new SchedulerFault(
+        ErrorType.INVALID_VALUE,
+        `The version and labels of "${store.address}" have more than ${MAX_DESCRIPTION_LENGTH} characters together.`,
+      );
+    }
     if (sender !== undefined && sender !== store.address) {
       throw new SchedulerFault(ErrorType.INVALID_VALUE, `"${sender}" cannot register "${store.address}".`);
     }
     const known = byName(state.stores, store.address);
     const silence = known === undefined ? Number.POSITIVE_INFINITY : watch.silence(known.id, clock.now());
-    const another = known !== undefined && known.incarnation !== store.incarnation;
-    if (another && store.id === 0 && silence < DISCONNECTED_AFTER_MS) {
+    // Once a store has shown its identity an empty directory is refused anyway, and the sentence for that says more.
+    const unproven = known?.nodeState === metapb.NodeState.Preparing && store.id === 0;
+    if (unproven && known.incarnation !== store.incarnation && silence < DISCONNECTED_AFTER_MS) {
       throw new SchedulerFault(
         ErrorType.IDENTITY_MISMATCH,
         `The name "${known.address}" is in use by a live node (store ${known.id}, heard of ${(silence / 1000).toFixed(1)} s ago): give the new store a name of its own.`,

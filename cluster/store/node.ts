@@ -71,6 +71,8 @@ export class StoreNode implements StoreNodeHost {
   readonly #refs = new Map<number, ActorRef>();
   #writing = new Set<RegionReplica>();
   #lone: LoneCommands | undefined;
+  /** One after the other: the scheduler asks again while the first answer is under way. */
+  #bootstrapping: Promise<void> = Promise.resolve();
   readonly #actor: ActorRef;
   readonly #hooks: (() => void)[];
   #fail: (error: Error) => void = () => {};
@@ -148,15 +150,18 @@ export class StoreNode implements StoreNodeHost {
 
   // The store node machine's actions.
 
-  bootstrapRegion(
-    event: ProtocolEvent<'store.bootstrapRegion'> & { replyTo?: ReplyTo<troupepb.BootstrapRegionResponse> },
-  ) {
-    const { region, replyTo } = event;
+  bootstrapRegion({ region, replyTo }: BootstrapEvent): void {
     if (region === undefined || replyTo === undefined) return;
-    this.#makeFirstRegion(region).then(
-      () => replyTo.send({ durable: true }),
-      (error: unknown) => replyTo.fail('failed', error instanceof Error ? error.message : String(error)),
-    );
+    this.#bootstrapping = this.#bootstrapping
+      .then(() => this.#makeFirstRegion(region))
+      .then(
+        () => replyTo.send({ durable: true }),
+        (error: unknown) => replyTo.fail('failed', error instanceof Error ? error.message : String(error)),
+      );
+  }
+
+  refuseBootstrap({ replyTo }: BootstrapEvent): void {
+    replyTo?.fail('stopped', `store ${this.storeId} has stopped`);
   }
 
   routeAbsent(event: RaftEvent): void {
@@ -326,6 +331,10 @@ export class StoreNode implements StoreNodeHost {
     this.#fail(error);
   }
 }
+
+type BootstrapEvent = ProtocolEvent<'store.bootstrapRegion'> & {
+  readonly replyTo?: ReplyTo<troupepb.BootstrapRegionResponse>;
+};
 
 const NO_KEY = new Uint8Array(0);
 

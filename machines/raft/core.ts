@@ -81,21 +81,23 @@ export class RaftCore implements AckedIndexes {
       sameConfState(initial.confState, toConfState(configuration)),
       () => `peer ${this.id} restored another membership than it had saved`,
     );
-    this.loadHardState(initial.hardState);
-    if (initial.applied > 0) this.log.appliedTo(Math.max(initial.applied, this.log.applied), 0);
+    this.loadState(initial.hardState, initial.applied);
     this.reset(this.term);
   }
 
-  private loadHardState(state: HardState): void {
-    if (state.term === 0 && state.vote === 0 && state.commit === 0) return;
+  private loadState({ term, vote, commit }: HardState, applied: number): void {
+    const { log } = this;
+    // Entries may be applied before the commit index that allowed it is on disk: what is applied is committed.
+    const known = Math.max(commit, applied, log.committed);
     invariant(
-      state.commit >= this.log.committed && state.commit <= this.log.lastIndex,
+      known <= log.lastIndex && (commit === 0 || Math.max(commit, applied) >= log.committed),
       () =>
-        `peer ${this.id}: commit ${state.commit} on disk is outside the log [${this.log.committed}, ${this.log.lastIndex}]`,
+        `peer ${this.id}: commit ${commit} and applied ${applied} on disk are outside the log [${log.committed}, ${log.lastIndex}]`,
     );
-    this.log.committed = state.commit;
-    this.term = state.term;
-    this.vote = state.vote;
+    log.committed = known;
+    if (applied > log.applied) log.appliedTo(applied, 0);
+    this.term = term;
+    this.vote = vote;
   }
 
   // Time

@@ -147,6 +147,17 @@ describe('asks between nodes', () => {
     expect(client.metrics).to.include({ framesDropped: 1, disconnects: 1 });
   });
 
+  it('that cannot wait are not sent', async () => {
+    const cluster = new TestCluster();
+    const system = await cluster.node('store-1');
+    const ask = (timeout: number): Promise<AskError> =>
+      cluster.failure(system.ref('store-2/a').ask({ type: 'get' }, { timeout }));
+    for (const timeout of [0, -1]) expect(await ask(timeout)).to.include({ code: 'timeout', handled: 'no' });
+    for (const timeout of [Number.NaN, Number.POSITIVE_INFINITY]) {
+      expect(await ask(timeout)).to.include({ code: 'refused', handled: 'no' });
+    }
+  });
+
   it('that are too large are refused with both figures', async () => {
     const cluster = new TestCluster();
     cluster.network.maxFrame = 20_000;

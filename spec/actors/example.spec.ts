@@ -9,6 +9,7 @@ const MANUAL = fileURLToPath(new URL('../../../docs/actors.md', import.meta.url)
 const SOURCES = fileURLToPath(new URL('../../../spec/actors/example/', import.meta.url));
 
 interface Program {
+  stop(): void;
   readonly lines: string[];
   readonly ended: Promise<number | null>;
 }
@@ -20,13 +21,20 @@ function start(name: string, url: string): Program {
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (text: string) => lines.push(...text.trimEnd().split('\n')));
   }
-  return { lines, ended: new Promise((resolve) => child.once('close', resolve)) };
+  return {
+    stop: () => child.kill('SIGTERM'),
+    lines,
+    ended: new Promise((resolve) => child.once('close', resolve)),
+  };
 }
 
 describe('the example of the manual', () => {
   for (const name of ['guestbook.machine.ts', 'server.ts', 'client.ts']) {
     it(`stands there word for word: ${name}`, () => {
-      const source = readFileSync(SOURCES + name, 'utf8');
+      const source = readFileSync(SOURCES + name, 'utf8').replace(
+        '../../../actors/index.js',
+        'troupe/actors',
+      );
       expect(readFileSync(MANUAL, 'utf8')).to.include(`\`\`\`ts\n${source}\`\`\``);
     });
   }
@@ -43,6 +51,7 @@ describe('the example of the manual', () => {
         'hall-1/guestbook is gone: done',
         'no answer: no-such-actor',
       ]);
+      server.stop();
       expect(await server.ended).to.equal(0);
       expect(server.lines).to.deep.equal([
         'hall-1/guestbook is open',

@@ -1,6 +1,9 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { FrameReader, FrameWriter, filterFrame, readEnvelopes, Tag } from '../../actors/frames.js';
+import { filterFrame, readEnvelopes } from '../../actors/envelopes.js';
+import { FrameReader } from '../../actors/frame-reader.js';
+import { FrameWriter } from '../../actors/frame-writer.js';
+import { Tag } from '../../actors/frames.js';
 
 interface Sample {
   readonly tag: keyof typeof Tag;
@@ -182,6 +185,26 @@ describe('frames', () => {
     expect(reader.read(Uint8Array.from([...header, 1, 1, 1, 0x61, 200]))).to.match(/unknown envelope/);
     expect(reader.read(Uint8Array.from([...header, 1, 1, 1, 0x61, Tag.stop, 5]))).to.match(
       /beyond the table/,
+    );
+  });
+
+  it('keep everything else as it was when one envelope is filtered out', () => {
+    const reader = new FrameReader();
+    const dropped: Sample = {
+      tag: 'tell',
+      path: 'x',
+      kind: 'drop',
+      id: 0,
+      amount: 0,
+      body: new Uint8Array(2),
+    };
+    fc.assert(
+      fc.property(fc.array(sample, { minLength: 1, maxLength: 12 }), (samples) => {
+        const rest = filterFrame(bytes([dropped, ...samples]), ({ kind }) => kind !== 'drop');
+        expect(reader.read(rest ?? new Uint8Array(0))).to.equal(undefined);
+        expect(found(reader)).to.deep.equal(samples.map(expected));
+      }),
+      { seed: 5, numRuns: 200 },
     );
   });
 

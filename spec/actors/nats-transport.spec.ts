@@ -1,7 +1,7 @@
 import { Svcm } from '@nats-io/services';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { expect } from 'chai';
-import { FrameWriter } from '../../actors/frames.js';
+import { FrameWriter } from '../../actors/frame-writer.js';
 import {
   ActorSystem,
   ActorSystemError,
@@ -90,6 +90,30 @@ describeNats('NATS transport, on a real server', () => {
     await server.kill();
     expect(await answer).to.include({ code: 'timeout', handled: 'maybe' });
   });
+
+  it('tells that the server is about to go', async () => {
+    const store = await node('store-1');
+    const statuses: string[] = [];
+    store.onStatus(({ type }) => statuses.push(type));
+    process.kill(server.pid, 'SIGUSR2');
+    await until(() => statuses.includes('lameDuck'), 'the lame duck');
+    await server.kill();
+  });
+
+  it('notices a server that hangs, and can be closed meanwhile', async () => {
+    const store = await node('store-1', { pingInterval: 50 });
+    const other = await node('store-2');
+    server.pause();
+    await until(() => store.metrics.disconnects === 1, 'the disconnect');
+    expect(await errorOf(store.ref('store-2/counter').ask({ type: 'get' }))).to.include({
+      code: 'unreachable',
+    });
+    const start = performance.now();
+    await other.close();
+    expect(performance.now() - start).to.be.below(4000);
+    server.resume();
+    await until(() => store.metrics.reconnects === 1, 'the reconnect');
+  }).timeout(20_000);
 
   it('says in one sentence that no server is there', async () => {
     const port = await freePort();

@@ -166,6 +166,10 @@ describe('supervision', () => {
       throw new Error('broken');
     };
     let starts = 0;
+    const loop = setup({}).createMachine({
+      initial: 'a',
+      states: { a: { always: 'b' }, b: { always: 'a' } },
+    });
     const machines = {
       entry: setup({}).createMachine({ entry: broken }),
       context: setup({ types: { context: {} as object } }).createMachine({
@@ -180,10 +184,8 @@ describe('supervision', () => {
       }).createMachine({
         invoke: { src: 'reject' },
       }),
-      loop: setup({}).createMachine({
-        initial: 'a',
-        states: { a: { always: 'b' }, b: { always: 'a' } },
-      }),
+      loop,
+      invokedLoop: setup({ actors: { loop } }).createMachine({ invoke: { src: 'loop' } }),
     };
     for (const [path, machine] of Object.entries(machines)) {
       system.spawn(machine, { path, supervision: { limit: 2 } }).tell({ type: 'anything' });

@@ -156,6 +156,16 @@ describe('the client', () => {
       expect(world.received.at(-1)?.event.context.regionId).to.equal(2);
     });
 
+    it('to hundreds of regions, learned a run at a time', async () => {
+      const key = (i: number) => `k${String(i).padStart(4, '0')}`;
+      for (let i = 1; i < 600; i++) world.split(key(i), 1 + (i % 3));
+      const start = world.clock.now();
+      await world.settle(Promise.all(Array.from({ length: 600 }, (_, i) => db.raw.put(key(i), 'v'))));
+      expect(world.data.size).to.equal(600);
+      expect(world.asked.filter((kind) => kind === 'pd.scanRegions').length).to.be.lessThan(12);
+      expect(world.clock.now() - start).to.be.lessThan(100);
+    });
+
     for (const [what, error] of Object.entries({
       regionNotFound: { regionNotFound: { regionId: 1 } },
       keyNotInRegion: {

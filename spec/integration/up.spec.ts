@@ -108,6 +108,22 @@ describe('troupe up', () => {
     expect((await place.run(['kv', 'get', 'k', '--nats', nats.url])).stdout).to.equal('v\n');
   });
 
+  it('serves one store without replication with --standalone, and never mixes the two', async () => {
+    const data = place.path('alone');
+    const alone = await up('--data', data, '--stores', '1', '--standalone');
+    expect(alone.stdout).to.match(/without replication/);
+    await place.run(['kv', 'put', 'k', 'v', '--nats', nats.url]);
+    const [store] = (await status()).stores;
+    process.kill(store?.pid ?? 0, 'SIGKILL');
+    await alone.printed(/store-1 serves again/);
+    expect((await place.run(['kv', 'get', 'k', '--nats', nats.url])).stdout).to.equal('v\n');
+    alone.signal('SIGINT');
+    await alone.ended;
+    const replicated = await place.run(['up', '--data', data, '--nats', nats.url]);
+    expect(replicated.code, replicated.stderr).to.be.within(1, 4);
+    expect(replicated.stderr).to.match(/written with --standalone/);
+  });
+
   it('starts a nats-server of its own when none is named, and ends it even when it is killed', async () => {
     const command = place.start(['up', '--stores', '1', '--cluster', `own-${process.pid}`]);
     await command.printed(/Ctrl-C stops the cluster/);

@@ -13,7 +13,8 @@ export interface Incarnation {
 /** What is known of a life under way. */
 interface Watched {
   commit: number;
-  led: boolean;
+  /** Term in which it led when last looked at; 0 when it did not. */
+  ledTerm: number;
 }
 
 /** What was written at a position of the log: equal positions must have equal histories. */
@@ -60,16 +61,18 @@ export class Invariants {
     for (const { life, raft } of incarnations) {
       let watched = this.#watched.get(life);
       if (watched === undefined) {
-        watched = { commit: INITIAL_LOG.index, led: false };
+        watched = { commit: INITIAL_LOG.index, ledTerm: 0 };
         this.#watched.set(life, watched);
       }
-      if (raft.role === 'leader' && !(watched.led && this.leaders.get(raft.term) === life)) {
-        watched.led = true;
-        this.#leads(life, raft);
-      }
+      const ledTerm = raft.role === 'leader' ? raft.term : 0;
       if (raft.commit !== watched.commit) {
         this.#commits(life, raft, watched.commit);
+        if (ledTerm !== 0 && watched.ledTerm === ledTerm) this.#counted(life, raft);
         watched.commit = raft.commit;
+      }
+      if (ledTerm !== watched.ledTerm) {
+        if (ledTerm !== 0) this.#leads(life, raft);
+        watched.ledTerm = ledTerm;
       }
     }
   }
@@ -102,6 +105,13 @@ export class Invariants {
         this.broken(`${life} committed (${index}, term ${term}) where (${index}, term ${known}) is committed`);
       }
     }
+  }
+
+  /** A leader commits by counting replicas of its own term's entries only (Raft 5.4.2). */
+  #counted(life: string, raft: RawNode): void {
+    const term = raft.termAt(raft.commit);
+    if (term === raft.term) return;
+    this.broken(`${life}, leader of term ${raft.term}, committed (${raft.commit}, term ${term}) by counting replicas`);
   }
 
   #isDurable(index: number): void {

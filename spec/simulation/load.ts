@@ -25,13 +25,13 @@ export interface LoadParts {
   readonly broken: (sentence: string) => void;
 }
 
-const CLIENTS = 3;
-/** Milliseconds that a client waits for an answer before it goes on; the answer may still come, and is checked. */
+const CLIENTS = 4;
+/** Longest time, in milliseconds, that a client waits for an answer before it goes on; the answer may still come, and is checked. */
 const PATIENCE_MS = 1500;
 const PAUSE_MS = 250;
 /** How often a client sends several operations at once, and how many at most. */
-const BURSTS = 0.1;
-const MAX_BURST = 8;
+const BURSTS = 0.05;
+const MAX_BURST = 100;
 
 /**
  * Clients that write to and read from the register, each at a node of its choice, one operation after the other.
@@ -110,7 +110,7 @@ export class Load {
       clock.clearTimeout(patience);
       this.#pause(outcome?.ok ? node.id : outcome?.leader);
     };
-    const patience = clock.setTimeout(() => goOn(undefined), PATIENCE_MS);
+    const patience = clock.setTimeout(() => goOn(undefined), PATIENCE_MS * random());
     for (let i = 0; i < burst; i++) this.#perform(node, node.process, kind, goOn);
   }
 

@@ -25,6 +25,7 @@ const LIKED = {
   crashAll: 0.5,
   stop: 1,
   duel: 3,
+  seesaw: 2,
   split: 3,
   isolateLeader: 2,
   deafen: 1,
@@ -51,6 +52,7 @@ export class Nemesis {
   readonly #storm: number;
   /** How often a node dies just when it has promised something. */
   readonly #treachery: number;
+  #newestTerm = 0;
   #running = false;
 
   constructor(parts: NemesisParts) {
@@ -60,7 +62,7 @@ export class Nemesis {
     this.#restlessness = 300 + 2500 * random();
     this.#downtime = 100 + 3000 * random();
     this.#storm = random();
-    this.#treachery = random() < 0.5 ? 0.3 * random() : 0;
+    this.#treachery = random() < 0.7 ? random() : 0;
     this.#calm();
   }
 
@@ -78,16 +80,51 @@ export class Nemesis {
     for (const node of this.#parts.nodes) this.#restart(node);
   }
 
-  /** A node made a promise: the moment at which its death is most instructive. */
-  promised(node: SimulatedNode, { type, reject }: Message): void {
-    if (!this.#running || reject) return;
+  /**
+   * Told of every message that leaves. The moments at which trouble is most instructive are those of a promise: a vote
+   * asked for or given, a term of office begun, an entry acknowledged.
+   */
+  sends(node: SimulatedNode, message: Message): void {
+    if (!this.#running || this.#treachery === 0) return;
+    const { type, reject, to, term } = message;
+    if (type === 'requestVote') this.#delayOneWay(node, to);
+    else if (type === 'requestVoteResponse' && !reject) this.#crashSoon(node, this.#treachery);
+    else if (type === 'appendEntriesResponse' && !reject) this.#crashSoon(node, this.#treachery / 50);
+    else if (type === 'appendEntries' && term > this.#newestTerm) {
+      this.#newestTerm = term;
+      this.#muffle(node);
+    }
+  }
+
+  /** One candidate's question takes much longer than another's. */
+  #delayOneWay(from: SimulatedNode, to: number): void {
+    const { clock, network, random } = this.#parts;
+    if (random() < 0.5) return;
+    const least = 300 * random();
+    network.link(from.name, nameOf(to), { delay: [least, least + 20] });
+    clock.setTimeout(() => network.link(from.name, nameOf(to), undefined), 500);
+  }
+
+  /** It dies just after what it said has left, and is back before the others have finished. */
+  #crashSoon(node: SimulatedNode, odds: number): void {
     const { clock, random } = this.#parts;
-    const odds = type === 'requestVoteResponse' ? 1 : type === 'appendEntriesResponse' ? 0.02 : 0;
-    if (odds === 0 || random() >= odds * this.#treachery) return;
+    if (random() >= odds) return;
     const { life } = node;
     clock.setTimeout(() => {
       if (node.life === life) this.crash(node, 50 * random());
-    }, 5 * random());
+    }, 10 * random());
+  }
+
+  /** Only some hear the new leader, and perhaps not for long: what it appends is on a few disks and nowhere else. */
+  #muffle(leader: SimulatedNode): void {
+    const { clock, network, nodes, random } = this.#parts;
+    if (random() >= this.#treachery) return;
+    const deaf = nodes.filter(({ id }) => id !== leader.id && random() < 0.6);
+    for (const { name } of deaf) network.link(leader.name, name, { loss: 1 });
+    clock.setTimeout(() => {
+      for (const { name } of deaf) network.link(leader.name, name, undefined);
+    }, 3000 * random());
+    if (random() < 0.6) this.#crashSoon(leader, 1);
   }
 
   /** @param downtime milliseconds until it comes back */
@@ -135,6 +172,8 @@ export class Nemesis {
         return this.#stopNode(someone);
       case 'duel':
         return this.#duel(leader);
+      case 'seesaw':
+        return leader && this.#seesaw(leader);
       case 'split': {
         const aside = nodes.filter(() => random() < 0.5).map(({ name }) => name);
         return this.#partition(aside);
@@ -174,7 +213,8 @@ export class Nemesis {
   #duel(leader: SimulatedNode | undefined): void {
     const { clock, nodes, random, trace } = this.#parts;
     if (leader !== undefined) this.crash(leader, ELECTION_TIMEOUT_MS * 2 * random());
-    const rivals = nodes.filter((node) => node !== leader && random() < 0.6);
+    const start = Math.floor(random() * nodes.length);
+    const rivals = [...nodes.slice(start), ...nodes.slice(0, start)].filter((node) => node !== leader).slice(0, 2);
     clock.setTimeout(
       () => {
         trace.event(`duel of ${rivals.map(({ title }) => title).join(' ')}`);
@@ -182,6 +222,22 @@ export class Nemesis {
       },
       ELECTION_TIMEOUT_MS * (0.9 + 0.3 * random()),
     );
+  }
+
+  /** A leader is cut off with what it was given, and leads again before its successor has done much. */
+  #seesaw(leader: SimulatedNode): void {
+    const { clock, nodes, random } = this.#parts;
+    this.#partition([leader.name]);
+    const deposed = (): void => {
+      const successor = nodes.find((node) => node !== leader && node.process?.group.isLeader);
+      if (!this.#running) return;
+      this.#heal();
+      clock.setTimeout(() => {
+        if (successor !== undefined) this.crash(successor);
+        clock.setTimeout(() => leader.process?.group.campaign(), ELECTION_TIMEOUT_MS);
+      }, 500 * random());
+    };
+    clock.setTimeout(deposed, 3 * ELECTION_TIMEOUT_MS * random());
   }
 
   #partition(aside: readonly string[]): void {

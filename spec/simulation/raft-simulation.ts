@@ -34,8 +34,8 @@ const ELECTION_TIMEOUT_MS = 2_000;
 const RECOVERY_MS = 20 * ELECTION_TIMEOUT_MS;
 /** Milliseconds for the nodes to stop at the end. */
 const CLOSE_MS = 10_000;
-/** Share of the appends of several entries of which only the first arrive, as if the rest had come in lost messages. */
-const CUT_APPENDS = 0.2;
+/** Most of the appends of several entries of which only the first arrive, as if the rest had come in lost messages. */
+const CUT_APPENDS = 0.7;
 
 /**
  * Five nodes with one Raft group between them, on virtual time: some seconds of trouble, then peace, in which they must
@@ -66,6 +66,7 @@ class RaftSimulation {
     this.#network = new MemoryNetwork(clock, random());
     const bug: PlantedBug = options.bug === undefined ? {} : plantedBugs[options.bug];
     const cut = random();
+    const cutAppends = CUT_APPENDS * cut();
     this.#nodes = NODES.map(
       (id) =>
         new SimulatedNode({
@@ -76,7 +77,7 @@ class RaftSimulation {
           random: random(),
           bug,
           appendLimit: ({ entries }) =>
-            entries.length > 1 && cut() < CUT_APPENDS ? 1 + Math.floor(cut() * entries.length) : entries.length,
+            entries.length > 1 && cut() < cutAppends ? 1 + Math.floor(cut() * (entries.length - 1)) : entries.length,
           sent: (node, message) => this.#sent(node, message),
           applies: (life, before, entries) => {
             const known = this.#invariants.applied.length;
@@ -174,7 +175,7 @@ class RaftSimulation {
   #sent(node: SimulatedNode, message: Message): void {
     this.#invariants.sent(node.title, message);
     if (this.#trace.verbose) this.#trace.say(describe(node, message));
-    this.#nemesis.promised(node, message);
+    this.#nemesis.sends(node, message);
   }
 
   #figures(recovery: number): Record<string, number> {

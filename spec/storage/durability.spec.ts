@@ -1,10 +1,10 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { appendFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
-import { WalDurability } from '../../storage/durability.js';
+import { readMarker, WalDurability, type WalPosition, walFileName } from '../../storage/durability.js';
 
 const WRITER = fileURLToPath(new URL('./power-loss-writer.js', import.meta.url));
 
@@ -78,6 +78,7 @@ describe('Durability', function () {
     /** Files whose names no sync of the directory has covered. */
     const unnamed = new Map<string, number>();
     const promised = new Map<string, { writes: [string, number][]; names: string[] }>();
+    let marked = 0;
     let proven = 0;
     let files = 0;
     for (const { name, args, result, begin, end } of parseTrace(await readFile(output, 'utf8'))) {
@@ -96,6 +97,13 @@ describe('Durability', function () {
         unnamed.delete(gone);
       } else if (/write/.test(name) && path.endsWith('.log')) {
         dirty.set(path, [...(dirty.get(path) ?? []), end]);
+      } else if (/write/.test(name) && path.includes('WAL-SYNCED')) {
+        marked = Number(/file (\d+)/.exec(args)?.[1]);
+      } else if (name === 'rename' && args.includes('WAL-SYNCED')) {
+        for (const [file, writes] of dirty) {
+          if (Number(basename(file, '.log')) < marked)
+            expect(writes, `${file} before the marker ${marked}`).to.be.empty;
+        }
       } else if (/sync/.test(name)) {
         if (path.endsWith('.log'))
           dirty.set(
@@ -128,6 +136,44 @@ describe('Durability', function () {
     expect(proven, 'syncs that had something to do').to.be.above(80);
     expect(files, 'write-ahead files that appeared').to.be.above(5);
     await rm(directory, { recursive: true, force: true });
+  });
+
+  it('never says that a part of a record is durable, in a new file either', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'troupe-durability-'));
+    const [first, second] = [4, 9].map((number) => join(directory, walFileName(number))) as [string, string];
+    await writeFile(first, '');
+    let current = 4;
+    const told: WalPosition[] = [];
+    const durability = await WalDurability.open(
+      directory,
+      (done) => done(undefined, current),
+      (position) => told.push(position),
+    );
+    durability.writing();
+    await appendFile(first, 'whole');
+    durability.written();
+    durability.writing();
+    await appendFile(first, 'ha');
+    await durability.sync();
+    await appendFile(first, 'lf');
+    durability.written();
+    await durability.sync();
+    durability.writing();
+    await writeFile(second, 'ha');
+    current = 9;
+    const moving = durability.sync();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    await appendFile(second, 'lf');
+    durability.written();
+    await moving;
+    expect(told).to.deep.equal([
+      { file: 4, length: 5 },
+      { file: 4, length: 9 },
+      { file: 9, length: 4 },
+    ]);
+    expect(await readMarker(directory)).to.deep.equal({ file: 9, length: 4, older: [4] });
+    await durability.abandon();
+    await rm(directory, { recursive: true });
   });
 
   it('shares one sync among the calls that arrive during another, and fails for good', async () => {

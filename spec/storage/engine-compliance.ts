@@ -229,6 +229,25 @@ export function describeEngine(name: string, create: () => Promise<EngineUnderTe
       expect(error).to.be.instanceOf(StorageError);
     });
 
+    it('answers a read through a snapshot that is released right after the call', async () => {
+      await put('default', ['a', '1']);
+      const reads: Promise<unknown>[] = [];
+      for (let i = 0; i < 50; i++) {
+        const snapshot = engine.snapshot();
+        reads.push(
+          engine.get('default', bytes('a'), snapshot).then((value) => expect(text(value)).to.equal('1')),
+        );
+        reads.push(
+          engine
+            .scan('default', { limit: 2, snapshot })
+            .then(({ keys }) => expect(texts(keys)).to.deep.equal(['a'])),
+        );
+        snapshot.release();
+      }
+      await put('default', ['a', '2'], ['b', '2']);
+      await Promise.all(reads);
+    });
+
     it('closes with a snapshot still held', async () => {
       await put('default', ['a', '1']);
       const snapshot = engine.snapshot();

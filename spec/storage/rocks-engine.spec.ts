@@ -1,13 +1,18 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { listWalFiles, walFileName } from '../../storage/durability.js';
-import { DirectoryLockedError, openRocksEngine } from '../../storage/index.js';
+import {
+  DirectoryLockedError,
+  openRocksEngine,
+  StorageCorruptionError,
+  StorageError,
+} from '../../storage/index.js';
 
 const script = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
 
@@ -107,12 +112,49 @@ describe('RocksDB engine', function () {
     await engine.close();
   });
 
+  it('refuses damaged tables, at the opening or at the read, and fails for good', async () => {
+    let engine = await openRocksEngine({ path, writeBuffers: { default: 64 << 10 } });
+    for (let i = 0; i < 20; i++) {
+      const batch = engine.batch();
+      for (let j = 0; j < 10; j++)
+        batch.put('default', Buffer.from(`k${i * 10 + j}`), Buffer.alloc(2000, i + 1));
+      await engine.write(batch);
+    }
+    await engine.close();
+    // The next start writes what was in memory into tables.
+    engine = await openRocksEngine({ path });
+    await engine.close();
+    const tables = (await readdir(path)).filter((name) => name.endsWith('.sst'));
+    for (const name of tables) {
+      const bytes = await readFile(join(path, name));
+      for (let at = 100; at < bytes.length / 2; at += 1000) bytes[at] = (bytes[at] as number) ^ 0x40;
+      await writeFile(join(path, name), bytes);
+    }
+    const read = async () => {
+      engine = await openRocksEngine({ path });
+      await engine.scan('default', { limit: 1000 });
+    };
+    const error = await read().catch((e: unknown) => e);
+    expect(error).to.be.instanceOf(StorageCorruptionError);
+    expect(await engine.get('default', Buffer.from('k1')).catch((e: unknown) => e)).to.be.instanceOf(
+      StorageError,
+    );
+    await engine.close();
+  });
+
+  it('makes the directories on the way to its own', async () => {
+    const nested = relative(process.cwd(), join(path, 'a', 'b', 'c'));
+    const engine = await openRocksEngine({ path: nested });
+    await engine.close();
+    expect((await readdir(join(path, 'a', 'b', 'c'))).length).to.be.above(3);
+  });
+
   it('does not hold the event loop for long while it reads and writes much', async () => {
     const engine = await openRocksEngine({ path });
-    let worst = 0;
+    const gaps: number[] = [];
     let last = performance.now();
     const watch = setInterval(() => {
-      worst = Math.max(worst, performance.now() - last);
+      gaps.push(performance.now() - last);
       last = performance.now();
     }, 1);
     for (let i = 0; i < 20; i++) {
@@ -127,8 +169,9 @@ describe('RocksDB engine', function () {
       await new Promise((resolve) => setImmediate(resolve));
     }
     clearInterval(watch);
-    // A busy machine may stop the process itself; the engine's own share is below a millisecond or two.
-    expect(worst).to.be.below(100);
+    // Not the longest one: a busy machine may stop the process itself for a while.
+    gaps.sort((a, b) => a - b);
+    expect(gaps[Math.floor(gaps.length * 0.95)]).to.be.below(20);
     await engine.close();
   });
 });

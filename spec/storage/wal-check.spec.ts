@@ -184,29 +184,50 @@ describe('WAL check', function () {
       }
     });
 
-    it('takes with it the unsynced batches behind it, in later files too', async () => {
-      await crash(
-        async (engine) => {
-          await put(engine, 'k0', noise(100, 1));
-          await engine.sync();
-          // Each overflows a memtable, so the next one goes to a new file.
-          for (let i = 1; i <= 3; i++) await put(engine, `k${i}`, noise(100_000, i));
-        },
-        { writeBuffers: { default: 64 << 10 } },
-      );
-      const files = await listWalFiles(crashed);
-      expect(files.length).to.be.greaterThan(1);
-      // As if none of the tables had been flushed: the MANIFEST of a moment when they were not.
-      const first = join(crashed, walFileName(files[0] as number));
+    /** Four batches, the last of them moved into a file of its own, as if RocksDB had turned to it. */
+    async function twoFiles(synced: number): Promise<{ first: string; second: string; offsets: number[] }> {
+      await crash(async (engine) => {
+        for (let i = 0; i < 4; i++) {
+          await put(engine, `k${i}`, noise(80, i));
+          if (i < synced) await engine.sync();
+        }
+      });
+      const first = await lastWal(crashed);
+      const bytes = await readFile(first);
       const offsets = await recordOffsets(first);
-      await truncate(first, (offsets[offsets.length - 1] as number) + 1000);
-      const error = await check(crashed).then(
-        () => undefined,
-        (e: unknown) => e,
-      );
-      // If RocksDB had flushed in time it had synced the file: then, and only then, it is damage.
-      if (error) expect((error as Error).message).to.match(/RocksDB had synced this file/);
-      else expect(await listWalFiles(crashed)).to.deep.equal(files.slice(0, 1));
+      const second = join(crashed, walFileName(900));
+      await writeFile(second, bytes.subarray(offsets[3]));
+      await writeFile(first, bytes.subarray(0, offsets[3]));
+      return { first, second, offsets };
+    }
+
+    it('takes with it the unsynced batches behind it, in a later file too', async () => {
+      for (const [end, kept] of [
+        [2, 'k0 k1'],
+        [1, 'k0'],
+      ] as const) {
+        const { first, offsets } = await twoFiles(1);
+        // Once inside a record, once between two: then only the sequence numbers tell.
+        await truncate(first, (offsets[end] as number) + (end === 2 ? 9 : 0));
+        await check(crashed);
+        expect((await stat(first)).size).to.equal(offsets[end]);
+        expect(await listWalFiles(crashed)).to.have.length(1);
+        expect(await contents(crashed)).to.equal(kept);
+        await rm(crashed, { recursive: true });
+        await rm(join(directory, 'live'), { recursive: true });
+      }
+    });
+
+    it('is damage when a batch in a later file says that the place had been durable', async () => {
+      const { first, second, offsets } = await twoFiles(3);
+      await check(crashed);
+      for (const end of [(offsets[2] as number) + 9, offsets[2] as number]) {
+        await truncate(first, end);
+        const error = await refusal(crashed);
+        expect(error.file).to.equal(first);
+        expect(error.message).to.match(/a later batch was written after it had become durable/);
+      }
+      expect((await stat(second)).size).to.be.above(0);
     });
 
     it('is not touched while another process writes the files', async () => {

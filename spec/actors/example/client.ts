@@ -1,4 +1,4 @@
-import { ActorSystem, AskError, natsTransport } from 'troupe/actors';
+import { ActorSystem, AskError, natsTransport } from '../../../actors/index.js';
 import type { GuestbookEvent } from './guestbook.machine.js';
 
 const system = await ActorSystem.start({

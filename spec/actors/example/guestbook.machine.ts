@@ -1,5 +1,5 @@
-import type { ReplyTo } from 'troupe/actors';
 import { assign, setup } from 'xstate';
+import type { ReplyTo } from '../../../actors/index.js';
 
 export type GuestbookEvent =
   | { type: 'sign'; name: string }

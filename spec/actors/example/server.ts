@@ -1,4 +1,4 @@
-import { ActorSystem, natsTransport } from 'troupe/actors';
+import { ActorSystem, natsTransport } from '../../../actors/index.js';
 import { guestbook } from './guestbook.machine.js';
 
 const system = await ActorSystem.start({
@@ -7,6 +7,8 @@ const system = await ActorSystem.start({
   role: 'server',
   transport: natsTransport({ servers: process.env.NATS_URL ?? 'nats://127.0.0.1:4222' }),
 });
+process.once('SIGTERM', () => system.close());
+process.once('SIGINT', () => system.close());
 
 const book = system.spawn(guestbook, {
   path: 'guestbook',
@@ -16,8 +18,7 @@ const book = system.spawn(guestbook, {
 });
 
 console.log(`${book.address} is open`);
-book.watch(async ({ reason }) => {
+book.watch(({ reason }) => {
   console.log(`the guestbook is gone: ${reason}`);
   console.log(`it failed ${system.metrics.failures} time and was restarted ${system.metrics.restarts} time`);
-  await system.close();
 });

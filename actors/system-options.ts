@@ -1,0 +1,54 @@
+import type { AnyActorLogic, AnyEventObject, EventFromLogic, InputFrom } from 'xstate';
+import type { Role } from './addresses.js';
+import type { Clock } from './clock.js';
+import type { CodecPolicy } from './codecs.js';
+import type { Logger } from './logger.js';
+import type { MailboxOptions } from './mailbox.js';
+import type { Random } from './random.js';
+import type { ActorRef } from './ref.js';
+import type { Supervision } from './supervision.js';
+import type { ActorSystem } from './system.js';
+import type { Transport } from './transport.js';
+import type { WatchOptions } from './watch.js';
+
+export interface ActorSystemOptions {
+  /** Nodes of different clusters never hear each other. */
+  readonly cluster: string;
+  /** Unique in its cluster. A client's name begins with `client-`, a server's does not. */
+  readonly node: string;
+  readonly role: Role;
+  /** Grows with every start of the node; the wall clock's milliseconds when absent. */
+  readonly incarnation?: number;
+  readonly transport: Transport;
+  readonly clock?: Clock;
+  readonly random?: Random;
+  readonly logger?: Logger;
+  /** Whether kinds without a codec may travel, as JSON (`any`, the default). */
+  readonly codecs?: CodecPolicy;
+  /** Encodes and decodes local messages as remote ones would be. */
+  readonly development?: boolean;
+  /** Milliseconds that a turn may spend on messages before the event loop has its chance (8). */
+  readonly turnBudget?: number;
+  /** How many dead letters are kept for people to look at (100). */
+  readonly keepDeadLetters?: number;
+  readonly watch?: Partial<WatchOptions>;
+}
+
+/** What an actor's `input` may be made from. */
+export interface ActorContext<E extends AnyEventObject = AnyEventObject> {
+  readonly self: ActorRef<E>;
+  readonly system: ActorSystem;
+}
+
+export interface SpawnOptions<L extends AnyActorLogic> {
+  /** Below the node's name, for example `region/17/peer/42`. */
+  readonly path: string;
+  /** The logic's input, or how to make it: evaluated at the start and at every rebuild. */
+  readonly input?: InputFrom<L> | ((context: ActorContext<EventFromLogic<L>>) => InputFrom<L>);
+  readonly mailbox?: Partial<MailboxOptions>;
+  readonly supervision?: Partial<Supervision>;
+  /** A local actor that this one stops with, and that its failures escalate to. */
+  readonly parent?: ActorRef;
+  /** `clients`: anyone may stop it; `servers` (the default): no client may. */
+  readonly stoppableBy?: 'servers' | 'clients';
+}

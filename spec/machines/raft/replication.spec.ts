@@ -1,0 +1,297 @@
+import { expect } from 'chai';
+import { type Message, RaftInvariantError, type RaftOptions } from '../../../machines/index.js';
+import { bytes, entriesOf, Host, Network, PLAIN, say, type Start, voters } from './network.js';
+
+function leader(options: Partial<RaftOptions> = {}, start: Start = {}): Host {
+  const host = new Host({ ...PLAIN, ...options, id: 1 }, { confState: voters(1, 2, 3), ...start });
+  host.node.campaign();
+  host.settle();
+  host.node.step(say('requestVoteResponse', 2, 1, { term: host.node.term }));
+  host.settle();
+  return host;
+}
+
+/** The leader's first entry is committed by 2; what it says to 2 and 3 is thrown away. */
+function servingLeader(options: Partial<RaftOptions> = {}): Host {
+  const host = leader(options);
+  acknowledge(host, 2, host.node.lastIndex);
+  return host;
+}
+
+function acknowledge(host: Host, from: number, index: number): Message[] {
+  host.node.step(say('appendEntriesResponse', from, host.id, { term: host.node.term, index }));
+  return host.settle();
+}
+
+function appendsTo(messages: readonly Message[], id: number): Message[] {
+  return messages.filter(({ type, to }) => type === 'appendEntries' && to === id);
+}
+
+describe('replication (Raft 5.3)', () => {
+  it('begins a term with an empty entry for everyone', () => {
+    const host = new Host({ ...PLAIN, id: 1 }, { confState: voters(1, 2, 3), log: [1, 1], term: 1 });
+    host.node.campaign();
+    host.settle();
+    host.node.step(say('requestVoteResponse', 2, 1, { term: 2 }));
+    const sent = host.settle().filter(({ type }) => type === 'appendEntries');
+    expect(sent.map(({ to, index, logTerm, entries }) => [to, index, logTerm, entries.length])).to.deep.equal([
+      [2, 2, 1, 1],
+      [3, 2, 1, 1],
+    ]);
+    expect(sent[0]?.entries).to.equal(sent[1]?.entries);
+    expect(sent[0]?.entries[0]).to.include({ term: 2, index: 3 });
+  });
+
+  it('sends each proposal behind the entry before it, at once to those who keep up', () => {
+    const host = servingLeader();
+    host.proposeAll('a', 'b');
+    const sent = appendsTo(host.settle(), 2);
+    expect(sent.map(({ index, entries }) => [index, entries.length])).to.deep.equal([
+      [1, 1],
+      [2, 1],
+    ]);
+  });
+
+  it('commits what a majority holds and tells everyone', () => {
+    for (const size of [1, 3, 5]) {
+      const network = Network.of(size);
+      network.campaign(1);
+      const half = (size - 1) / 2;
+      for (let id = 2; id <= 1 + half; id++) network.isolate(id);
+      network.propose(1, 'kept');
+      expect(network.host(1).data).to.deep.equal(['kept']);
+      if (size > 1) network.isolate(size);
+      network.propose(1, 'lost');
+      expect(network.host(1).data).to.deep.equal(size === 1 ? ['kept', 'lost'] : ['kept']);
+    }
+  });
+
+  it('commits entries of earlier terms only along with one of its own (5.4.2)', () => {
+    const host = leader({}, { log: [1, 1], term: 1 });
+    acknowledge(host, 2, 2);
+    expect(host.node.commit).to.equal(0);
+    acknowledge(host, 2, 3);
+    expect(host.node.commit).to.equal(3);
+    expect(host.applied.map(({ index }) => index)).to.deep.equal([1, 2, 3]);
+  });
+
+  it('applies in order, up to what the leader has committed', () => {
+    const host = new Host({ ...PLAIN, id: 1 }, { confState: voters(1, 2) });
+    host.node.step(say('appendEntries', 2, 1, { term: 1, entries: entriesOf(1, 1, 1, 1), commit: 2 }));
+    host.settle();
+    expect(host.applied.map(({ index }) => index)).to.deep.equal([1, 2]);
+    host.node.step(say('heartbeat', 2, 1, { term: 1, commit: 3 }));
+    host.settle();
+    expect(host.applied.map(({ index }) => index)).to.deep.equal([1, 2, 3]);
+  });
+
+  it('answers an append older than the commit index with that index', () => {
+    const host = new Host({ ...PLAIN, id: 1 }, { confState: voters(1, 2), log: [1, 1, 1], commit: 3, term: 1 });
+    host.node.step(say('appendEntries', 2, 1, { term: 1, entries: entriesOf(1, 1) }));
+    expect(host.settle()).to.have.nested.include({ '0.index': 3, '0.reject': false });
+  });
+
+  it('stops, loudly, when a leader wants to change or has lost what is committed', () => {
+    const make = () => new Host({ ...PLAIN, id: 1 }, { confState: voters(1, 2), log: [1, 1], commit: 2, term: 1 });
+    const ahead = make();
+    expect(() => ahead.node.step(say('heartbeat', 2, 1, { term: 1, commit: 3 }))).to.throw(RaftInvariantError);
+    expect(() => ahead.node.tick(), 'and stays stopped').to.throw(RaftInvariantError);
+    const other = make();
+    const change = say('appendEntries', 2, 1, { term: 3, entries: entriesOf(3, 3), index: 2, logTerm: 1 });
+    expect(() => other.node.step(change)).to.not.throw();
+  });
+
+  it('refuses entries that are no run of a log, before they reach the machine', () => {
+    const host = new Host({ ...PLAIN, id: 1 }, { confState: voters(1, 2) });
+    const gap = say('appendEntries', 2, 1, { term: 1, entries: [...entriesOf(1, 1), ...entriesOf(3, 1)] });
+    expect(host.node.step(gap)).to.include({ code: 'malformed-message' });
+    const future = say('appendEntries', 2, 1, { term: 1, entries: entriesOf(1, 2) });
+    expect(host.node.step(future)).to.include({ code: 'malformed-message' });
+    expect(host.node.lastIndex).to.equal(0);
+  });
+
+  it('takes no acknowledgement of entries that the leader does not have', () => {
+    const host = servingLeader();
+    acknowledge(host, 3, 99);
+    expect(host.core.progress.get(3)).to.include({ match: 0 });
+    expect(host.node.commit).to.equal(1);
+  });
+
+  it('does not count its own entries before they are on its disk, nor after its term is over', () => {
+    const host = servingLeader();
+    host.proposeAll('a');
+    expect(host.core.progress.get(1)?.match).to.equal(1);
+    const ready = host.node.ready();
+    host.node.step(say('heartbeat', 3, 1, { term: 9 }));
+    host.persist(ready);
+    host.node.advance();
+    expect(host.node.status()).to.include({ role: 'follower', term: 9, commit: 1 });
+  });
+
+  it('repairs a divergent follower in a probe per term', () => {
+    const one = new Host({ ...PLAIN, id: 1 }, { confState: voters(1, 2, 3), log: [1, 3, 3, 3, 5, 5, 5, 5, 5], term: 5 });
+    const two = new Host({ ...PLAIN, id: 2 }, { confState: voters(1, 2, 3), log: [1, 1, 1, 1, 2, 2], term: 5 });
+    const three = new Host({ ...PLAIN, id: 3 }, { confState: voters(1, 2, 3), log: [1], term: 5 });
+    const network = new Network([one, two, three]);
+    let rejections = 0;
+    network.hook = ({ type, from, reject }) => {
+      if (type === 'appendEntriesResponse' && from === 2 && reject) rejections++;
+      return true;
+    };
+    network.campaign(1);
+    expect(two.terms).to.deep.equal(one.terms);
+    expect(rejections).to.be.at.most(2);
+  });
+
+  it('is not set back by a rejection that comes late', () => {
+    const host = servingLeader();
+    host.proposeAll('a', 'b');
+    host.settle();
+    acknowledge(host, 2, 3);
+    host.node.step(say('appendEntriesResponse', 2, 1, { term: 1, index: 1, reject: true, rejectHint: 0 }));
+    expect(host.core.progress.get(2)).to.include({ match: 3, next: 4, state: 'replicate' });
+  });
+
+  it('survives loss of anything: a heartbeat’s answer restarts what stands still', () => {
+    const network = Network.of(3, { maxInflightMsgs: 2, maxSizePerMsg: 0 });
+    network.campaign(1);
+    network.drop(1, 2);
+    network.propose(1, 'a', 'b', 'c', 'd');
+    network.recover();
+    network.tick(4, 1);
+    expect(network.host(2).data).to.deep.equal(['a', 'b', 'c', 'd']);
+  });
+});
+
+describe('flow control', () => {
+  it('sends one append while it probes, whatever is proposed', () => {
+    const host = leader();
+    host.core.progress.get(2)?.becomeProbe();
+    host.proposeAll('a', 'b', 'c');
+    expect(appendsTo(host.settle(), 2)).to.have.length(1);
+    host.node.step(say('heartbeatResponse', 2, 1, { term: 1 }));
+    expect(appendsTo(host.settle(), 2), 'one more for a heartbeat’s answer').to.have.length(1);
+  });
+
+  it('splits by bytes, and sends on as acknowledgements make room', () => {
+    const host = servingLeader({ maxSizePerMsg: 2_048, maxInflightMsgs: 3 });
+    host.core.progress.get(2)?.becomeProbe();
+    for (let i = 0; i < 10; i++) host.node.propose(new Uint8Array(1_000));
+    const probe = appendsTo(host.settle(), 2);
+    expect(probe.map(({ entries }) => entries.length)).to.deep.equal([1]);
+    const drained = appendsTo(acknowledge(host, 2, 2), 2);
+    expect(drained.filter(({ entries }) => entries.length > 0).map(({ entries }) => entries.length)).to.deep.equal([2, 2, 2]);
+    expect(host.node.status().progress.get(2)).to.include({ paused: true, inflight: 3, inflightFull: true });
+    const more = appendsTo(acknowledge(host, 2, 4), 2).filter(({ entries }) => entries.length > 0);
+    expect(more.map(({ index }) => index)).to.deep.equal([8]);
+  });
+
+  it('lets one empty append out of a full window for each heartbeat’s answer', () => {
+    const host = servingLeader({ maxInflightMsgs: 2 });
+    host.proposeAll('a', 'b', 'c');
+    expect(appendsTo(host.settle(), 2)).to.have.length(2);
+    for (let i = 0; i < 3; i++) {
+      host.node.step(say('heartbeatResponse', 2, 1, { term: 1 }));
+      expect(appendsTo(host.settle(), 2).map(({ entries }) => entries.length)).to.deep.equal([0]);
+      host.node.tick();
+      expect(appendsTo(host.settle(), 2)).to.have.length(0);
+    }
+    expect(appendsTo(acknowledge(host, 2, 2), 2).flatMap(({ entries }) => entries)).to.have.length(1);
+  });
+
+  it('limits the bytes under way', () => {
+    const host = servingLeader({ maxInflightBytes: 2_000, maxSizePerMsg: 1_000 });
+    for (let i = 0; i < 5; i++) host.node.propose(new Uint8Array(900));
+    expect(appendsTo(host.settle(), 2)).to.have.length(3);
+  });
+
+  it('goes back to probing a member that cannot be reached', () => {
+    const host = servingLeader();
+    host.proposeAll('a');
+    host.settle();
+    host.node.reportUnreachable(2);
+    expect(host.core.progress.get(2)).to.include({ state: 'probe', next: 2 });
+    host.node.reportUnreachable(99);
+  });
+
+  it('drops proposals at the limit on uncommitted bytes, and takes them again once applied', () => {
+    const host = servingLeader({ maxUncommittedEntriesSize: 100 });
+    const propose = (size: number) => host.node.propose(new Uint8Array(size));
+    for (let i = 0; i < 10; i++) expect(propose(10).ok).to.equal(true);
+    const refused = propose(10);
+    expect(refused).to.have.nested.include({ ok: false, 'error.code': 'proposal-dropped' });
+    expect(propose(0).ok, 'what has no payload is never refused').to.equal(true);
+    host.settle();
+    acknowledge(host, 2, host.node.lastIndex);
+    expect(host.core.uncommittedSize).to.equal(0);
+    expect(propose(1_000).ok, 'one large proposal into an empty tail').to.equal(true);
+    expect(propose(1).ok).to.equal(false);
+  });
+
+  it('forgets what was uncommitted with the term', () => {
+    const host = servingLeader({ maxUncommittedEntriesSize: 100 });
+    host.node.propose(new Uint8Array(100));
+    host.node.step(say('heartbeat', 3, 1, { term: 5 }));
+    expect(host.core.uncommittedSize).to.equal(0);
+  });
+
+  it('sends the commit index once, and only where it can move something', () => {
+    const host = servingLeader();
+    host.proposeAll('a');
+    host.settle();
+    const sent = acknowledge(host, 2, 2);
+    expect(appendsTo(sent, 2).map(({ commit, entries }) => [commit, entries.length])).to.deep.equal([[2, 0]]);
+    expect(appendsTo(acknowledge(host, 2, 2), 2)).to.deep.equal([]);
+  });
+});
+
+describe('proposals', () => {
+  it('name the place of their entry', () => {
+    const host = servingLeader();
+    expect(host.node.propose(bytes('a'))).to.deep.equal({ ok: true, index: 2, term: 1 });
+    expect(host.node.proposeBatch([bytes('b'), bytes('c')])).to.deep.equal({ ok: true, index: 4, term: 1 });
+    expect(appendsTo(host.settle(), 2).map(({ entries }) => entries.length)).to.deep.equal([1, 2]);
+  });
+
+  it('are handed on by a follower that knows its leader, and dropped by everyone else', () => {
+    const network = Network.of(3);
+    expect(network.host(2).node.propose(bytes('x'))).to.have.nested.include({ ok: false, 'error.code': 'proposal-dropped' });
+    network.campaign(1);
+    expect(network.host(2).node.propose(bytes('by proxy'))).to.deep.equal({ ok: true, index: 0, term: 0 });
+    network.settle();
+    for (const host of network.hosts.values()) expect(host.data).to.deep.equal(['by proxy']);
+    network.host(3).node.campaign();
+    expect(network.host(3).node.propose(bytes('x')).ok).to.equal(false);
+  });
+
+  it('are dropped by a follower that may not forward', () => {
+    const network = Network.of(3, { disableProposalForwarding: true });
+    network.campaign(1);
+    expect(network.host(2).node.propose(bytes('x')).ok).to.equal(false);
+  });
+});
+
+describe('heartbeats', () => {
+  it('carry no entries, and a commit index that the member is known to hold', () => {
+    const host = servingLeader();
+    host.node.tick();
+    const beats = host.settle();
+    expect(beats.map(({ type, to, commit, index, logTerm, entries }) => [type, to, commit, index, logTerm, entries.length])).to.deep.equal([
+      ['heartbeat', 2, 1, 0, 0, 0],
+      ['heartbeat', 3, 0, 0, 0, 0],
+    ]);
+  });
+
+  it('of an older term are answered with this one, where nothing else would free the sender', () => {
+    for (const [options, answers] of [
+      [{ preVote: true }, 1],
+      [{ checkQuorum: true }, 1],
+      [{}, 0],
+    ] as const) {
+      const host = new Host({ ...PLAIN, ...options, id: 1 }, { confState: voters(1, 2), term: 5 });
+      host.node.step(say('heartbeat', 2, 1, { term: 2 }));
+      const sent = host.settle();
+      expect(sent.map(({ type, term }) => [type, term])).to.deep.equal(answers === 1 ? [['appendEntriesResponse', 5]] : []);
+    }
+  });
+});
