@@ -52,14 +52,21 @@ export async function printAll(data: string | Uint8Array): Promise<void> {
   await new Promise<void>((resolve) => process.stdout.once('drain', resolve));
 }
 
-/** A reader that went away (`| head`) is no failure: the process ends quietly. */
+let readerLost = (): void => process.exit();
+
+/** A reader that went away (`| head`, a closed terminal) is no failure: the process ends quietly. */
 export function endQuietlyWithoutReader(): void {
   for (const stream of [process.stdout, process.stderr]) {
     stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'EPIPE') process.exit();
-      throw error;
+      if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error;
+      readerLost();
     });
   }
+}
+
+/** For a command that has more to do than to be read. */
+export function goOnWithoutReader(): void {
+  readerLost = () => {};
 }
 
 /** Columns, each as wide as its widest cell; the first row is the heading. */
@@ -132,7 +139,7 @@ export class LiveLine {
   #render(): void {
     if (!this.#stream) return;
     this.#frame = (this.#frame + 1) % FRAMES.length;
-    const text = this.#draw().slice(0, Math.max(10, (this.#stream.columns ?? 80) - 3));
+    const text = this.#draw().slice(0, Math.max(10, (this.#stream.columns || 80) - 3));
     this.#stream.write(`\r\u001b[2K${this.#palette.cyan(FRAMES[this.#frame] ?? '')} ${text}`);
   }
 

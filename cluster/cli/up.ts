@@ -8,7 +8,7 @@ import { TroupeError } from '../errors.js';
 import { claimDirectory, LocalCluster, type LocalClusterEvents } from './local-cluster.js';
 import { readLogLine } from './log-lines.js';
 import { connectionSettings, parseCount, withConnection } from './settings.js';
-import { elapsed, LiveLine, paletteFor, print, say, table } from './terminal.js';
+import { elapsed, goOnWithoutReader, LiveLine, paletteFor, print, say, table } from './terminal.js';
 
 /** A launcher may pass one Ctrl-C on a second time (npm does): signals closer together than this are one. */
 const SAME_SIGNAL_MS = 250;
@@ -39,6 +39,7 @@ interface UpOptions {
 }
 
 async function up(options: UpOptions & Readonly<Record<string, unknown>>): Promise<void> {
+  goOnWithoutReader();
   const from = Date.now();
   const settings = connectionSettings(options);
   const asked = options.stores === undefined ? undefined : parseCount('--stores', options.stores, 1, 32);

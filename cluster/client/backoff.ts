@@ -1,7 +1,7 @@
 /** First wait of a series, in milliseconds. */
 const FIRST_WAIT_MS = 10;
-/** Longest wait. */
-const LONGEST_WAIT_MS = 1_000;
+/** Longest wait: short beside an election, which is what most waits are for. */
+const LONGEST_WAIT_MS = 250;
 
 /**
  * How long to wait before try number `attempt` (1 for the first repetition): doubling, and drawn from the upper half

@@ -32,6 +32,8 @@ const MAX_BATCHES_IN_FLIGHT = 8;
 /** A store that keeps a batch for so long is not given new ones while another peer may serve. */
 const SUSPECT_AFTER_MS = 1_000;
 const SUSPECT_FOR_MS = 3_000;
+/** The same for a store whose node was not there: others may still think that it leads. */
+const ABSENT_FOR_MS = 300;
 /** How long a read waits for its first try; each further try has twice the time. */
 const READ_PATIENCE_MS = 1_000;
 /** Tries that may follow each other without a wait. */
@@ -253,6 +255,7 @@ export class Dispatcher {
     const ask = error instanceof AskError ? error : undefined;
     if (ask?.code === 'no-such-actor') this.#missed(batch);
     else if (ask?.code !== 'overloaded') region.aimPast(batch.peer, this.#finder.usable);
+    if (ask?.code === 'unreachable') batch.store.suspectUntil = this.#options.clock.now() + ABSENT_FOR_MS;
     const silent = ask?.code === 'timeout';
     const why = error instanceof Error ? error.message : String(error);
     const { node } = batch.store;

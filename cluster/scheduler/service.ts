@@ -178,11 +178,15 @@ export class SchedulerService {
       regions: this.#regions(startKey, endKey, limit),
     }),
 
-    'pd.storeHeartbeat': async ({ stats }) => {
+    'pd.storeHeartbeat': async ({ stats, sender }) => {
       const { clock, propose, storeJoined, watch } = this.#options;
       const store = this.#knownStore(stats?.storeId ?? 0);
-      if (stats === undefined || stats.incarnation < store.incarnation)
+      if (sender !== undefined && sender !== store.address) {
+        throw new SchedulerFault(ErrorType.INVALID_VALUE, `"${sender}" cannot speak for "${store.address}".`);
+      }
+      if (stats === undefined || stats.incarnation < store.incarnation) {
         throw SchedulerFault.of(overtaken(store).refusal);
+      }
       watch.follow(store, clock.now());
       watch.heartbeat(stats, clock.now());
       if (store.nodeState === metapb.NodeState.Preparing) {
@@ -200,7 +204,8 @@ export class SchedulerService {
       const { state, propose } = this.#options;
       const known = state.regions.get(region.id);
       if (known === undefined || !sameRegion(known, region)) {
-        await propose({ putRegions: { regions: [region] } });
+        const result = await propose({ putRegions: { regions: [region] } });
+        if (!result.ok) throw SchedulerFault.of(result.refusal);
         this.#refuseStale(region, heartbeat.term);
       }
       const { term, downPeers, pendingPeers } = heartbeat;

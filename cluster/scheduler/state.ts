@@ -2,7 +2,7 @@ import type { Entry } from '../../machines/raft/types.js';
 import type { ClusterPhase } from '../../machines/scheduler.machine.js';
 import type { Engine, WriteBatch } from '../../storage/index.js';
 import { metapb } from '../../storage/proto/index.js';
-import { troupepb } from '../proto/index.js';
+import { pdpb, troupepb } from '../proto/index.js';
 import { RegionTree, staleness } from './region-tree.js';
 import { type Refusal, register } from './registration.js';
 
@@ -139,9 +139,13 @@ export class SchedulerState {
   }
 
   #putRegions(regions: readonly metapb.Region[], batch: WriteBatch): CommandResult {
+    const strangers = regions.filter(({ id }) => this.regions.get(id) === undefined).length;
+    if (strangers > 0 && this.regions.size + strangers > MAX_REGIONS) {
+      const message = `The cluster has ${this.regions.size} regions, which is the most its scheduler keeps.`;
+      return { ok: false, refusal: { type: pdpb.ErrorType.INVALID_VALUE, message } };
+    }
     for (const region of regions) {
-      const full = this.regions.size >= MAX_REGIONS && this.regions.get(region.id) === undefined;
-      if (!full && staleness(this.regions, region) === undefined) this.#putRegion(region, batch);
+      if (staleness(this.regions, region) === undefined) this.#putRegion(region, batch);
     }
     return DONE;
   }

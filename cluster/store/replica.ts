@@ -47,6 +47,8 @@ export class RegionReplica implements PeerReplica<RaftEvent, RegionEvent>, State
   readonly peer: metapb.Peer;
   readonly #options: ReplicaOptions;
   readonly #writes: WriteTurn;
+  /** Commands that this replica proposed, by their encoding: what the log hands back need not be decoded. */
+  readonly #proposed = new WeakMap<Uint8Array, raft_cmdpb.RaftCmdRequest>();
   #applying: readonly raft_cmdpb.RaftCmdRequest[] = [];
   #group: CommandLog | undefined;
   #actor: ActorRef | undefined;
@@ -136,7 +138,9 @@ export class RegionReplica implements PeerReplica<RaftEvent, RegionEvent>, State
     }
     const { id: regionId, regionEpoch } = this.region;
     const header = { regionId, peer: this.peer, regionEpoch, term: this.group.term };
-    const data = encodeCommand({ header, requests, adminRequest: undefined, version: COMMAND_VERSION });
+    const command = { header, requests, adminRequest: undefined, version: COMMAND_VERSION };
+    const data = encodeCommand(command);
+    this.#proposed.set(data, command);
     this.group.propose(data, (outcome) => waiting.settle(outcome));
   }
 
@@ -150,7 +154,7 @@ export class RegionReplica implements PeerReplica<RaftEvent, RegionEvent>, State
       if (entry.type !== EntryType.normal) {
         throw new Error(`entry ${entry.index} changes the membership, which this version cannot apply`);
       }
-      const command = decodeCommand(entry.data);
+      const command = this.#commandOf(entry);
       if (command.adminRequest !== undefined) {
         throw new Error(`entry ${entry.index} holds an admin command that this version cannot apply`);
       }
@@ -178,6 +182,13 @@ export class RegionReplica implements PeerReplica<RaftEvent, RegionEvent>, State
       'the peer stopped',
     );
     this.#actor?.tell({ type: 'broke', error });
+  }
+
+  #commandOf({ data }: Entry): raft_cmdpb.RaftCmdRequest {
+    const own = this.#proposed.get(data);
+    if (own === undefined) return decodeCommand(data);
+    this.#proposed.delete(data);
+    return own;
   }
 
   #callOf(event: RegionEvent): RegionCall {

@@ -80,7 +80,8 @@ export function completeConfig(options: RaftOptions): RaftConfig {
   }
   return {
     ...config,
-    maxCommittedSizePerReady: config.maxCommittedSizePerReady || config.maxSizePerMsg,
+    // Without any room nothing would ever be applied.
+    maxCommittedSizePerReady: Math.max(1, config.maxCommittedSizePerReady || config.maxSizePerMsg),
     maxUncommittedEntriesSize: config.maxUncommittedEntriesSize || Number.POSITIVE_INFINITY,
   };
 }

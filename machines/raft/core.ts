@@ -168,7 +168,11 @@ export class RaftCore implements AckedIndexes {
     for (const id of members(configuration)) {
       let member = added.has(id) ? undefined : this.progress.get(id);
       if (member === undefined) {
-        member = new Progress(0, Math.max(this.log.lastIndex, 1), new Inflights(maxInflightMsgs, maxInflightBytes));
+        member = new Progress(
+          0,
+          Math.max(this.log.lastIndex, 1),
+          new Inflights(maxInflightMsgs, maxInflightBytes),
+        );
         // Else the next check of the quorum would count a member out that had no time to answer.
         member.recentActive = true;
       }

@@ -9,9 +9,9 @@ export {
 } from './conf-change.js';
 export { DEFAULT_RAFT_CONFIG, type RaftConfig, type RaftOptions } from './config.js';
 export * from './configuration.js';
+export type { RaftCore } from './core.js';
 export { entriesSize, entrySize } from './entry-cache.js';
 export { RaftError, type RaftErrorCode, RaftInvariantError } from './errors.js';
-export type { RaftCore } from './core.js';
 export { makeMessage } from './message.js';
 export type { ProgressState } from './progress.js';
 export * from './quorum.js';

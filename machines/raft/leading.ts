@@ -4,8 +4,8 @@ import type { RaftCore } from './core.js';
 import { payloadSize } from './entry-cache.js';
 import { invariant, RaftError, RaftInvariantError } from './errors.js';
 import { makeMessage } from './message.js';
-import { broadcastAppend, maybeCommit, sendAppend } from './replication.js';
 import { releasePostponedReads } from './reads.js';
+import { broadcastAppend, maybeCommit, sendAppend } from './replication.js';
 import { type Entry, EntryType, type Message } from './types.js';
 
 /** Taking office, proposals, membership changes and transfers. */

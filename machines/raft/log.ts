@@ -63,7 +63,8 @@ export class RaftLog {
     this.cache = new EntryCache(lastIndex + 1 - entries.length);
     this.unseenThrough = lastIndex - entries.length;
     invariant(
-      lastIndex >= truncated.index && this.terms.firstIndex === (lastIndex === truncated.index ? undefined : truncated.index + 1),
+      lastIndex >= truncated.index &&
+        this.terms.firstIndex === (lastIndex === truncated.index ? undefined : truncated.index + 1),
       () => `the term boundaries do not cover the log (${truncated.index}, ${lastIndex}]`,
     );
     invariant(
@@ -144,7 +145,10 @@ export class RaftLog {
   append(entries: readonly Entry[], from = 0): void {
     const first = entries[from]?.index;
     if (first === undefined) return;
-    invariant(first > this.committed, () => `entry ${first} conflicts with committed index ${this.committed}`);
+    invariant(
+      first > this.committed,
+      () => `entry ${first} conflicts with committed index ${this.committed}`,
+    );
     invariant(first <= this.lastIndex + 1, () => `entry ${first} would leave a gap behind ${this.lastIndex}`);
     if (first <= this.lastIndex) this.truncateFrom(first);
     for (let i = from; i < entries.length; i++) {
@@ -164,7 +168,10 @@ export class RaftLog {
     this.offset = Math.min(this.offset, index);
     this.offsetInProgress = Math.min(this.offsetInProgress, index);
     this.unseenThrough = Math.min(this.unseenThrough, index - 1);
-    while (this.confChanges.length > 0 && (this.confChanges[this.confChanges.length - 1] as number) >= index) {
+    while (
+      this.confChanges.length > 0 &&
+      (this.confChanges[this.confChanges.length - 1] as number) >= index
+    ) {
       this.confChanges.pop();
     }
   }
@@ -174,7 +181,8 @@ export class RaftLog {
     if (index <= this.committed) return;
     invariant(
       index <= this.lastIndex,
-      () => `commit index ${index} is beyond the last index ${this.lastIndex}: the log was damaged, cut or lost`,
+      () =>
+        `commit index ${index} is beyond the last index ${this.lastIndex}: the log was damaged, cut or lost`,
     );
     this.committed = index;
   }
@@ -270,7 +278,10 @@ export class RaftLog {
   /** The host removed everything through `index` from disk. */
   compact(index: number): void {
     if (index <= this.truncatedIndex) return;
-    invariant(index <= this.applied, () => `compaction through ${index} is beyond what is applied (${this.applied})`);
+    invariant(
+      index <= this.applied,
+      () => `compaction through ${index} is beyond what is applied (${this.applied})`,
+    );
     this.truncatedTerm = this.term(index);
     this.truncatedIndex = index;
     this.terms.compact(index);
@@ -326,7 +337,10 @@ export class RaftLog {
   acceptApplying(entries: readonly Entry[], allowUnstable: boolean): void {
     const last = entries[entries.length - 1];
     if (last === undefined) return;
-    invariant(last.index <= this.committed, () => `applying ${last.index} beyond committed ${this.committed}`);
+    invariant(
+      last.index <= this.committed,
+      () => `applying ${last.index} beyond committed ${this.committed}`,
+    );
     this.applying = last.index;
     this.fetched = this.fetched.length > entries.length ? this.fetched.slice(entries.length) : NO_ENTRIES;
     this.applyingSize += entriesSize(entries);
@@ -354,7 +368,10 @@ export class RaftLog {
   get hasUnappliedConfChange(): boolean {
     if (this.applied >= this.committed) return false;
     const first = this.confChanges[0];
-    return (first !== undefined && first <= this.committed) || this.applied < Math.min(this.unseenThrough, this.committed);
+    return (
+      (first !== undefined && first <= this.committed) ||
+      this.applied < Math.min(this.unseenThrough, this.committed)
+    );
   }
 
   private noteConfChange(entry: Entry): void {
@@ -363,7 +380,12 @@ export class RaftLog {
 }
 
 /** Whether the message of a leader at `term` carries a run of log entries behind (`prevIndex`, `prevTerm`). */
-export function isLogSlice(term: number, prevIndex: number, prevTerm: number, entries: readonly Entry[]): boolean {
+export function isLogSlice(
+  term: number,
+  prevIndex: number,
+  prevTerm: number,
+  entries: readonly Entry[],
+): boolean {
   let index = prevIndex;
   let last = prevTerm;
   for (let i = 0; i < entries.length; i++) {

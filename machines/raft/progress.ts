@@ -1,4 +1,4 @@
-import { Inflights } from './inflights.js';
+import type { Inflights } from './inflights.js';
 
 /**
  * How a leader feeds a follower. `probe`: one append per heartbeat interval until one is acknowledged. `replicate`:

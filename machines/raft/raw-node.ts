@@ -1,5 +1,11 @@
 import { type Actor, createActor } from 'xstate';
-import { type ConfChange, encodeConfChange, encodeConfChangeV1, leavesJoint, NO_BYTES } from './conf-change.js';
+import {
+  type ConfChange,
+  encodeConfChange,
+  encodeConfChangeV1,
+  leavesJoint,
+  NO_BYTES,
+} from './conf-change.js';
 import { completeConfig, type RaftOptions } from './config.js';
 import type { Configuration } from './configuration.js';
 import type { RaftCore } from './core.js';
@@ -150,7 +156,9 @@ export class RawNode {
 
   private proposeEntries(entries: readonly Entry[]): ProposeResult {
     const { core } = this;
-    const error = this.deliver(makeMessage({ type: 'propose', from: core.id, to: core.id, entries }) as RaftEvent);
+    const error = this.deliver(
+      makeMessage({ type: 'propose', from: core.id, to: core.id, entries }) as RaftEvent,
+    );
     if (error !== undefined) return { ok: false, error };
     if (core.role !== 'leader') return { ok: true, index: 0, term: 0 };
     return { ok: true, index: core.log.lastIndex, term: core.term };
@@ -220,7 +228,9 @@ export class RawNode {
   compact(index: number, term: number): void {
     const own = this.core.log.term(index);
     if (own >= 0 && own !== term) {
-      throw new RaftInvariantError(`peer ${this.core.id} compacts (${index}, term ${term}) but holds term ${own}`);
+      throw new RaftInvariantError(
+        `peer ${this.core.id} compacts (${index}, term ${term}) but holds term ${own}`,
+      );
     }
     this.core.log.compact(index);
   }
@@ -293,8 +303,7 @@ export class RawNode {
       snapshot,
       committedEntries,
       messages,
-      mustSync:
-        entries.length > 0 || core.term !== previousHard.term || core.vote !== previousHard.vote,
+      mustSync: entries.length > 0 || core.term !== previousHard.term || core.vote !== previousHard.vote,
       append,
       apply,
     };
@@ -303,7 +312,9 @@ export class RawNode {
   /** Synchronous hosts: everything that the last Ready asked for is done. */
   advance(): void {
     if (this.asynchronous) {
-      throw new RaftInvariantError(`peer ${this.core.id} writes asynchronously: its responses take the place of advance`);
+      throw new RaftInvariantError(
+        `peer ${this.core.id} writes asynchronously: its responses take the place of advance`,
+      );
     }
     const steps = this.stepsOnAdvance;
     this.stepsOnAdvance = [];

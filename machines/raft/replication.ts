@@ -40,7 +40,13 @@ export function sendAppend(core: RaftCore, to: number, progress: Progress, evenI
   return true;
 }
 
-function emitAppend(core: RaftCore, to: number, progress: Progress, previousTerm: number, entries: readonly Entry[]): void {
+function emitAppend(
+  core: RaftCore,
+  to: number,
+  progress: Progress,
+  previousTerm: number,
+  entries: readonly Entry[],
+): void {
   const append = core.draft('appendEntries', to);
   append.index = progress.next - 1;
   append.logTerm = previousTerm;
@@ -93,7 +99,11 @@ export function countOwn(core: RaftCore, low: number, entries: readonly Entry[])
 }
 
 /** A snapshot made for a member, or none for now: then a heartbeat's answer asks again. */
-export function sendFetchedSnapshot(core: RaftCore, fetch: FetchSnapshot, snapshot: Snapshot | undefined): void {
+export function sendFetchedSnapshot(
+  core: RaftCore,
+  fetch: FetchSnapshot,
+  snapshot: Snapshot | undefined,
+): void {
   const progress = core.progress.get(fetch.peer);
   if (progress === undefined || !progress.fetching) return;
   progress.fetching = false;

@@ -133,15 +133,18 @@ export const raftMachine = setup({
     forMember: ({ context, event }) =>
       (event as EventOf<'entriesFetched' | 'snapshotFetched'>).fetch.peer !== context.core.id,
     endsJointMembership: (step) => leading.endsJointMembership(step.context.core, message(step)),
-    mustStepDown: ({ context: { core } }) => leading.isRemovedOrDemoted(core) && core.config.stepDownOnRemoval,
+    mustStepDown: ({ context: { core } }) =>
+      leading.isRemovedOrDemoted(core) && core.config.stepDownOnRemoval,
     isRemovedOrDemoted: ({ context }) => leading.isRemovedOrDemoted(context.core),
     // Transfer
     isSelf: (step) => message(step).from === step.context.core.id,
     isTransferee: (step) => message(step).from === step.context.core.transferee,
     mayLeadNext: (step) =>
-      message(step).from !== step.context.core.id && leading.mayLeadNext(step.context.core, message(step).from),
+      message(step).from !== step.context.core.id &&
+      leading.mayLeadNext(step.context.core, message(step).from),
     mayNeverLead: (step) => !leading.mayLeadNext(step.context.core, message(step).from),
-    transfereeLeft: ({ context: { core } }) => !leading.isRemovedOrDemoted(core) && !core.isVoter(core.transferee),
+    transfereeLeft: ({ context: { core } }) =>
+      !leading.isRemovedOrDemoted(core) && !core.isVoter(core.transferee),
   },
   actions: {
     // Terms
@@ -172,7 +175,8 @@ export const raftMachine = setup({
     rejectVote: (step) => election.rejectVote(step.context.core, message(step)),
     giveUp: ({ context: { core } }) => following.becomeFollower(core, core.term, 0),
     // Followers
-    followSender: (step) => following.becomeFollower(step.context.core, message(step).term, message(step).from),
+    followSender: (step) =>
+      following.becomeFollower(step.context.core, message(step).term, message(step).from),
     hearLeader: (step) => following.hearLeader(step.context.core, message(step).from),
     appendEntries: (step) => following.handleAppend(step.context.core, message(step)),
     heartbeat: (step) => following.handleHeartbeat(step.context.core, message(step)),

@@ -384,6 +384,15 @@ describe('the client', () => {
       expect((error.cause as Error).message).to.equal('enough');
     });
 
+    it('refuses a batch whose signal was aborted before, and disturbs no other call', async () => {
+      const other = db.raw.put('other', '1');
+      const gets = db.raw.batchGet(['a', 'b', 'c'], { signal: AbortSignal.abort(new Error('enough')) });
+      expect(await gets.catch((error: Error) => error.message)).to.equal('enough');
+      await world.settle(other);
+      world.script = () => 'silence';
+      await fails(db.raw.get('a', { timeout: 200 }), 'timeout');
+    });
+
     it('drops the rest of a batch when one of its parts fails', async () => {
       await world.settle(db.raw.put('a', '1'));
       world.script = () => 'silence';
@@ -431,6 +440,7 @@ describe('the client', () => {
       await fails(db.raw.get('k', { timeout: Number.NaN }), 'invalid-argument');
       await fails(db.raw.put('k', 7 as never), 'invalid-argument');
       expect(() => db.raw.scan({ limit: -1 })).to.throw(TroupeError);
+      expect(() => db.raw.scan({ limit: 1.5 })).to.throw(TroupeError);
       expect(() => db.raw.scan({ prefix: 'a', start: 'b' })).to.throw(TroupeError);
     });
   });

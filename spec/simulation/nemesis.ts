@@ -25,7 +25,7 @@ const LIKED = {
   crashAll: 0.5,
   stop: 1,
   duel: 3,
-  seesaw: 2,
+  seesaw: 4,
   split: 3,
   isolateLeader: 2,
   deafen: 1,
@@ -69,6 +69,7 @@ export class Nemesis {
   start(): void {
     this.#running = true;
     this.#weather();
+    for (const node of this.#parts.nodes) this.#changeDisk(node);
     this.#next();
   }
 
@@ -189,8 +190,7 @@ export class Nemesis {
       case 'weather':
         return this.#weather();
       case 'disk':
-        someone.diskLatency = random() < 0.5 ? FAST_DISK : [1, 10 + 400 * random() * random()];
-        return;
+        return this.#changeDisk(someone);
       case 'diskFault':
         // It shows at the next call; the node stops itself, and its machine is started anew.
         this.counts.diskFaults++;
@@ -255,6 +255,11 @@ export class Nemesis {
     trace.event('heal');
     network.heal();
     for (const { id: from } of nodes) for (const { id: to } of nodes) network.link(nameOf(from), nameOf(to), undefined);
+  }
+
+  #changeDisk(node: SimulatedNode): void {
+    const { random } = this.#parts;
+    node.diskLatency = random() < 0.6 ? FAST_DISK : [1, 10 + 300 * random() * random()];
   }
 
   #weather(): void {

@@ -7,5 +7,9 @@ export type CaseRunner = () => void;
 export type TableRunner = (table: never) => CaseRunner[];
 
 export function same(actual: unknown, expected: unknown, what = 'result'): void {
-  deepStrictEqual(actual, expected, `${what}: ${JSON.stringify(actual)} instead of ${JSON.stringify(expected)}`);
+  deepStrictEqual(
+    actual,
+    expected,
+    `${what}: ${JSON.stringify(actual)} instead of ${JSON.stringify(expected)}`,
+  );
 }

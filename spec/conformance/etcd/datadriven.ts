@@ -37,7 +37,8 @@ export function parseCases(text: string): Case[] {
       for (let line = next(); line !== '----' || lines[at] !== '----'; line = next()) expected.push(line);
       at++;
     } else {
-      for (; at < lines.length && (lines[at] as string).trim() !== ''; at++) expected.push(lines[at] as string);
+      for (; at < lines.length && (lines[at] as string).trim() !== ''; at++)
+        expected.push(lines[at] as string);
     }
     const { command, args } = parseDirective(directive, start);
     cases.push({

@@ -8,13 +8,14 @@ import {
   type Message,
   type MessageType,
   makeMessage,
-  RaftError,
+  type RaftError,
   type RaftOptions,
   RawNode,
   type Snapshot,
   type StorageAppend,
   type StorageApply,
 } from '../../../machines/index.js';
+import { EMPTY_SNAPSHOT, MemoryStorage } from '../../machines/raft/memory-storage.js';
 import { type Arg, type Case, idsOf, parseDirective, valuesOf } from './datadriven.js';
 import {
   formatAppend,
@@ -27,7 +28,6 @@ import {
   roleName,
   STEP_LETTERS,
 } from './format.js';
-import { EMPTY_SNAPSHOT, MemoryStorage } from '../../machines/raft/memory-storage.js';
 
 interface Peer {
   readonly id: number;
@@ -136,7 +136,8 @@ export class InteractionEnvironment {
       case 'raft-state':
         return this.printStates();
       case 'status':
-        for (const [id, progress] of first().node.status().progress) this.print(`${formatProgress(id, progress)}\n`);
+        for (const [id, progress] of first().node.status().progress)
+          this.print(`${formatProgress(id, progress)}\n`);
         return;
       case 'log-level':
         return this.setLogLevel((args[0] as Arg).key);
@@ -165,7 +166,8 @@ export class InteractionEnvironment {
           data: new TextEncoder().encode(value('content') ?? ''),
         }
       : EMPTY_SNAPSHOT;
-    if (bootstrapped && snapshot.index <= 1) throw new CommandError('index must be specified as > 1 due to bootstrap');
+    if (bootstrapped && snapshot.index <= 1)
+      throw new CommandError('index must be specified as > 1 due to bootstrap');
     for (let i = 0; i < count; i++) {
       const id = this.peers.length + 1;
       const options: RaftOptions = {
@@ -347,7 +349,13 @@ export class InteractionEnvironment {
 
   private sendSnapshot(from: Peer, to: number): void {
     const snapshot = from.history[from.history.length - 1];
-    const message = makeMessage({ type: 'installSnapshot', from: from.id, to, term: from.node.term, snapshot });
+    const message = makeMessage({
+      type: 'installSnapshot',
+      from: from.id,
+      to,
+      term: from.node.term,
+      snapshot,
+    });
     this.messages.push(message);
     this.print(formatMessage(message));
   }
@@ -356,7 +364,8 @@ export class InteractionEnvironment {
 
   private printLog({ storage }: Peer): void {
     const { firstIndex, lastIndex } = storage;
-    if (lastIndex < firstIndex) this.print(`log is empty: first index=${firstIndex}, last index=${lastIndex}`);
+    if (lastIndex < firstIndex)
+      this.print(`log is empty: first index=${firstIndex}, last index=${lastIndex}`);
     else this.print(formatEntries(storage.entries));
   }
 

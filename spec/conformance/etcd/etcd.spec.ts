@@ -31,7 +31,8 @@ describe("conformance with etcd-io/raft's own expectations", () => {
   });
 
   it('notices a trace that differs in one number', () => {
-    const text = 'add-nodes 1 voters=(1) index=2\n----\nok\n\ncampaign 1\n----\nok\n\nprocess-ready 1\n----\nok\n';
+    const text =
+      'add-nodes 1 voters=(1) index=2\n----\nok\n\ncampaign 1\n----\nok\n\nprocess-ready 1\n----\nok\n';
     const environment = new InteractionEnvironment();
     const outputs = parseCases(text).map((test) => environment.run(test));
     expect(outputs[2]).to.contain('HardState Term:1 Vote:1 Commit:2');
@@ -74,8 +75,12 @@ describe('the datadriven format', () => {
   });
 
   it('reads comments, continued lines, input, and results that hold blank lines', () => {
-    const cases = parseCases('# note\n\na 1 \\\n 2\n  in\n----\nout\n\nb\n----\n----\none\n\ntwo\n----\n----\n');
-    expect(cases.map(({ command, args, input, expected }) => [command, args.length, input, expected])).to.deep.equal([
+    const cases = parseCases(
+      '# note\n\na 1 \\\n 2\n  in\n----\nout\n\nb\n----\n----\none\n\ntwo\n----\n----\n',
+    );
+    expect(
+      cases.map(({ command, args, input, expected }) => [command, args.length, input, expected]),
+    ).to.deep.equal([
       ['a', 2, 'in', 'out\n'],
       ['b', 0, '', 'one\n\ntwo\n'],
     ]);

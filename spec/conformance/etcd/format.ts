@@ -42,7 +42,11 @@ const ROLE_NAMES: Record<Role, string> = {
   leader: 'StateLeader',
 };
 
-const PROGRESS_NAMES = { probe: 'StateProbe', replicate: 'StateReplicate', snapshot: 'StateSnapshot' } as const;
+const PROGRESS_NAMES = {
+  probe: 'StateProbe',
+  replicate: 'StateReplicate',
+  snapshot: 'StateSnapshot',
+} as const;
 
 /** etcd's letters for the steps of a membership change. */
 export const STEP_LETTERS: Record<string, MemberChange['kind']> = {
@@ -80,7 +84,12 @@ export function formatEntries(entries: readonly Entry[]): string {
 
 export function formatMessage(message: Message): string {
   const { type } = message;
-  const from = type === 'entriesPersisted' ? 'AppendThread' : type === 'entriesApplied' ? 'ApplyThread' : target(message.from);
+  const from =
+    type === 'entriesPersisted'
+      ? 'AppendThread'
+      : type === 'entriesApplied'
+        ? 'ApplyThread'
+        : target(message.from);
   // etcd's acknowledgement of applied entries names them by carrying them.
   const index = type === 'entriesApplied' ? 0 : message.index;
   let text = `${from}->${target(message.to)} ${MESSAGE_NAMES[type]} Term:${message.term} Log:${message.logTerm}/${index}`;
@@ -182,7 +191,9 @@ function quote(data: Uint8Array): string {
   try {
     text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(data);
   } catch {
-    const bytes = [...data].map((byte) => (byte >= 0x20 && byte < 0x7f ? escapeLetter(String.fromCharCode(byte)) : hex(byte)));
+    const bytes = [...data].map((byte) =>
+      byte >= 0x20 && byte < 0x7f ? escapeLetter(String.fromCharCode(byte)) : hex(byte),
+    );
     return `"${bytes.join('')}"`;
   }
   return `"${[...text].map(escapeLetter).join('')}"`;

@@ -1,7 +1,7 @@
 import {
   type AckedIndexes,
-  changeSimply,
   type Configuration,
+  changeSimply,
   describeConfiguration,
   EMPTY_CONFIGURATION,
   enterJoint,
@@ -35,7 +35,8 @@ export function runQuorumCase(test: Case): string {
   const outgoing = second[0] === 'zero' ? [] : second.map(Number);
   const ids = [...new Set([...voters, ...outgoing])];
   const given = valuesOf(test.args, test.command === 'vote' ? 'votes' : 'idx');
-  if (given.length !== ids.length) return `error: mismatched input for voters (${ids.join(' ')}): ${given.join(' ')}`;
+  if (given.length !== ids.length)
+    return `error: mismatched input for voters (${ids.join(' ')}): ${given.join(' ')}`;
   const known = ids.map((id, i) => [id, given[i] as string] as const).filter(([, text]) => text !== '_');
   const halves = { voters, outgoing };
   const swapped = { voters: outgoing, outgoing: voters };
@@ -62,7 +63,9 @@ export function runQuorumCase(test: Case): string {
 export function slowCommitted(voters: readonly number[], acks: AckedIndexes): number {
   if (voters.length === 0) return Number.POSITIVE_INFINITY;
   const indexes = voters.map((id) => acks.ackedIndex(id) ?? 0);
-  const reached = indexes.filter((index) => indexes.filter((other) => other >= index).length * 2 > voters.length);
+  const reached = indexes.filter(
+    (index) => indexes.filter((other) => other >= index).length * 2 > voters.length,
+  );
   return Math.max(0, ...reached);
 }
 
@@ -94,7 +97,8 @@ function picture(ids: readonly number[], acks: Acks): string {
     .map((id) => {
       const index = acks.get(id);
       const rank = index === undefined ? 0 : ranked.indexOf(index);
-      const bar = index === undefined ? `?${' '.repeat(count)}` : `${'x'.repeat(rank)}>${' '.repeat(count - rank)}`;
+      const bar =
+        index === undefined ? `?${' '.repeat(count)}` : `${'x'.repeat(rank)}>${' '.repeat(count - rank)}`;
       return `${bar} ${String(index ?? 0).padStart(5)}    (id=${id.toString(16)})\n`;
     });
   return `${' '.repeat(count)}    idx\n${lines.join('')}`;

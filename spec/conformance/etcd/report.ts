@@ -38,7 +38,11 @@ export function conformanceFiles(folder: string): ConformanceFile[] {
     if (!existsSync(path)) return;
     for (const name of readdirSync(path).sort()) {
       if (!name.endsWith('.txt')) continue;
-      files.push({ file: `${group}/${name}`, level, run: () => runCases(readFileSync(join(path, name), 'utf8'), start()) });
+      files.push({
+        file: `${group}/${name}`,
+        level,
+        run: () => runCases(readFileSync(join(path, name), 'utf8'), start()),
+      });
     }
   };
   add('quorum', 0, () => runQuorumCase);
@@ -72,7 +76,13 @@ export function runEtcdConformance(): { files: FileReport[] } {
         const first = failed[0];
         return first === undefined ? report : { ...report, note: `${first.name}: ${first.problem}` };
       } catch (error) {
-        return { file, level, passed: 0, total: 1, note: error instanceof Error ? error.message : String(error) };
+        return {
+          file,
+          level,
+          passed: 0,
+          total: 1,
+          note: error instanceof Error ? error.message : String(error),
+        };
       }
     }),
   };
@@ -80,7 +90,10 @@ export function runEtcdConformance(): { files: FileReport[] } {
 
 const LOG_LINE = /^\s*(DEBUG|INFO|WARN|ERROR) /;
 
-function runCases(text: string, run: (test: Case) => string): { name: string; problem: string | undefined }[] {
+function runCases(
+  text: string,
+  run: (test: Case) => string,
+): { name: string; problem: string | undefined }[] {
   // A peer that broke cannot go on: the cases behind it fail with it.
   let broken: string | undefined;
   return parseCases(text).map((test) => {

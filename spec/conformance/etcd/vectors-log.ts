@@ -1,5 +1,5 @@
 import { throws } from 'node:assert';
-import { EntryType, type Entry, RaftInvariantError } from '../../../machines/index.js';
+import { type Entry, EntryType, RaftInvariantError } from '../../../machines/index.js';
 import { isLogSlice, RaftLog } from '../../../machines/raft/log.js';
 import { MemoryStorage } from '../../machines/raft/memory-storage.js';
 import { Host, PLAIN, say, voters } from '../../machines/raft/network.js';
@@ -13,7 +13,12 @@ export interface Position {
 }
 
 export function toEntries(positions: readonly Position[]): Entry[] {
-  return positions.map(({ index, term }) => ({ index, term, type: EntryType.normal, data: new Uint8Array(0) }));
+  return positions.map(({ index, term }) => ({
+    index,
+    term,
+    type: EntryType.normal,
+    data: new Uint8Array(0),
+  }));
 }
 
 export function termsOf(positions: readonly Position[]): number[] {
@@ -23,7 +28,10 @@ export function termsOf(positions: readonly Position[]): number[] {
 function logOf(positions: readonly Position[], before: Position = { index: 0, term: 0 }): RaftLog {
   const storage = new MemoryStorage({ ...before, confState: voters(), data: new Uint8Array(0) });
   storage.append(toEntries(positions));
-  const limits = { maxCachedBytes: Number.POSITIVE_INFINITY, maxCommittedSizePerReady: Number.POSITIVE_INFINITY };
+  const limits = {
+    maxCachedBytes: Number.POSITIVE_INFINITY,
+    maxCommittedSizePerReady: Number.POSITIVE_INFINITY,
+  };
   return new RaftLog(storage.initialState(), limits);
 }
 
@@ -63,7 +71,10 @@ export const LOG_TABLES: Record<string, TableRunner> = {
       same(found.term, Math.max(0, log.term(want)), 'term');
     }),
 
-  isUpToDate: (table: { log: Position[]; cases: { lastIndex: number; lastTerm: number; upToDate: boolean }[] }) =>
+  isUpToDate: (table: {
+    log: Position[];
+    cases: { lastIndex: number; lastTerm: number; upToDate: boolean }[];
+  }) =>
     table.cases.map(({ lastIndex, lastTerm, upToDate }) => () => {
       same(logOf(table.log).isUpToDate(lastIndex, lastTerm), upToDate);
     }),
@@ -83,7 +94,11 @@ export const LOG_TABLES: Record<string, TableRunner> = {
       same(Math.max(0, last), test.lastNewIndex, 'last new index');
       same(log.committed, test.commit, 'commit');
       if (last < 0 || test.entries.length === 0) return;
-      const kept = log.slice(log.lastIndex - test.entries.length + 1, log.lastIndex + 1, Number.POSITIVE_INFINITY);
+      const kept = log.slice(
+        log.lastIndex - test.entries.length + 1,
+        log.lastIndex + 1,
+        Number.POSITIVE_INFINITY,
+      );
       same(kept, toEntries(test.entries), 'entries');
     }),
 
@@ -95,11 +110,21 @@ export const LOG_TABLES: Record<string, TableRunner> = {
       if (valid) same(entries.at(-1) ?? prev, last, 'last');
     }),
 
-  handleAppend: (table: { log: Position[]; startCommit: number; followerTerm: number; cases: MessageCase[] }) =>
+  handleAppend: (table: {
+    log: Position[];
+    startCommit: number;
+    followerTerm: number;
+    cases: MessageCase[];
+  }) =>
     table.cases.map((test) => () => {
       const host = new Host(
         { ...PLAIN, id: 1 },
-        { confState: voters(1), log: termsOf(table.log), term: table.followerTerm, commit: table.startCommit },
+        {
+          confState: voters(1),
+          log: termsOf(table.log),
+          term: table.followerTerm,
+          commit: table.startCommit,
+        },
       );
       const append = say('appendEntries', 2, 1, {
         // etcd hands the message to the handler: a lower term would be answered before it gets there.
@@ -117,7 +142,12 @@ export const LOG_TABLES: Record<string, TableRunner> = {
 
   followerAppend: (table: {
     log: Position[];
-    cases: { prevIndex: number; prevTerm: number; entries: Position[]; want: { log: Position[]; newUnstable: Position[] } }[];
+    cases: {
+      prevIndex: number;
+      prevTerm: number;
+      entries: Position[];
+      want: { log: Position[]; newUnstable: Position[] };
+    }[];
   }) =>
     table.cases.map((test) => () => {
       const host = new Host({ ...PLAIN, id: 1 }, { confState: voters(1, 2, 3), log: termsOf(table.log) });

@@ -1,12 +1,18 @@
 import { throws } from 'node:assert';
-import { type ConfChange, type ConfState, decodeConfChange, EntryType, RaftError } from '../../../machines/index.js';
+import {
+  type ConfChange,
+  type ConfState,
+  decodeConfChange,
+  EntryType,
+  RaftError,
+} from '../../../machines/index.js';
 import { entersJoint, leavesJoint } from '../../../machines/raft/conf-change.js';
 import { restoreConfiguration, sameConfState, toConfState } from '../../../machines/raft/configuration.js';
 import { Inflights } from '../../../machines/raft/inflights.js';
 import { Progress, type ProgressState } from '../../../machines/raft/progress.js';
 import { Host, PLAIN, voters } from '../../machines/raft/network.js';
-import { parseSteps } from './environment.js';
 import { same, type TableRunner } from './check.js';
+import { parseSteps } from './environment.js';
 
 /** Progress, the window of appends under way, and membership changes as data. */
 
@@ -82,13 +88,20 @@ export const TABLE_PARTS: Record<string, TableRunner> = {
       throws(() => window.add(100, 1024));
     }),
 
-  leaveJoint: (table: { cases: { transition: ConfChange['transition']; changes: number; leaves: boolean }[] }) =>
+  leaveJoint: (table: {
+    cases: { transition: ConfChange['transition']; changes: number; leaves: boolean }[];
+  }) =>
     table.cases.map((test) => () => {
       same(leavesJoint(change(test.changes, test.transition)), test.leaves);
     }),
 
   enterJoint: (table: {
-    cases: { transition: ConfChange['transition']; changes: number; joint: boolean; autoLeave: boolean | null }[];
+    cases: {
+      transition: ConfChange['transition'];
+      changes: number;
+      joint: boolean;
+      autoLeave: boolean | null;
+    }[];
   }) =>
     table.cases.map((test) => () => {
       const joint = entersJoint(change(test.changes, test.transition));
@@ -147,7 +160,10 @@ export const TABLE_PARTS: Record<string, TableRunner> = {
     table.cases.map((test) => () => {
       // Every value of the draw once: the share that is over is the probability itself.
       const over = Array.from({ length: 10 }, (_, draw) => {
-        const host = new Host({ ...PLAIN, id: 1, electionTick: 10, random: () => draw / 10 }, { confState: voters(1) });
+        const host = new Host(
+          { ...PLAIN, id: 1, electionTick: 10, random: () => draw / 10 },
+          { confState: voters(1) },
+        );
         host.core.electionElapsed = test.elapsed - 1;
         return host.core.electionDue;
       });

@@ -5,8 +5,8 @@ import { becomeLeader } from '../../../machines/raft/leading.js';
 import { maybeCommit } from '../../../machines/raft/replication.js';
 import { roleEdges } from '../../machines/raft/chart.js';
 import { bytes, Host, Network, PLAIN, say, voters } from '../../machines/raft/network.js';
-import { type Position, termsOf } from './vectors-log.js';
 import { same, type TableRunner } from './check.js';
+import { type Position, termsOf } from './vectors-log.js';
 
 /** Roles, elections, commits and reads. */
 
@@ -20,12 +20,16 @@ interface Peers {
 /** A peer that plays `role`, brought there as the protocol does. */
 function inRole(role: Role, size: number, log: number[] = [], term = 0): Host {
   const ids = Array.from({ length: size }, (_, i) => i + 1);
-  const host = new Host({ ...PLAIN, id: 1, preVote: role === 'preCandidate' }, { confState: voters(...ids), log, term });
+  const host = new Host(
+    { ...PLAIN, id: 1, preVote: role === 'preCandidate' },
+    { confState: voters(...ids), log, term },
+  );
   if (role === 'follower') return host;
   host.node.campaign();
   host.settle();
   if (role === 'leader') {
-    for (const from of ids.slice(1)) host.node.step(say('requestVoteResponse', from, 1, { term: host.node.term }));
+    for (const from of ids.slice(1))
+      host.node.step(say('requestVoteResponse', from, 1, { term: host.node.term }));
     host.settle();
   }
   same(host.node.role, role, 'role to start in');
@@ -51,14 +55,20 @@ export const ROLE_TABLES: Record<string, TableRunner> = {
     table.cases.map(({ votedFor, candidate, reject }) => () => {
       const host = new Host({ ...PLAIN, id: 1 }, { confState: voters(1, 2, 3), term: 1, vote: votedFor });
       host.node.step(say('requestVote', candidate, 1, { term: 1 }));
-      same(host.settle().map((answer) => answer.reject), [reject]);
+      same(
+        host.settle().map((answer) => answer.reject),
+        [reject],
+      );
     }),
 
   voter: (table: { cases: { log: Position[]; lastTerm: number; lastIndex: number; reject: boolean }[] }) =>
     table.cases.map(({ log, lastTerm, lastIndex, reject }) => () => {
       const host = new Host({ ...PLAIN, id: 1 }, { confState: voters(1, 2), log: termsOf(log) });
       host.node.step(say('requestVote', 2, 1, { term: 3, logTerm: lastTerm, index: lastIndex }));
-      same(host.settle().map((answer) => answer.reject), [reject]);
+      same(
+        host.settle().map((answer) => answer.reject),
+        [reject],
+      );
     }),
 
   recvVote: (table: {
@@ -73,7 +83,11 @@ export const ROLE_TABLES: Record<string, TableRunner> = {
         host.core.vote = test.votedFor;
         host.core.messagesAfterAppend = [];
         host.node.step(say(type, 2, 1, { term, index: test.lastIndex, logTerm: test.lastTerm }));
-        same(host.core.messagesAfterAppend.map((answer) => answer.reject), [test.reject], type);
+        same(
+          host.core.messagesAfterAppend.map((answer) => answer.reject),
+          [test.reject],
+          type,
+        );
       }
     }),
 
@@ -94,7 +108,9 @@ export const ROLE_TABLES: Record<string, TableRunner> = {
       same([core.role, core.term, core.lead], [test.to, test.term, test.lead]);
     }),
 
-  allServerStepdown: (table: { cases: { role: Role; wantRole: Role; wantTerm: number; wantLastIndex: number }[] }) =>
+  allServerStepdown: (table: {
+    cases: { role: Role; wantRole: Role; wantTerm: number; wantLastIndex: number }[];
+  }) =>
     table.cases.map((test) => () => {
       for (const type of ['requestVote', 'appendEntries'] satisfies MessageType[]) {
         const host = inRole(test.role, 3);
@@ -108,7 +124,10 @@ export const ROLE_TABLES: Record<string, TableRunner> = {
   commit: (table: { cases: { match: number[]; log: Position[]; term: number; commit: number }[] }) =>
     table.cases.map((test) => () => {
       const ids = test.match.map((_, i) => i + 1);
-      const { core } = new Host({ ...PLAIN, id: 1 }, { confState: voters(...ids), log: termsOf(test.log), term: test.term });
+      const { core } = new Host(
+        { ...PLAIN, id: 1 },
+        { confState: voters(...ids), log: termsOf(test.log), term: test.term },
+      );
       for (const [id, member] of core.progress) {
         member.match = test.match[id - 1] ?? 0;
         member.next = member.match + 1;
@@ -189,7 +208,11 @@ export const ROLE_TABLES: Record<string, TableRunner> = {
     return [
       () => same([first.role, first.term], ['follower', 2], 'first election'),
       () => same([second.role, second.term], ['leader', 3], 'second election'),
-      ...table.nodes.map(({ id }) => () => same(network.host(id).terms, [1, 3], `log of ${id}`)),
+      ...table.nodes.map(
+        ({ id }) =>
+          () =>
+            same(network.host(id).terms, [1, 3], `log of ${id}`),
+      ),
     ];
   },
 };

@@ -1,7 +1,7 @@
 import type { TableRunner } from './check.js';
 import { LOG_TABLES } from './vectors-log.js';
-import { ROLE_TABLES } from './vectors-role.js';
 import { TABLE_PARTS } from './vectors-parts.js';
+import { ROLE_TABLES } from './vectors-role.js';
 
 /** Level 1: the tables of numbers that stand in unit-vectors.json, one runner for each table. */
 
@@ -13,7 +13,10 @@ export function vectorTables(text: string): [string, unknown][] {
   return Object.entries(tables).filter(([name]) => name !== '_about');
 }
 
-export function runVectorTable(name: string, table: unknown): { name: string; problem: string | undefined }[] {
+export function runVectorTable(
+  name: string,
+  table: unknown,
+): { name: string; problem: string | undefined }[] {
   const runner = RUNNERS[name];
   if (runner === undefined) return [{ name, problem: 'not supported' }];
   return runner(table as never).map((run, i) => {

@@ -64,7 +64,14 @@ export class ClusterModel {
       const snapshot: Snapshot = known
         ? { index: 5, term: 5, confState, data: bytes('') }
         : { index: 0, term: 0, confState: voters(), data: bytes('') };
-      const peer: SlowPeer = { id, node: undefined, storage: new MemoryStorage(snapshot), snapshot, appends: [], applies: [] };
+      const peer: SlowPeer = {
+        id,
+        node: undefined,
+        storage: new MemoryStorage(snapshot),
+        snapshot,
+        appends: [],
+        applies: [],
+      };
       if (known) peer.storage.hardState = { term: 5, vote: 0, commit: 5 };
       this.peers.set(id, peer);
       this.start(peer);
@@ -138,7 +145,13 @@ export class ClusterModel {
 
   private start(peer: SlowPeer): void {
     if (this.weather.forgetsVotes) peer.storage.hardState = { ...peer.storage.hardState, vote: 0 };
-    const options = { ...PLAIN, ...this.weather.options, id: peer.id, random: this.random, asyncStorageWrites: true };
+    const options = {
+      ...PLAIN,
+      ...this.weather.options,
+      id: peer.id,
+      random: this.random,
+      asyncStorageWrites: true,
+    };
     peer.node = new RawNode(options, peer.storage.initialState(peer.snapshot.index));
   }
 
@@ -175,7 +188,8 @@ export class ClusterModel {
             context: bytes(''),
           };
     // A group of one that loses its only disk cannot be checked for anything.
-    if (change.transition === 'auto' && change.changes.length === 1 && configuration.voters.length <= 2) return;
+    if (change.transition === 'auto' && change.changes.length === 1 && configuration.voters.length <= 2)
+      return;
     node.proposeConfChange(change);
   }
 
@@ -190,7 +204,8 @@ export class ClusterModel {
   private deliver(): void {
     if (this.inFlight.length === 0) return;
     // A network that holds back too much delivers nothing in time: it loses something instead.
-    while (this.inFlight.length > 40) this.inFlight.splice(Math.floor(this.random() * this.inFlight.length), 1);
+    while (this.inFlight.length > 40)
+      this.inFlight.splice(Math.floor(this.random() * this.inFlight.length), 1);
     const at = Math.floor(this.random() * this.inFlight.length);
     const message = this.inFlight[at] as Message;
     if (this.random() >= this.weather.duplication) this.inFlight.splice(at, 1);
@@ -281,7 +296,8 @@ export class ClusterModel {
     for (const { id, node } of this.peers.values()) {
       if (node?.role !== 'leader') continue;
       const known = this.leaders.get(node.term);
-      if (known !== undefined && known !== id) throw new Error(`term ${node.term} has two leaders, ${known} and ${id}`);
+      if (known !== undefined && known !== id)
+        throw new Error(`term ${node.term} has two leaders, ${known} and ${id}`);
       if (known !== undefined) continue;
       this.counts.elections++;
       this.leaders.set(node.term, id);
@@ -310,7 +326,8 @@ export class ClusterModel {
         let matching = false;
         for (let index = Math.min(a.lastIndex, b.lastIndex); index >= low; index--) {
           const same = a.termAt(index) === b.termAt(index);
-          if (matching && !same) throw new Error(`the logs of ${a.id} and ${b.id} match behind ${index} but not there`);
+          if (matching && !same)
+            throw new Error(`the logs of ${a.id} and ${b.id} match behind ${index} but not there`);
           matching = same;
         }
       }

@@ -2,13 +2,13 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import {
   type ConfChange,
-  changeSimply,
   type Configuration,
+  changeSimply,
   decodeConfChange,
   EMPTY_CONFIGURATION,
+  EntryType,
   encodeConfChange,
   encodeConfChangeV1,
-  EntryType,
   enterJoint,
   leaveJoint,
   type MemberChange,
@@ -22,7 +22,10 @@ import {
 import { bytes } from './network.js';
 
 const kinds = fc.constantFrom<MemberChange['kind']>('addVoter', 'removeNode', 'addLearner', 'update');
-const steps = fc.array(fc.record({ kind: kinds, id: fc.integer({ min: 1, max: 7 }) }), { minLength: 1, maxLength: 12 });
+const steps = fc.array(fc.record({ kind: kinds, id: fc.integer({ min: 1, max: 7 }) }), {
+  minLength: 1,
+  maxLength: 12,
+});
 
 function configured(result: ReturnType<typeof changeSimply>): Configuration {
   if (result instanceof RaftError) throw result;
@@ -118,7 +121,11 @@ describe('configurations', () => {
   });
 
   it('take a simple change for one step, a joint one for several', () => {
-    const one: ConfChange = { transition: 'auto', changes: [{ kind: 'addVoter', id: 1 }], context: bytes('') };
+    const one: ConfChange = {
+      transition: 'auto',
+      changes: [{ kind: 'addVoter', id: 1 }],
+      context: bytes(''),
+    };
     expect(configured(reconfigure(base, one)).outgoing).to.deep.equal([]);
     const two: ConfChange = { ...one, changes: [...one.changes, { kind: 'addVoter', id: 2 }] };
     expect(configured(reconfigure(base, two))).to.deep.include({ outgoing: [9], autoLeave: true });
@@ -164,13 +171,17 @@ describe('membership changes as bytes', () => {
 
   it('are never half understood', () => {
     fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 20 }), fc.constantFrom(EntryType.confChange, EntryType.confChangeV2), (data, type) => {
-        try {
-          decodeConfChange({ type, data });
-        } catch (error) {
-          expect(error).to.be.instanceOf(RaftInvariantError);
-        }
-      }),
+      fc.property(
+        fc.uint8Array({ maxLength: 20 }),
+        fc.constantFrom(EntryType.confChange, EntryType.confChangeV2),
+        (data, type) => {
+          try {
+            decodeConfChange({ type, data });
+          } catch (error) {
+            expect(error).to.be.instanceOf(RaftInvariantError);
+          }
+        },
+      ),
       { numRuns: 2_000 },
     );
   });

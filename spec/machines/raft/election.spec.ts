@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import type { MessageType, RaftOptions } from '../../../machines/index.js';
 import { EntryType } from '../../../machines/index.js';
-import { bytes, Host, Network, PLAIN, say, seededRandom, type Start, voters } from './network.js';
+import { bytes, Host, Network, PLAIN, type Start, say, seededRandom, voters } from './network.js';
 
 const THREE = voters(1, 2, 3);
 
@@ -20,10 +20,12 @@ function leader(start: Start = {}, options: Partial<RaftOptions> = {}): Host {
   const host = peer(options, start);
   host.node.campaign();
   host.settle();
-  const type: MessageType = host.node.role === 'preCandidate' ? 'requestPreVoteResponse' : 'requestVoteResponse';
+  const type: MessageType =
+    host.node.role === 'preCandidate' ? 'requestPreVoteResponse' : 'requestVoteResponse';
   host.node.step(say(type, 2, 1, { term: host.node.term + (type === 'requestPreVoteResponse' ? 1 : 0) }));
   host.settle();
-  if (host.node.role === 'candidate') host.node.step(say('requestVoteResponse', 2, 1, { term: host.node.term }));
+  if (host.node.role === 'candidate')
+    host.node.step(say('requestVoteResponse', 2, 1, { term: host.node.term }));
   host.settle();
   return host;
 }
@@ -53,7 +55,10 @@ describe('terms (Raft 5.1)', () => {
     expect(host.settle().at(-1)).to.include({ type: 'requestVoteResponse', reject: true });
     const again = candidate();
     again.node.step(say('appendEntries', 2, 1, { term: again.node.term }));
-    expect(again.node.status(), 'a candidate that yields has voted for itself').to.include({ role: 'follower', vote: 1 });
+    expect(again.node.status(), 'a candidate that yields has voted for itself').to.include({
+      role: 'follower',
+      vote: 1,
+    });
   });
 });
 
@@ -194,7 +199,7 @@ describe('PreVote (thesis 9.6)', () => {
     ]);
     const asked = peer({ preVote: true }, { term: 4, vote: 3 });
     asked.node.step(say('requestPreVote', 2, 1, { term: 5 }));
-    expect(asked.settle()).to.have.length(1).and.to.have.nested.include({ '0.term': 5, '0.reject': false });
+    expect(asked.settle().map(({ term, reject }) => [term, reject])).to.deep.equal([[5, false]]);
     expect(asked.node.status()).to.include({ term: 4, vote: 3 });
   });
 
@@ -280,7 +285,7 @@ describe('CheckQuorum', () => {
     network.recover();
     network.tick(1, 1);
     expect(network.host(1).node.status()).to.include({ role: 'follower', term: network.host(3).node.term });
-    network.tick(10, 2, 3);
+    network.tick(40, 1, 2, 3);
     expect([...network.hosts.values()].filter(({ node }) => node.role === 'leader')).to.have.length(1);
   });
 });
@@ -294,7 +299,9 @@ describe('forgetting the leader', () => {
     host.node.forgetLeader();
     expect([host.node.lead, host.node.term, host.core.electionElapsed]).to.deep.equal([0, 1, 1]);
     host.node.step(say('requestPreVote', 3, 1, { term: 2 }));
-    expect(host.settle().map(({ type, reject }) => [type, reject])).to.deep.equal([['requestPreVoteResponse', false]]);
+    expect(host.settle().map(({ type, reject }) => [type, reject])).to.deep.equal([
+      ['requestPreVoteResponse', false],
+    ]);
   });
 
   it('is nothing to a leader, and refused where reads trust a lease', () => {

@@ -7,7 +7,10 @@ import { TermIndex, UNKNOWN_TERM } from '../../../machines/raft/term-index.js';
 import { MemoryStorage } from './memory-storage.js';
 import { entriesOf, voters } from './network.js';
 
-const NO_LIMITS = { maxCachedBytes: Number.POSITIVE_INFINITY, maxCommittedSizePerReady: Number.POSITIVE_INFINITY };
+const NO_LIMITS = {
+  maxCachedBytes: Number.POSITIVE_INFINITY,
+  maxCommittedSizePerReady: Number.POSITIVE_INFINITY,
+};
 
 function logOf(terms: readonly number[], before = { index: 0, term: 0 }, limits = NO_LIMITS): RaftLog {
   const storage = new MemoryStorage({ ...before, confState: voters(), data: new Uint8Array(0) });
@@ -32,7 +35,7 @@ describe('the term index', () => {
     fc.assert(
       fc.property(ascending, fc.nat(40), fc.nat(40), fc.nat(60), (terms, cut, compacted, term) => {
         const index = new TermIndex([]);
-        terms.forEach((each, i) => index.extend(i + 1, each));
+        for (const [i, each] of terms.entries()) index.extend(i + 1, each);
         const kept = Math.min(cut, terms.length);
         index.truncateFrom(kept + 1);
         const gone = Math.min(compacted, kept);
@@ -62,7 +65,12 @@ describe('the entry cache', () => {
         const model: Entry[] = [];
         for (const step of operations) {
           if (step.kind === 'push') {
-            const entry = { term: 1, index: model.length + 1, type: EntryType.normal, data: new Uint8Array(step.size) };
+            const entry = {
+              term: 1,
+              index: model.length + 1,
+              type: EntryType.normal,
+              data: new Uint8Array(step.size),
+            };
             model.push(entry);
             cache.push(entry);
           } else if (step.kind === 'truncate') {
@@ -103,7 +111,12 @@ describe('the log', () => {
         const log = logOf(mine);
         const previous = Math.min(at, theirs.length);
         const sent = theirs.slice(previous, previous + count);
-        const last = log.maybeAppend(previous, theirs[previous - 1] ?? 0, 0, entriesOf(previous + 1, ...sent));
+        const last = log.maybeAppend(
+          previous,
+          theirs[previous - 1] ?? 0,
+          0,
+          entriesOf(previous + 1, ...sent),
+        );
         const matches = previous === 0 || mine[previous - 1] === theirs[previous - 1];
         expect(last >= 0).to.equal(matches && previous <= mine.length);
         if (last < 0) {
@@ -112,7 +125,9 @@ describe('the log', () => {
         }
         const agrees = sent.every((term, i) => mine[previous + i] === term);
         const expected = agrees ? mine : [...mine.slice(0, previous), ...sent];
-        expect(termsOf(log)).to.deep.equal(agrees && mine.length < previous + sent.length ? [...mine, ...sent] : expected);
+        expect(termsOf(log)).to.deep.equal(
+          agrees && mine.length < previous + sent.length ? [...mine, ...sent] : expected,
+        );
       }),
       { numRuns: 1_000 },
     );
@@ -160,7 +175,12 @@ describe('the log', () => {
     expect(() => log.appliedTo(1, 0)).to.throw(RaftInvariantError);
     expect(() => log.compact(3)).to.throw(RaftInvariantError, 'beyond what is applied');
     log.compact(2);
-    expect([log.term(1), log.term(2), log.term(3), log.term(4)]).to.deep.equal([UNKNOWN_TERM, 1, 1, UNKNOWN_TERM]);
+    expect([log.term(1), log.term(2), log.term(3), log.term(4)]).to.deep.equal([
+      UNKNOWN_TERM,
+      1,
+      1,
+      UNKNOWN_TERM,
+    ]);
   });
 
   it('refuses to start from boundaries or entries that do not fit', () => {
@@ -202,7 +222,11 @@ describe('the log', () => {
     log.append(entriesOf(4, 1));
     log.restore({ index: 10, term: 3, confState: voters(1), data: new Uint8Array(0) });
     expect([log.lastIndex, log.lastTerm, log.committed, log.firstIndex]).to.deep.equal([10, 3, 10, 11]);
-    expect([log.hasUnstableEntries, log.hasNextUnstableEntries, log.cachedBytes]).to.deep.equal([false, false, 0]);
+    expect([log.hasUnstableEntries, log.hasNextUnstableEntries, log.cachedBytes]).to.deep.equal([
+      false,
+      false,
+      0,
+    ]);
     log.append(entriesOf(11, 3));
     expect(log.hasNextCommittedEntries(true), 'before the snapshot is applied').to.equal(false);
     log.acceptUnstable();

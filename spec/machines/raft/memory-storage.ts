@@ -8,9 +8,20 @@ import {
   type TermBoundary,
 } from '../../../machines/index.js';
 
-const NO_CONF_STATE: ConfState = { voters: [], votersOutgoing: [], learners: [], learnersNext: [], autoLeave: false };
+const NO_CONF_STATE: ConfState = {
+  voters: [],
+  votersOutgoing: [],
+  learners: [],
+  learnersNext: [],
+  autoLeave: false,
+};
 
-export const EMPTY_SNAPSHOT: Snapshot = { index: 0, term: 0, confState: NO_CONF_STATE, data: new Uint8Array(0) };
+export const EMPTY_SNAPSHOT: Snapshot = {
+  index: 0,
+  term: 0,
+  confState: NO_CONF_STATE,
+  data: new Uint8Array(0),
+};
 
 /** What a peer has on its disk, for specs: answers at once, forgets nothing. */
 export class MemoryStorage {

@@ -48,7 +48,12 @@ export function voters(...ids: number[]): ConfState {
 
 /** Entries from `first` on with these terms, empty. */
 export function entriesOf(first: number, ...terms: number[]): Entry[] {
-  return terms.map((term, i) => ({ term, index: first + i, type: EntryType.normal, data: new Uint8Array(0) }));
+  return terms.map((term, i) => ({
+    term,
+    index: first + i,
+    type: EntryType.normal,
+    data: new Uint8Array(0),
+  }));
 }
 
 export function bytes(text: string): Uint8Array {
@@ -85,7 +90,10 @@ export class Host {
     readonly options: RaftOptions,
     start: Start = {},
   ) {
-    const snapshot = start.snapshot ?? { ...EMPTY_SNAPSHOT, confState: start.confState ?? EMPTY_SNAPSHOT.confState };
+    const snapshot = start.snapshot ?? {
+      ...EMPTY_SNAPSHOT,
+      confState: start.confState ?? EMPTY_SNAPSHOT.confState,
+    };
     this.storage = new MemoryStorage(snapshot);
     this.snapshot = snapshot;
     this.storage.append(entriesOf(snapshot.index + 1, ...(start.log ?? [])));
@@ -115,8 +123,11 @@ export class Host {
     return Array.from({ length: lastIndex - firstIndex + 1 }, (_, i) => log.term(firstIndex + i));
   }
 
+  /** What was proposed and applied, as text; the protocol's own entries are left out. */
   get data(): string[] {
-    return this.applied.filter(({ data }) => data.length > 0).map(({ data }) => new TextDecoder().decode(data));
+    return this.applied
+      .filter(({ type, data }) => type === EntryType.normal && data.length > 0)
+      .map(({ data }) => new TextDecoder().decode(data));
   }
 
   /** Carries out Readys until there are none. Returns what is for other peers. */

@@ -15,25 +15,30 @@ describe('the window of appends under way', () => {
       fc.record({ kind: fc.constant('free' as const), through: fc.nat(400) }),
     );
     fc.assert(
-      fc.property(fc.array(operation, { maxLength: 500 }), fc.integer({ min: 1, max: 150 }), fc.nat(2_000), (operations, max, maxBytes) => {
-        const window = new Inflights(max, maxBytes);
-        let model: { index: number; bytes: number }[] = [];
-        let index = 0;
-        for (const step of operations) {
-          if (step.kind === 'free') {
-            window.freeThrough(step.through);
-            model = model.filter((append) => append.index > step.through);
-          } else if (window.full) {
-            expect(() => window.add(index + 1, step.bytes)).to.throw(RaftInvariantError);
-          } else {
-            window.add(++index, step.bytes);
-            model.push({ index, bytes: step.bytes });
+      fc.property(
+        fc.array(operation, { maxLength: 500 }),
+        fc.integer({ min: 1, max: 150 }),
+        fc.nat(2_000),
+        (operations, max, maxBytes) => {
+          const window = new Inflights(max, maxBytes);
+          let model: { index: number; bytes: number }[] = [];
+          let index = 0;
+          for (const step of operations) {
+            if (step.kind === 'free') {
+              window.freeThrough(step.through);
+              model = model.filter((append) => append.index > step.through);
+            } else if (window.full) {
+              expect(() => window.add(index + 1, step.bytes)).to.throw(RaftInvariantError);
+            } else {
+              window.add(++index, step.bytes);
+              model.push({ index, bytes: step.bytes });
+            }
+            const bytes = model.reduce((sum, append) => sum + append.bytes, 0);
+            expect(window.count).to.equal(model.length);
+            expect(window.full).to.equal(model.length >= max || (maxBytes > 0 && bytes >= maxBytes));
           }
-          const bytes = model.reduce((sum, append) => sum + append.bytes, 0);
-          expect(window.count).to.equal(model.length);
-          expect(window.full).to.equal(model.length >= max || (maxBytes > 0 && bytes >= maxBytes));
-        }
-      }),
+        },
+      ),
     );
   });
 });

@@ -18,7 +18,9 @@ class Acks extends Map<number, number> implements AckedIndexes {
 function slowCommitted(voters: readonly number[], acks: AckedIndexes): number {
   if (voters.length === 0) return Number.POSITIVE_INFINITY;
   const indexes = voters.map((id) => acks.ackedIndex(id) ?? 0);
-  const reached = indexes.filter((index) => indexes.filter((other) => other >= index).length * 2 > voters.length);
+  const reached = indexes.filter(
+    (index) => indexes.filter((other) => other >= index).length * 2 > voters.length,
+  );
   return Math.max(0, ...reached);
 }
 
@@ -26,9 +28,7 @@ const ids = fc.uniqueArray(fc.integer({ min: 1, max: 9 }), { maxLength: 9 });
 const acks = fc
   .array(fc.tuple(fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 20 })))
   .map((pairs) => new Acks(pairs));
-const votes = fc
-  .array(fc.tuple(fc.integer({ min: 1, max: 9 }), fc.boolean()))
-  .map((pairs) => new Map(pairs));
+const votes = fc.array(fc.tuple(fc.integer({ min: 1, max: 9 }), fc.boolean())).map((pairs) => new Map(pairs));
 
 describe('quorums', () => {
   it('commit what a slow count of the voters commits', () => {
@@ -64,7 +64,8 @@ describe('quorums', () => {
     fc.assert(
       fc.property(ids, votes, (voters, cast) => {
         const missing = voters.filter((id) => !cast.has(id));
-        const with_ = (vote: boolean) => majorityVote(voters, new Map([...cast, ...missing.map((id) => [id, vote] as const)]));
+        const with_ = (vote: boolean) =>
+          majorityVote(voters, new Map([...cast, ...missing.map((id) => [id, vote] as const)]));
         const result = majorityVote(voters, cast);
         if (result === 'pending') expect([with_(true), with_(false)]).to.deep.equal(['won', 'lost']);
         else expect([with_(true), with_(false)]).to.deep.equal([result, result]);

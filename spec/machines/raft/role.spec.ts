@@ -67,7 +67,12 @@ describe('the role machine', () => {
   });
 
   it('ignores answers to questions that it did not ask, in every role', () => {
-    const answers: MessageType[] = ['appendEntriesResponse', 'heartbeatResponse', 'requestVoteResponse', 'requestPreVoteResponse'];
+    const answers: MessageType[] = [
+      'appendEntriesResponse',
+      'heartbeatResponse',
+      'requestVoteResponse',
+      'requestPreVoteResponse',
+    ];
     for (const type of answers) {
       const host = new Host({ ...PLAIN, id: 1 }, { confState: voters(1, 2, 3), term: 2 });
       expect(host.node.step(say(type, 2, 1, { term: 2, index: 7 }))).to.equal(undefined);

@@ -54,9 +54,12 @@ describe('safety (Raft, figure 3) under loss, reordering, duplication, slow disk
           for (let step = 0; step < STEPS; step++) model.step();
           model.checkLogs();
         } catch (error) {
-          throw new Error(`seed ${seed}: ${error instanceof Error ? error.message : error}`, { cause: error });
+          throw new Error(`seed ${seed}: ${error instanceof Error ? error.message : error}`, {
+            cause: error,
+          });
         }
-        if (!weather.memberships) expect(model.calm(), `rounds to recover, seed ${seed}`).to.be.greaterThan(0);
+        if (!weather.memberships)
+          expect(model.calm(), `rounds to recover, seed ${seed}`).to.be.greaterThan(0);
         model.checkLogs();
         for (const key of Object.keys(totals) as (keyof typeof totals)[]) totals[key] += model.counts[key];
       }
