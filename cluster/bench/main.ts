@@ -6,7 +6,7 @@ import { parseCounts, parseOperations } from '../cli/bench-command.js';
 import { parseCount } from '../cli/settings.js';
 import { elapsed, endQuietlyWithoutReader, paletteFor, print, say, table } from '../cli/terminal.js';
 import { ExitCode, exitCodeOf, TroupeError } from '../errors.js';
-import { makeReport, reportNotes, reportRows, type SystemResult } from './report.js';
+import { makeReport, markdownTable, reportNotes, reportRows, type SystemResult } from './report.js';
 import { runTarget } from './run.js';
 import { TargetMissing } from './target.js';
 import { PEERS, START, type TargetName } from './targets.js';
@@ -20,6 +20,7 @@ interface BenchOptions {
   readonly directory: string;
   readonly troupe: boolean;
   readonly json?: boolean;
+  readonly markdown?: boolean;
 }
 
 const WARMUP_SECONDS = 1;
@@ -36,6 +37,7 @@ async function main(words: readonly string[]): Promise<void> {
     .option('--no-troupe', 'measure the peers alone')
     .option('--directory <dir>', 'where the servers keep their data meanwhile: a real disk', tmpdir())
     .option('--json', 'print the result as JSON')
+    .option('--markdown', 'print the tables in Markdown')
     .allowExcessArguments(false)
     .exitOverride()
     .configureOutput({ outputError: () => {} })
@@ -64,8 +66,10 @@ async function main(words: readonly string[]): Promise<void> {
   if (options.json) {
     print(JSON.stringify(report));
   } else {
-    print(table(reportRows(report), paletteFor(process.stdout)));
-    for (const note of reportNotes(report)) print(note);
+    const rows = reportRows(report);
+    print(options.markdown ? markdownTable(rows) : table(rows, paletteFor(process.stdout)));
+    print('');
+    for (const note of reportNotes(report)) print(options.markdown ? `- ${note}` : note);
   }
   if ([...results.values()].some((result) => 'failed' in result)) process.exitCode = ExitCode.failed;
 

@@ -123,6 +123,17 @@ export function reportRows({ troupe, peers, ratios }: BenchReport): string[][] {
   return rows;
 }
 
+/** The rows as a Markdown table. */
+export function markdownTable(rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
+  const [heading = [], ...body] = rows;
+  return [
+    line(heading),
+    line(heading.map((_, column) => (column < 3 ? '---' : '---:'))),
+    ...body.map(line),
+  ].join('\n');
+}
+
 /** Sentences below the table: what the systems are, their memory, and what to distrust. */
 export function reportNotes({ machine: where, troupe, peers }: BenchReport): string[] {
   const notes = [`Machine: ${where}`];
@@ -136,7 +147,7 @@ export function reportNotes({ machine: where, troupe, peers }: BenchReport): str
     else {
       const megabytes = (bytes: number): string => `${Math.round(bytes / 2 ** 20)} MiB`;
       notes.push(
-        `${name}: ${result.description}; resident ${megabytes(result.serverResidentBytes)} (servers), ${megabytes(result.clientResidentBytes)} (client)`,
+        `${name}: ${result.description}; resident memory ${megabytes(result.serverResidentBytes)} (servers; the largest ${megabytes(result.largestServerBytes)}), ${megabytes(result.clientResidentBytes)} (client)`,
       );
       const errors = result.measurements.reduce((sum, one) => sum + one.errors, 0);
       const first = result.measurements.find((one) => one.firstError !== null)?.firstError;

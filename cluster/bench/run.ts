@@ -39,6 +39,8 @@ export interface TargetRun {
   readonly measurements: readonly Measurement[];
   /** Resident memory of all servers after the last phase, bytes. */
   readonly serverResidentBytes: number;
+  /** Of the one server process that has most. */
+  readonly largestServerBytes: number;
   readonly clientResidentBytes: number;
   /** Load averages (1 minute) before and after. */
   readonly load: readonly [before: number, after: number];
@@ -83,6 +85,7 @@ export async function runTarget(
       description: target.description,
       measurements,
       serverResidentBytes: usageOf(target.pids()).residentBytes,
+      largestServerBytes: Math.max(...target.pids().map((pid) => usageOf([pid]).residentBytes)),
       clientResidentBytes: usageOf([generator.pid]).residentBytes,
       load: [before, loadavg()[0] ?? 0],
     };

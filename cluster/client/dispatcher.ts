@@ -23,6 +23,11 @@ export interface DispatcherOptions {
 
 /** Requests in one batch at most. */
 const MAX_BATCH_CALLS = 1024;
+/**
+ * So many writes with none under way go in two halves, a turn apart: callers who wait for each other's batch would
+ * otherwise leave the network idle while the disk works, and the disk idle while the network does.
+ */
+const CROWD_CALLS = 32;
 /** Bytes of keys in one batch of reads at most. */
 const MAX_READ_BATCH_BYTES = 256 * 1024;
 /** What a command needs beside its requests. */
@@ -160,19 +165,24 @@ export class Dispatcher {
         this.#finder.forget(queue.region);
         return;
       }
-      const calls = this.#take(queue);
+      const apart = queue.write && queue.inFlight === 0 && queue.calls.length >= CROWD_CALLS;
+      const calls = this.#take(queue, apart ? queue.calls.length / 2 : MAX_BATCH_CALLS);
       if (calls.length > 0) this.#send(new Batch(queue, peer, store, calls, now));
+      if (apart) {
+        this.#touch(queue.region);
+        return;
+      }
     }
   }
 
   /** The calls of the next batch, within its limits of count and bytes. */
-  #take(queue: RegionQueue): Call[] {
+  #take(queue: RegionQueue, most: number): Call[] {
     const limit = queue.write ? this.#maxWriteBytes : MAX_READ_BATCH_BYTES;
     const waiting = queue.calls;
     const taken: Call[] = [];
     let bytes = 0;
     let next = 0;
-    for (; next < waiting.length && taken.length < MAX_BATCH_CALLS; next++) {
+    for (; next < waiting.length && taken.length < Math.min(most, MAX_BATCH_CALLS); next++) {
       const call = waiting[next];
       if (call === undefined || call.settled) continue;
       if (taken.length > 0 && bytes + call.bytes > limit) break;
@@ -201,6 +211,7 @@ export class Dispatcher {
     if (!queue.write) timeout = Math.min(timeout, READ_PATIENCE_MS * 2 ** Math.min(tries, 10));
     queue.inFlight++;
     this.#batches.add(batch);
+    store.unwatch ??= this.#watch(store);
     const event = { type: queue.write ? 'write' : 'read', context: region.context, requests };
     region.ref ??= this.#options.system.ref(`${store.node}/${peerPath(region.id, batch.peer.id)}`);
     region.ref.ask(event, { timeout }).then(
@@ -211,8 +222,7 @@ export class Dispatcher {
 
   /** @returns whether anybody still waits for it */
   #landed(batch: Batch): boolean {
-    if (this.#closed) return false;
-    this.#batches.delete(batch);
+    if (this.#closed || !this.#batches.delete(batch)) return false;
     batch.queue.inFlight--;
     if (batch.queue.calls.length > 0) this.#touch(batch.queue.region);
     return true;
@@ -358,6 +368,16 @@ export class Dispatcher {
       for (const call of calls) if (!call.settled) this.#route(call);
     }, wait);
     this.#waits.add(timer);
+  }
+
+  /** What a process had under way when it died it will never answer: there is no reason to wait for the deadline. */
+  #watch(store: StoreLink): () => void {
+    return this.#options.system.ref(store.node).watch(({ reason }) => {
+      store.unwatch = undefined;
+      if (reason === 'unreachable') return;
+      const gone = new AskError('stopped', `${store.node} has been restarted`, 'maybe');
+      for (const batch of [...this.#batches]) if (batch.store === store) this.#unanswered(batch, gone);
+    });
   }
 
   /** New calls should not follow those that a dead store swallowed. */

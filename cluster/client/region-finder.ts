@@ -16,6 +16,8 @@ export interface RegionSource {
 export class StoreLink {
   /** Until then (client's clock) it is not tried when another peer may serve. */
   suspectUntil = 0;
+  /** Ends the watch over its node, while there is one. */
+  unwatch: (() => void) | undefined;
 
   constructor(
     readonly id: number,
@@ -71,6 +73,7 @@ export class RegionFinder {
   }
 
   forgetStore(id: number): void {
+    this.#stores.get(id)?.unwatch?.();
     this.#stores.delete(id);
   }
 
@@ -100,6 +103,7 @@ export class RegionFinder {
 
   close(): void {
     this.#closed = true;
+    for (const store of this.#stores.values()) store.unwatch?.();
     this.#waiting = [];
     this.#cache.clear();
   }
@@ -135,7 +139,9 @@ export class RegionFinder {
     const regions = await source.scanRegions(stored, LOOKUP_REGIONS, LOOKUP_TIMEOUT_MS);
     if (regions.some(({ region }) => region !== undefined && !this.#familiar(region))) {
       for (const { id, address } of await source.getAllStores(LOOKUP_TIMEOUT_MS)) {
-        if (this.#stores.get(id)?.node !== address) this.#stores.set(id, new StoreLink(id, address));
+        if (this.#stores.get(id)?.node === address) continue;
+        this.forgetStore(id);
+        this.#stores.set(id, new StoreLink(id, address));
       }
     }
     if (this.#closed) return;

@@ -1,7 +1,8 @@
 import type { RaftCore } from './core.js';
 import { entriesSize, payloadSize } from './entry-cache.js';
+import { invariant } from './errors.js';
 import { countOwn } from './replication.js';
-import type { Entry, Message } from './types.js';
+import type { Entry, Fetch, Message } from './types.js';
 
 /** What the host reports back: written, applied, read from disk. */
 
@@ -23,8 +24,14 @@ export function appliedEntries(core: RaftCore, { index, entries }: Message): voi
   core.uncommittedSize = Math.max(0, core.uncommittedSize - payloadSize(entries));
 }
 
-export function fetchedForApplying(core: RaftCore, entries: readonly Entry[]): void {
+/** @throws RaftInvariantError when what is committed cannot be read: this peer can never go on. */
+export function fetchedForApplying(core: RaftCore, fetch: Fetch, entries: readonly Entry[]): void {
   core.fetchingForApply = false;
-  const usable = countOwn(core, core.log.applying + 1, entries);
+  const low = core.log.applying + 1;
+  const usable = countOwn(core, low, entries);
+  invariant(
+    usable > 0 || fetch.kind !== 'entries' || fetch.low !== low || low < core.log.firstIndex,
+    () => `peer ${core.id} cannot read the committed entry ${low} back from its disk`,
+  );
   core.log.fetchedForApplying(usable === entries.length ? entries : entries.slice(0, usable));
 }

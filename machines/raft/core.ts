@@ -44,6 +44,8 @@ export class RaftCore implements AckedIndexes {
   electionElapsed = 0;
   heartbeatElapsed = 0;
   randomizedElectionTimeout = 0;
+  /** Ticks for which a restarted peer votes for nobody: it may have promised a lease that it has forgotten. */
+  voteEmbargo = 0;
 
   /** The member that leadership is being moved to; 0 for none. */
   transferee = 0;
@@ -98,9 +100,15 @@ export class RaftCore implements AckedIndexes {
     if (applied > log.applied) log.appliedTo(applied, 0);
     this.term = term;
     this.vote = vote;
+    if (term > 0 && this.config.readOnlyOption === 'leaseBased') this.voteEmbargo = this.config.electionTick;
   }
 
   // Time
+
+  countTick(): void {
+    this.electionElapsed++;
+    if (this.voteEmbargo > 0) this.voteEmbargo--;
+  }
 
   get electionDue(): boolean {
     return this.electionElapsed + 1 >= this.randomizedElectionTimeout && this.promotable;

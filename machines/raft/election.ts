@@ -68,15 +68,15 @@ export function recordVote(core: RaftCore, response: Message): void {
   if (!core.votes.has(response.from)) core.votes.set(response.from, !response.reject);
 }
 
-/** A voter that hears from a leader ignores candidates (thesis 4.2.3), unless that leader asked for the election. */
+/**
+ * A voter that hears from a leader ignores candidates (thesis 4.2.3), and so does one that has just restarted where
+ * leases are trusted; unless the leader asked for the election.
+ */
 export function leaseProtectsLeader(core: RaftCore, request: Message): boolean {
-  return (
-    (request.type === 'requestVote' || request.type === 'requestPreVote') &&
-    core.config.checkQuorum &&
-    core.lead !== 0 &&
-    core.electionElapsed < core.config.electionTick &&
-    !isTransferMarker(request.context)
-  );
+  if (request.type !== 'requestVote' && request.type !== 'requestPreVote') return false;
+  const { checkQuorum, electionTick } = core.config;
+  const hearsLeader = checkQuorum && core.lead !== 0 && core.electionElapsed < electionTick;
+  return (hearsLeader || core.voteEmbargo > 0) && !isTransferMarker(request.context);
 }
 
 /**
@@ -88,7 +88,8 @@ export function grantsVote(core: RaftCore, request: Message): boolean {
     core.vote === request.from ||
     (core.vote === 0 && core.lead === 0) ||
     (request.type === 'requestPreVote' && request.term > core.term);
-  return free && core.log.isUpToDate(request.index, request.logTerm);
+  const held = core.voteEmbargo > 0 && !isTransferMarker(request.context);
+  return free && !held && core.log.isUpToDate(request.index, request.logTerm);
 }
 
 /** The answer carries the request's term: a candidate that is behind must not take it for an old one. */

@@ -61,8 +61,12 @@ function refuseConfChange(core: RaftCore, entry: Entry): string | undefined {
     return `the membership change at ${core.pendingConfIndex} may not be applied yet (applied: ${core.log.applied})`;
   }
   const leaving = change.changes.length === 0;
-  if (isJoint(core.configuration) === leaving) return undefined;
-  return leaving ? 'there is no joint membership to leave' : 'the joint membership must be left first';
+  if (isJoint(core.configuration) !== leaving) {
+    return leaving ? 'there is no joint membership to leave' : 'the joint membership must be left first';
+  }
+  // No other change stands between: what cannot be applied now could not be applied then, and would stop every peer.
+  const next = reconfigure(core.configuration, change);
+  return next instanceof RaftError ? next.message : undefined;
 }
 
 /** Stamps and appends; the own acknowledgement follows once they are on disk. Returns false above the limit. */

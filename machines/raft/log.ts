@@ -289,8 +289,9 @@ export class RaftLog {
     if (this.lastIndex === index) this.terms.clear();
   }
 
-  private evict(): void {
-    this.cache.evict(this.offset, this.maxCachedBytes);
+  /** Drops the oldest bodies that are on disk until at most `maxBytes` are held. */
+  evict(maxBytes = this.maxCachedBytes): void {
+    this.cache.evict(this.offset, maxBytes);
   }
 
   // Applying

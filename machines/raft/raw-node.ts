@@ -7,13 +7,12 @@ import {
   NO_BYTES,
 } from './conf-change.js';
 import { completeConfig, type RaftOptions } from './config.js';
-import type { Configuration } from './configuration.js';
 import type { RaftCore } from './core.js';
 import { RaftError, RaftInvariantError } from './errors.js';
 import { isLogSlice } from './log.js';
 import { isLocal, isResponse, makeMessage } from './message.js';
-import type { ProgressState } from './progress.js';
 import { type MessageEvent, type RaftEvent, raftMachine } from './role.machine.js';
+import { type Status, statusOf } from './status.js';
 import {
   type ConfState,
   type Entry,
@@ -37,37 +36,6 @@ import {
 export type ProposeResult =
   | { readonly ok: true; readonly index: number; readonly term: number }
   | { readonly ok: false; readonly error: RaftError };
-
-export interface ProgressStatus {
-  readonly match: number;
-  readonly next: number;
-  readonly state: ProgressState;
-  readonly learner: boolean;
-  readonly paused: boolean;
-  readonly recentActive: boolean;
-  /** Index of the snapshot under way; 0 for none. */
-  readonly pendingSnapshot: number;
-  readonly inflight: number;
-  readonly inflightFull: boolean;
-}
-
-export interface Status {
-  readonly id: number;
-  readonly role: Role;
-  readonly term: number;
-  readonly vote: number;
-  readonly lead: number;
-  readonly commit: number;
-  readonly applied: number;
-  readonly firstIndex: number;
-  readonly lastIndex: number;
-  readonly lastTerm: number;
-  /** The member that leadership is being moved to; 0 for none. */
-  readonly transferee: number;
-  readonly configuration: Configuration;
-  /** Members as the leader sees them, by ascending id; empty on others. */
-  readonly progress: ReadonlyMap<number, ProgressStatus>;
-}
 
 /**
  * A peer as its host sees it (etcd-io/raft's RawNode): events go in, Readys come out. Not reentrant; a throw of
@@ -120,6 +88,9 @@ export class RawNode {
       return new RaftError('peer-not-found', 'raft: cannot step as peer not found');
     }
     const { entries } = message;
+    if (message.type === 'propose' && entries.length === 0) {
+      return new RaftError('malformed-message', 'a proposal holds at least one entry');
+    }
     if (message.type === 'appendEntries' && entries.length > 0) {
       const term = message.term === 0 ? this.core.term : message.term;
       if (!isLogSlice(term, message.index, message.logTerm, entries)) {
@@ -198,7 +169,10 @@ export class RawNode {
     this.deliver({ type: 'snapshotStatus', peer, delivered });
   }
 
-  /** The reads from disk that are wanted since the last call; each must be answered once, in whatever order. */
+  /**
+   * The reads from disk that are wanted since the last call; each must be answered once, in whatever order. To be asked
+   * after every batch of steps: entries that must be read before they can be applied show up here, not in a Ready.
+   */
   fetches(): Fetch[] {
     const { core } = this;
     if (!core.fetchingForApply) {
@@ -235,6 +209,12 @@ export class RawNode {
     this.core.log.compact(index);
   }
 
+  /** Lets go of entry bodies that are on disk until at most `maxBytes` are held: for a peer that has gone quiet. */
+  evictEntries(maxBytes: number): void {
+    this.core.log.evict(maxBytes);
+  }
+
+  /** There is something for `ready` to hand out. */
   hasReady(): boolean {
     const { core } = this;
     const { log } = core;
@@ -323,39 +303,7 @@ export class RawNode {
 
   /** A copy of what the peer knows, for people and for reports. */
   status(): Status {
-    const { core } = this;
-    const { log } = core;
-    const progress = new Map<number, ProgressStatus>();
-    if (core.role === 'leader') {
-      for (const [id, member] of core.progress) {
-        progress.set(id, {
-          match: member.match,
-          next: member.next,
-          state: member.state,
-          learner: core.configuration.learners.includes(id),
-          paused: member.paused,
-          recentActive: member.recentActive,
-          pendingSnapshot: member.pendingSnapshot,
-          inflight: member.inflights.count,
-          inflightFull: member.inflights.full,
-        });
-      }
-    }
-    return {
-      id: core.id,
-      role: core.role,
-      term: core.term,
-      vote: core.vote,
-      lead: core.lead,
-      commit: log.committed,
-      applied: log.applied,
-      firstIndex: log.firstIndex,
-      lastIndex: log.lastIndex,
-      lastTerm: log.lastTerm,
-      transferee: core.transferee,
-      configuration: core.configuration,
-      progress,
-    };
+    return statusOf(this.core);
   }
 
   // Cheap views for a host's hot path.

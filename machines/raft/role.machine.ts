@@ -158,9 +158,7 @@ export const raftMachine = setup({
     rejectOldVote: (step) => election.rejectVote(step.context.core, enclosed(step)),
     noteSnapshotInstalled: (step) => acknowledgements.persistedSnapshot(step.context.core, enclosed(step)),
     // Elections
-    countTick: ({ context }) => {
-      context.core.electionElapsed++;
-    },
+    countTick: ({ context }) => context.core.countTick(),
     restartElectionClock: ({ context }) => {
       context.core.electionElapsed = 0;
     },
@@ -221,8 +219,10 @@ export const raftMachine = setup({
     // Everyone
     entriesPersisted: (step) => acknowledgements.persistedEntries(step.context.core, message(step)),
     entriesApplied: (step) => acknowledgements.appliedEntries(step.context.core, message(step)),
-    applyFetchedEntries: ({ context, event }) =>
-      acknowledgements.fetchedForApplying(context.core, (event as EventOf<'entriesFetched'>).entries),
+    applyFetchedEntries: ({ context, event }) => {
+      const { fetch, entries } = event as EventOf<'entriesFetched'>;
+      acknowledgements.fetchedForApplying(context.core, fetch, entries);
+    },
     switchConfiguration: ({ context, event }) =>
       leading.applyConfChange(context.core, (event as EventOf<'confChangeApplied'>).change),
     reachOutToMembers: ({ context }) => leading.reachOutToMembers(context.core),

@@ -152,7 +152,7 @@ export interface Ready {
   readonly apply: StorageApply | undefined;
 }
 
-/** The last index of a run of entries that share a term: `terms` of a log is a short ascending list of these. */
+/** Where a run of entries that share a term begins: `terms` of a log is a short ascending list of these. */
 export interface TermBoundary {
   readonly term: number;
   /** First index that carries the term. */

@@ -1,5 +1,11 @@
 import { expect } from 'chai';
-import { makeReport, reportNotes, reportRows, type SystemResult } from '../../cluster/bench/report.js';
+import {
+  makeReport,
+  markdownTable,
+  reportNotes,
+  reportRows,
+  type SystemResult,
+} from '../../cluster/bench/report.js';
 import type { Measurement } from '../../cluster/bench/run.js';
 
 function measured(opsPerSecond: number, p50: number): Measurement {
@@ -24,7 +30,8 @@ function run(measurement: Measurement): SystemResult {
   return {
     description: 'a system',
     measurements: [measurement],
-    serverResidentBytes: 2 ** 20,
+    serverResidentBytes: 3 * 2 ** 20,
+    largestServerBytes: 2 ** 20,
     clientResidentBytes: 2 ** 20,
     load: [0, 0],
   };
@@ -51,6 +58,13 @@ describe('the report of the benchmark', () => {
     expect(rows.map((row) => row[2])).to.deep.equal(['system', 'troupe', 'etcd']);
     expect(rows[2]?.at(-1)).to.equal('5.00');
     expect(reportNotes(report).join('\n')).to.include('jetstream: left out, nats-server is not on PATH');
+  });
+
+  it('prints as a Markdown table', () => {
+    const lines = markdownTable(reportRows(report)).split('\n');
+    expect(lines).to.have.length(4);
+    expect(lines[1]).to.match(/^\| --- \| --- \| --- \| ---: /);
+    expect(lines[3]).to.match(/^\| put \| 256 \| etcd \| 12,000 \|/);
   });
 
   it('is complete as JSON', () => {

@@ -54,7 +54,8 @@ export class ClientWorld {
   /** The scheduler answers nothing when false. */
   schedulerAnswers = true;
   script: ((received: Received, serve: () => Answer) => Answer) | undefined;
-  readonly #systems: ActorSystem[] = [];
+  readonly #systems = new Map<string, ActorSystem>();
+  #incarnation = 1;
 
   constructor(readonly seed = 1) {
     this.random = seededRandom(seed);
@@ -68,13 +69,14 @@ export class ClientWorld {
     await world.#node('scheduler-1', 'pd', (event) =>
       world.#scheduler(event as Asked<ProtocolEvent<SchedulerKind>>),
     );
-    for (const node of ['store-1', 'store-2', 'store-3']) {
-      const system = await world.#node(node, 'store', (event) =>
-        world.#store(node, event as Asked<RegionEvent>),
-      );
-      system.fallback('region', 'store');
-    }
+    for (const node of ['store-1', 'store-2', 'store-3']) await world.startStore(node);
     return world;
+  }
+
+  /** Starts a store's process, again after a crash. */
+  async startStore(node: string): Promise<void> {
+    const system = await this.#node(node, 'store', (event) => this.#store(node, event as Asked<RegionEvent>));
+    system.fallback('region', 'store');
   }
 
   async connect(options: Partial<ConnectOptions> = {}): Promise<Database> {
@@ -101,7 +103,7 @@ export class ClientWorld {
   }
 
   async close(): Promise<void> {
-    const closing = Promise.all(this.#systems.map((system) => system.close()));
+    const closing = Promise.all([...this.#systems.values()].map((system) => system.close()));
     await this.settle(closing);
   }
 
@@ -140,7 +142,7 @@ export class ClientWorld {
       cluster: 'spec',
       node,
       role: 'server',
-      incarnation: 1,
+      incarnation: this.#incarnation++,
       transport,
       clock,
       random,
@@ -149,7 +151,7 @@ export class ClientWorld {
     const system = await this.settle(starting);
     for (const [kind, codec] of codecs) system.registerCodec(kind, codec);
     system.spawn(listener, { path, input: { handle } });
-    this.#systems.push(system);
+    this.#systems.set(node, system);
     return system;
   }
 

@@ -247,6 +247,23 @@ describe('the client', () => {
       expect(text(world.data.get('a'))).to.equal('1');
     });
 
+    it('tells at once what a process took with it when it died and came back', async () => {
+      await world.settle(db.raw.put('a', '1'));
+      await world.clock.advance(2_000);
+      world.script = () => 'silence';
+      const lost = failure(db.raw.put('a', '2', { timeout: 30_000 }));
+      const read = db.raw.get('a', { timeout: 30_000 });
+      await world.clock.advance(50);
+      world.network.crash('store-1');
+      world.script = undefined;
+      await world.startStore('store-1');
+      const start = world.clock.now();
+      expect((await world.settle(lost)).code).to.equal('undetermined');
+      expect(text(await world.settle(read))).to.equal('1');
+      expect(world.clock.now() - start).to.be.lessThan(2_500);
+      await world.settle(db.raw.put('a', '3'));
+    });
+
     it('tells what the store does not know as undetermined', async () => {
       world.script = () => refused({ undeterminedResult: { message: 'the peer stopped' } });
       await fails(db.raw.put('a', '1'), 'undetermined');

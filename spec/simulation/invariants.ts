@@ -1,6 +1,6 @@
+import { INITIAL_LOG } from '../../cluster/raft/host.js';
 import type { RawNode } from '../../machines/index.js';
 import type { Entry, Message } from '../../machines/raft/types.js';
-import { INITIAL_LOG } from '../../cluster/raft/host.js';
 import type { DiskRecord } from './disk-record.js';
 
 /** One life of a node, from a start to its crash or stop. */
@@ -81,7 +81,8 @@ export class Invariants {
   #leads(life: string, raft: RawNode): void {
     const { term } = raft;
     const other = this.leaders.get(term);
-    if (other !== undefined && other !== life) this.broken(`election safety: ${other} and ${life} lead term ${term}`);
+    if (other !== undefined && other !== life)
+      this.broken(`election safety: ${other} and ${life} lead term ${term}`);
     this.leaders.set(term, life);
     for (let index = INITIAL_LOG.index + 1; index <= this.lastCommitted; index++) {
       const committed = this.committed[index];
@@ -102,7 +103,9 @@ export class Invariants {
         this.committed[index] = term;
         this.#isDurable(index);
       } else if (known !== term) {
-        this.broken(`${life} committed (${index}, term ${term}) where (${index}, term ${known}) is committed`);
+        this.broken(
+          `${life} committed (${index}, term ${term}) where (${index}, term ${known}) is committed`,
+        );
       }
     }
   }
@@ -111,7 +114,9 @@ export class Invariants {
   #counted(life: string, raft: RawNode): void {
     const term = raft.termAt(raft.commit);
     if (term === raft.term) return;
-    this.broken(`${life}, leader of term ${raft.term}, committed (${raft.commit}, term ${term}) by counting replicas`);
+    this.broken(
+      `${life}, leader of term ${raft.term}, committed (${raft.commit}, term ${term}) by counting replicas`,
+    );
   }
 
   #isDurable(index: number): void {
@@ -131,7 +136,8 @@ export class Invariants {
     if (type !== 'appendEntries' && type !== 'heartbeat') return;
     const leader = this.leaders.get(term);
     if (leader === undefined) this.leaders.set(term, life);
-    else if (leader !== life) this.broken(`election safety: ${leader} and ${life} act as leaders of term ${term}`);
+    else if (leader !== life)
+      this.broken(`election safety: ${leader} and ${life} act as leaders of term ${term}`);
     let previousTerm = logTerm;
     for (let i = 0; i < entries.length; i++) {
       const entry = entries[i] as Entry;

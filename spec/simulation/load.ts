@@ -1,7 +1,7 @@
 import type { Random, VirtualClock } from '../../actors/index.js';
 import type { Outcome } from '../../cluster/raft/state-machine.js';
 import type { Entry } from '../../machines/raft/types.js';
-import { encodeOperation, operationOf } from './register.js';
+import { encodeOperation, operationOf, type Register } from './register.js';
 import type { SimulatedNode } from './simulated-node.js';
 import type { Trace } from './trace.js';
 
@@ -75,10 +75,22 @@ export class Load {
     if (entry.data.length === 0) return;
     const id = operationOf(entry.data);
     const elsewhere = this.#indexes.get(id);
-    if (elsewhere !== undefined) this.#parts.broken(`write ${id} stands in the log at ${elsewhere} and ${entry.index}`);
+    if (elsewhere !== undefined)
+      this.#parts.broken(`write ${id} stands in the log at ${elsewhere} and ${entry.index}`);
     this.#indexes.set(id, entry.index);
     const denied = this.#denied.get(id);
-    if (denied !== undefined) this.#parts.broken(`write ${id} was answered ${denied}, and is at ${entry.index}`);
+    if (denied !== undefined)
+      this.#parts.broken(`write ${id} was answered ${denied}, and is at ${entry.index}`);
+  }
+
+  /** What a node finds on its disk is what the log up to its applied index makes: both were one write. */
+  checkRegister(node: string, { visible, appliedIndex }: Register): void {
+    let index = appliedIndex;
+    while (index > 0 && !this.#parts.applied[index]?.data.length) index--;
+    if (visible.index === index) return;
+    this.#parts.broken(
+      `${node} starts with the write at ${visible.index}, but its applied index ${appliedIndex} has that at ${index}`,
+    );
   }
 
   /** Once all nodes are closed: only those that a crash swallowed may lack an answer. */
@@ -141,7 +153,9 @@ export class Load {
     const entry = this.#parts.applied[index];
     const held = entry === undefined ? 0 : operationOf(entry.data);
     if (held !== writer) {
-      this.#parts.broken(`read ${operation.id} at ${operation.node} saw write ${writer} at ${index}, where ${held} is`);
+      this.#parts.broken(
+        `read ${operation.id} at ${operation.node} saw write ${writer} at ${index}, where ${held} is`,
+      );
     }
   }
 
@@ -150,7 +164,8 @@ export class Load {
     const { broken, trace } = this.#parts;
     const answer = outcome.ok ? `ok at ${outcome.result}` : outcome.code;
     trace.event(`${kind} ${id} at ${node}: ${answer}`);
-    if (operation.answer !== undefined) broken(`${kind} ${id} was answered ${operation.answer}, then ${answer}`);
+    if (operation.answer !== undefined)
+      broken(`${kind} ${id} was answered ${operation.answer}, then ${answer}`);
     operation.answer = answer;
     if (!outcome.ok) {
       this.counts.refused++;
@@ -163,8 +178,10 @@ export class Load {
     const index = outcome.result as number;
     if (kind === 'write') {
       this.counts.writes++;
-      if (this.#indexes.get(id) !== index) broken(`write ${id} was acknowledged at ${index}, where it is not`);
-      if (index <= floor) broken(`write ${id} took effect at ${index}, but began after ${floor} had been seen`);
+      if (this.#indexes.get(id) !== index)
+        broken(`write ${id} was acknowledged at ${index}, where it is not`);
+      if (index <= floor)
+        broken(`write ${id} took effect at ${index}, but began after ${floor} had been seen`);
       if (id > this.#recoveryFrom && this.recoveredAt === 0) this.recoveredAt = index;
     } else {
       this.counts.reads++;

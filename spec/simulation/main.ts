@@ -5,7 +5,7 @@
  */
 import { parseArgs } from 'node:util';
 import { type PlantedBugName, plantedBugs } from './planted-bugs.js';
-import { type SimulationReport, simulate, TROUBLE_MS } from './raft-simulation.js';
+import { replayLine, type SimulationReport, simulate, TROUBLE_MS } from './raft-simulation.js';
 
 const { values } = parseArgs({
   options: {
@@ -29,7 +29,7 @@ if (values.seed !== undefined) {
 } else {
   for (let seed = 1; seed <= Number(values.seeds); seed++) reports.push(await simulate({ ...shared, seed }));
 }
-for (const { seed, violation } of reports) if (violation !== undefined) console.log(`seed ${seed}: ${violation}`);
+for (const report of reports) if (report.violation !== undefined) console.log(replayLine(report));
 if (reports.length === 1) console.log(reports[0]);
 else console.log(averages(reports));
 console.log(`${reports.length} seeds in ${((performance.now() - began) / 1000).toFixed(1)} s`);
@@ -37,6 +37,7 @@ process.exitCode = reports.some(({ violation }) => violation !== undefined) ? 1 
 
 function averages(all: readonly SimulationReport[]): Record<string, number> {
   const names = Object.keys(all[0]?.figures ?? {});
-  const mean = (name: string): number => all.reduce((sum, { figures }) => sum + (figures[name] ?? 0), 0) / all.length;
+  const mean = (name: string): number =>
+    all.reduce((sum, { figures }) => sum + (figures[name] ?? 0), 0) / all.length;
   return Object.fromEntries(names.map((name) => [name, Math.round(10 * mean(name)) / 10]));
 }

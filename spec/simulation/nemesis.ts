@@ -214,7 +214,9 @@ export class Nemesis {
     const { clock, nodes, random, trace } = this.#parts;
     if (leader !== undefined) this.crash(leader, ELECTION_TIMEOUT_MS * 2 * random());
     const start = Math.floor(random() * nodes.length);
-    const rivals = [...nodes.slice(start), ...nodes.slice(0, start)].filter((node) => node !== leader).slice(0, 2);
+    const rivals = [...nodes.slice(start), ...nodes.slice(0, start)]
+      .filter((node) => node !== leader)
+      .slice(0, 2);
     clock.setTimeout(
       () => {
         trace.event(`duel of ${rivals.map(({ title }) => title).join(' ')}`);
@@ -254,7 +256,8 @@ export class Nemesis {
     const { network, nodes, trace } = this.#parts;
     trace.event('heal');
     network.heal();
-    for (const { id: from } of nodes) for (const { id: to } of nodes) network.link(nameOf(from), nameOf(to), undefined);
+    for (const { id: from } of nodes)
+      for (const { id: to } of nodes) network.link(nameOf(from), nameOf(to), undefined);
   }
 
   #changeDisk(node: SimulatedNode): void {

@@ -1,6 +1,7 @@
 import { MemoryNetwork, seededRandom, VirtualClock } from '../../actors/index.js';
+import { INITIAL_LOG } from '../../cluster/raft/host.js';
 import type { Message } from '../../machines/raft/types.js';
-import { Invariants, type Incarnation } from './invariants.js';
+import { type Incarnation, Invariants } from './invariants.js';
 import { Load } from './load.js';
 import { Nemesis } from './nemesis.js';
 import { type PlantedBug, type PlantedBugName, plantedBugs } from './planted-bugs.js';
@@ -19,6 +20,7 @@ export interface SimulationOptions {
 
 export interface SimulationReport {
   readonly seed: number;
+  readonly bug: PlantedBugName | undefined;
   /** Equal for equal runs, and hardly ever otherwise. */
   readonly hash: string;
   /** What was broken; `undefined` when nothing was. */
@@ -36,6 +38,9 @@ const RECOVERY_MS = 20 * ELECTION_TIMEOUT_MS;
 const CLOSE_MS = 10_000;
 /** Most of the appends of several entries of which only the first arrive, as if the rest had come in lost messages. */
 const CUT_APPENDS = 0.7;
+/** Half of the seeds keep so little of the log in memory that much of it is read back from disk. */
+const SMALL_CACHE_BYTES = 300;
+const LARGE_CACHE_BYTES = 1_000_000;
 
 /**
  * Five nodes with one Raft group between them, on virtual time: some seconds of trouble, then peace, in which they must
@@ -43,6 +48,12 @@ const CUT_APPENDS = 0.7;
  */
 export async function simulate(options: SimulationOptions): Promise<SimulationReport> {
   return new RaftSimulation(options).run();
+}
+
+/** What was broken, and the command that shows how it came about. */
+export function replayLine({ seed, violation, bug }: SimulationReport): string {
+  const planted = bug === undefined ? '' : ` --bug ${bug}`;
+  return `seed ${seed}: ${violation}. Replay: npm run -s simulate -- --seed ${seed}${planted}`;
 }
 
 class RaftSimulation {
@@ -67,6 +78,7 @@ class RaftSimulation {
     const bug: PlantedBug = options.bug === undefined ? {} : plantedBugs[options.bug];
     const cut = random();
     const cutAppends = CUT_APPENDS * cut();
+    const maxCachedBytes = cut() < 0.5 ? SMALL_CACHE_BYTES : LARGE_CACHE_BYTES;
     this.#nodes = NODES.map(
       (id) =>
         new SimulatedNode({
@@ -76,8 +88,11 @@ class RaftSimulation {
           clock,
           random: random(),
           bug,
+          maxCachedBytes,
           appendLimit: ({ entries }) =>
-            entries.length > 1 && cut() < cutAppends ? 1 + Math.floor(cut() * (entries.length - 1)) : entries.length,
+            entries.length > 1 && cut() < cutAppends
+              ? 1 + Math.floor(cut() * (entries.length - 1))
+              : entries.length,
           sent: (node, message) => this.#sent(node, message),
           applies: (life, before, entries) => {
             const known = this.#invariants.applied.length;
@@ -85,9 +100,10 @@ class RaftSimulation {
             for (const entry of entries) if (entry.index >= known) this.#load.applied(entry);
           },
           written: (node, ...entry) => this.#invariants.holds(node.title, ...entry),
-          restarted: (node) => {
+          restarted: (node, register) => {
             trace.event(`${node.title} is up`);
             this.#invariants.checkDurability();
+            this.#load.checkRegister(node.title, register);
           },
           broken: (sentence) => this.#invariants.broken(sentence),
           diskFailed: (node) => clock.immediate(() => this.#nemesis.crash(node)),
@@ -137,7 +153,8 @@ class RaftSimulation {
     if (this.#invariants.violation === undefined) this.#load.checkAnswers(this.#crashed);
     const { violation } = this.#invariants;
     if (violation !== undefined) this.#trace.event(violation);
-    return { seed: this.#options.seed, hash: this.#trace.digest(), violation, figures: this.#figures(recovery) };
+    const { seed, bug } = this.#options;
+    return { seed, bug, hash: this.#trace.digest(), violation, figures: this.#figures(recovery) };
   }
 
   /** Runs until the condition holds, or something is broken; looks at everything after every event. */
@@ -181,7 +198,7 @@ class RaftSimulation {
   #figures(recovery: number): Record<string, number> {
     return {
       elections: this.#invariants.leaders.size,
-      commits: this.#invariants.lastCommitted,
+      commits: this.#invariants.lastCommitted - INITIAL_LOG.index,
       ...this.#load.counts,
       ...this.#nemesis.counts,
       frames: this.#network.counts.sent,

@@ -30,11 +30,19 @@ export interface NodeParts {
   readonly clock: VirtualClock;
   readonly random: Random;
   readonly bug: PlantedBug;
+  /** Bytes of log entries that the core keeps in memory. */
+  readonly maxCachedBytes: number;
   /** Entries of one append that the network carries; the rest counts as lost. */
   readonly appendLimit: (message: Message) => number;
   readonly sent: (node: SimulatedNode, message: Message) => void;
   readonly applies: Register['observed'];
-  readonly written: (node: SimulatedNode, index: number, term: number, previousTerm: number, data: Uint8Array) => void;
+  readonly written: (
+    node: SimulatedNode,
+    index: number,
+    term: number,
+    previousTerm: number,
+    data: Uint8Array,
+  ) => void;
   /** The node came back; `register` is as its disk had it. */
   readonly restarted: (node: SimulatedNode, register: Register) => void;
   /** Something that must never happen did. */
@@ -76,7 +84,8 @@ export class SimulatedNode {
     this.id = id;
     this.name = nameOf(id);
     const chance = seededRandom(random() * 2 ** 32);
-    const latency = (): number => this.diskLatency[0] + (this.diskLatency[1] - this.diskLatency[0]) * chance();
+    const latency = (): number =>
+      this.diskLatency[0] + (this.diskLatency[1] - this.diskLatency[0]) * chance();
     this.disk = new SimulatedDisk({ random: chance, clock, latency });
     this.record = new DiskRecord((...entry) => parts.written(this, ...entry));
   }
@@ -103,7 +112,8 @@ export class SimulatedNode {
         this.process = process;
       },
       (error: unknown) => {
-        if (this.life === life && !clock.killed) this.#parts.broken(`${this.title} cannot start: ${String(error)}`);
+        if (this.life === life && !clock.killed)
+          this.#parts.broken(`${this.title} cannot start: ${String(error)}`);
       },
     );
   }
@@ -155,6 +165,7 @@ export class SimulatedNode {
       logger: silentLogger,
       send: (_group, message) => this.#send(system, message),
       failed: () => this.#parts.diskFailed(this),
+      tuning: { maxCachedBytes: this.#parts.maxCachedBytes },
     });
     if (isNew) await this.#create(host, engine);
     const register = new Register(this.title, await Register.load(engine), applies, (error) => {
@@ -198,7 +209,9 @@ export class SimulatedNode {
     const { truncated, lastIndex, applied } = initial;
     const entries = await log.fetch(GROUP, truncated.index + 1, lastIndex + 1, Number.POSITIVE_INFINITY);
     if (applied < durable.applied) {
-      this.#parts.broken(`${this.title} starts at applied index ${applied}, although ${durable.applied} was durable`);
+      this.#parts.broken(
+        `${this.title} starts at applied index ${applied}, although ${durable.applied} was durable`,
+      );
     }
     this.record.reset([truncated, ...entries], applied);
     return true;

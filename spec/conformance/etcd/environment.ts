@@ -1,21 +1,13 @@
 import {
   type ConfChange,
-  type ConfState,
-  decodeConfChange,
-  type Entry,
-  EntryType,
   type MemberChange,
   type Message,
   type MessageType,
   makeMessage,
   type RaftError,
-  type RaftOptions,
-  RawNode,
   type Snapshot,
-  type StorageAppend,
-  type StorageApply,
 } from '../../../machines/index.js';
-import { EMPTY_SNAPSHOT, MemoryStorage } from '../../machines/raft/memory-storage.js';
+import { EMPTY_SNAPSHOT } from '../../machines/raft/memory-storage.js';
 import { type Arg, type Case, idsOf, parseDirective, valuesOf } from './datadriven.js';
 import {
   formatAppend,
@@ -28,23 +20,11 @@ import {
   roleName,
   STEP_LETTERS,
 } from './format.js';
-
-interface Peer {
-  readonly id: number;
-  readonly node: RawNode;
-  readonly storage: MemoryStorage;
-  readonly asynchronous: boolean;
-  readonly electionTick: number;
-  readonly heartbeatTick: number;
-  /** A snapshot for every applied entry, oldest first. */
-  readonly history: Snapshot[];
-  readonly appendWork: StorageAppend[];
-  readonly applyWork: StorageApply[];
-}
+import { ELECTION_TICK, HEARTBEAT_TICK, InteractionPeer, peerOptions } from './interaction-peer.js';
 
 /** A whole group driven by the commands of etcd's interaction files. */
 export class InteractionEnvironment {
-  private readonly peers: Peer[] = [];
+  private readonly peers: InteractionPeer[] = [];
   /** Sent and not yet delivered, in the order of sending. */
   private messages: Message[] = [];
   private output = '';
@@ -85,11 +65,11 @@ export class InteractionEnvironment {
       case 'add-nodes':
         return this.addNodes(ids[0] as number, args);
       case 'campaign':
-        this.act(first(), (node) => node.campaign());
+        first().act((node) => node.campaign());
         return;
       case 'propose': {
         const data = new TextEncoder().encode((args[1] as Arg).key);
-        const result = this.act(first(), (node) => node.propose(data));
+        const result = first().act((node) => node.propose(data));
         if (!result.ok) throw asEtcdError(result.error);
         return;
       }
@@ -104,9 +84,9 @@ export class InteractionEnvironment {
       case 'stabilize':
         return this.stabilizeCommand(ids, args);
       case 'tick-election':
-        return this.tick(first(), first().electionTick);
+        return this.tick(first(), ELECTION_TICK);
       case 'tick-heartbeat':
-        return this.tick(first(), first().heartbeatTick);
+        return this.tick(first(), HEARTBEAT_TICK);
       case 'set-randomized-election-timeout': {
         const { core } = first().node.actor.getSnapshot().context;
         core.randomizedElectionTimeout = Number(valuesOf(args, 'timeout')[0]);
@@ -114,21 +94,21 @@ export class InteractionEnvironment {
       }
       case 'transfer-leadership': {
         const [from, to] = [valuesOf(args, 'from')[0], valuesOf(args, 'to')[0]].map(Number);
-        this.act(this.peer(from as number), (node) => node.transferLeader(to as number));
+        this.peer(from as number).act((node) => node.transferLeader(to as number));
         return;
       }
       case 'forget-leader':
-        this.act(first(), (node) => node.forgetLeader());
+        first().act((node) => node.forgetLeader());
         return;
       case 'report-unreachable':
-        this.act(first(), (node) => node.reportUnreachable(ids[1] as number));
+        first().act((node) => node.reportUnreachable(ids[1] as number));
         return;
       case 'send-snapshot':
         return this.sendSnapshot(first(), ids[1] as number);
       case 'compact': {
         const index = ids[1] as number;
         const term = first().storage.compact(index);
-        this.act(first(), (node) => node.compact(index, term));
+        first().act((node) => node.compact(index, term));
         return this.printLog(first());
       }
       case 'raft-log':
@@ -150,7 +130,6 @@ export class InteractionEnvironment {
 
   private addNodes(count: number, args: readonly Arg[]): void {
     const value = (key: string) => valuesOf(args, key)[0];
-    const flag = (key: string) => value(key) === 'true';
     const bootstrapped = ['voters', 'learners', 'index', 'content'].some((key) => value(key) !== undefined);
     const snapshot: Snapshot = bootstrapped
       ? {
@@ -170,36 +149,7 @@ export class InteractionEnvironment {
       throw new CommandError('index must be specified as > 1 due to bootstrap');
     for (let i = 0; i < count; i++) {
       const id = this.peers.length + 1;
-      const options: RaftOptions = {
-        id,
-        electionTick: 3,
-        heartbeatTick: 1,
-        maxSizePerMsg: Number.POSITIVE_INFINITY,
-        maxCommittedSizePerReady: Number(value('max-committed-size-per-ready') ?? Number.POSITIVE_INFINITY),
-        maxUncommittedEntriesSize: 0,
-        maxInflightMsgs: Number(value('inflight') ?? 2 ** 31 - 1),
-        maxInflightBytes: 0,
-        preVote: flag('prevote'),
-        checkQuorum: flag('checkquorum'),
-        readOnlyOption: value('read-only') === 'lease-based' ? 'leaseBased' : 'safe',
-        asyncStorageWrites: flag('async-storage-writes'),
-        disableConfChangeValidation: flag('disable-conf-change-validation'),
-        stepDownOnRemoval: flag('step-down-on-removal'),
-        maxCachedBytes: this.maxCachedBytes,
-        random: () => 0,
-      };
-      const storage = new MemoryStorage(snapshot);
-      this.peers.push({
-        id,
-        node: new RawNode(options, storage.initialState(snapshot.index)),
-        storage,
-        asynchronous: flag('async-storage-writes'),
-        electionTick: 3,
-        heartbeatTick: 1,
-        history: [snapshot],
-        appendWork: [],
-        applyWork: [],
-      });
+      this.peers.push(new InteractionPeer(peerOptions(id, args, this.maxCachedBytes), snapshot));
     }
   }
 
@@ -211,67 +161,44 @@ export class InteractionEnvironment {
       throw new CommandError('v1 conf change can only have one operation and no transition');
     }
     const change: ConfChange = { transition, changes, context: new Uint8Array(0) };
-    const result = this.act(this.peer(idsOf(args)[0] as number), (node) =>
+    const result = this.peer(idsOf(args)[0] as number).act((node) =>
       node.proposeConfChange(change, v1 ? 'v1' : 'v2'),
     );
     if (!result.ok) throw asEtcdError(result.error);
   }
 
-  private processReady(peer: Peer): void {
-    const ready = this.act(peer, (node) => node.ready());
+  private processReady(peer: InteractionPeer): void {
+    const ready = peer.act((node) => node.ready());
     this.print(formatReady(peer.id, ready));
     if (!peer.asynchronous) {
-      this.persist(peer, ready);
-      this.apply(peer, ready.committedEntries);
+      peer.persist(ready);
+      peer.apply(ready.committedEntries);
     }
     this.messages.push(...ready.messages);
     if (ready.append !== undefined) peer.appendWork.push(ready.append);
     if (ready.apply !== undefined) peer.applyWork.push(ready.apply);
-    if (!peer.asynchronous) this.act(peer, (node) => node.advance());
+    if (!peer.asynchronous) peer.act((node) => node.advance());
   }
 
-  private processAppendThread(peer: Peer): void {
+  private processAppendThread(peer: InteractionPeer): void {
     const work = peer.appendWork.shift();
     if (work === undefined) return this.print('no append work to perform');
     this.print(`Processing:\n${formatAppend(peer.id, work, false)}\n`);
-    this.persist(peer, work);
+    peer.persist(work);
     this.respond(work.responses);
   }
 
-  private processApplyThread(peer: Peer): void {
+  private processApplyThread(peer: InteractionPeer): void {
     const work = peer.applyWork.shift();
     if (work === undefined) return this.print('no apply work to perform');
     this.print(`Processing:\n${formatApply(peer.id, work, false)}\n`);
-    this.apply(peer, work.entries);
+    peer.apply(work.entries);
     this.respond(work.responses);
   }
 
   private respond(responses: readonly Message[]): void {
     this.print(`Responses:\n${responses.map((message) => `${formatMessage(message)}\n`).join('')}`);
     this.messages.push(...responses);
-  }
-
-  private persist(peer: Peer, write: Pick<StorageAppend, 'hardState' | 'entries' | 'snapshot'>): void {
-    const { storage } = peer;
-    if (write.hardState !== undefined) storage.hardState = write.hardState;
-    if (write.snapshot !== undefined) storage.applySnapshot(write.snapshot);
-    else storage.append(write.entries);
-  }
-
-  /** The application appends data to a string, and keeps every state that it ever had. */
-  private apply(peer: Peer, entries: readonly Entry[]): void {
-    for (const entry of entries) {
-      const last = peer.history[peer.history.length - 1] as Snapshot;
-      let update = entry.data;
-      let confState: ConfState = last.confState;
-      if (entry.type !== EntryType.normal) {
-        const change = decodeConfChange(entry);
-        update = change.context;
-        confState = this.act(peer, (node) => node.applyConfChange(change));
-      }
-      const data = Uint8Array.from([...last.data, ...update]);
-      peer.history.push({ index: entry.index, term: entry.term, confState, data });
-    }
   }
 
   private deliverCommand(args: readonly Arg[]): void {
@@ -293,7 +220,7 @@ export class InteractionEnvironment {
     for (const message of taken) {
       this.print(`${drop ? 'dropped: ' : ''}${formatMessage(message)}\n`);
       if (drop) continue;
-      const error = this.act(this.peer(to), (node) => node.step(message));
+      const error = this.peer(to).act((node) => node.step(message));
       if (error === undefined) continue;
       const known = asEtcdError(error, false);
       if (known !== undefined) this.print(`${known.message}\n`);
@@ -312,10 +239,10 @@ export class InteractionEnvironment {
     }
   }
 
-  private stabilize(peers: readonly Peer[]): void {
+  private stabilize(peers: readonly InteractionPeer[]): void {
     for (let busy = true; busy; ) {
       busy = false;
-      const section = (peer: Peer, title: string, work: () => void) => {
+      const section = (peer: InteractionPeer, title: string, work: () => void) => {
         busy = true;
         this.print(`> ${peer.id} ${title}\n`);
         this.indented(work);
@@ -343,12 +270,12 @@ export class InteractionEnvironment {
     }
   }
 
-  private tick(peer: Peer, times: number): void {
-    for (let i = 0; i < times; i++) this.act(peer, (node) => node.tick());
+  private tick(peer: InteractionPeer, times: number): void {
+    for (let i = 0; i < times; i++) peer.act((node) => node.tick());
   }
 
-  private sendSnapshot(from: Peer, to: number): void {
-    const snapshot = from.history[from.history.length - 1];
+  private sendSnapshot(from: InteractionPeer, to: number): void {
+    const { snapshot } = from;
     const message = makeMessage({
       type: 'installSnapshot',
       from: from.id,
@@ -362,7 +289,7 @@ export class InteractionEnvironment {
 
   // Output
 
-  private printLog({ storage }: Peer): void {
+  private printLog({ storage }: InteractionPeer): void {
     const { firstIndex, lastIndex } = storage;
     if (lastIndex < firstIndex)
       this.print(`log is empty: first index=${firstIndex}, last index=${lastIndex}`);
@@ -381,7 +308,7 @@ export class InteractionEnvironment {
     this.quiet = level.toLowerCase() === 'none';
   }
 
-  private each(ids: readonly number[], title: string, work: (peer: Peer) => void): void {
+  private each(ids: readonly number[], title: string, work: (peer: InteractionPeer) => void): void {
     for (const id of ids) {
       const peer = this.peer(id);
       if (ids.length === 1) {
@@ -406,27 +333,10 @@ export class InteractionEnvironment {
     this.output = before + lines.map((line) => `  ${line}\n`).join('');
   }
 
-  // Peers
-
-  private peer(id: number): Peer {
+  private peer(id: number): InteractionPeer {
     const peer = this.peers[id - 1];
     if (peer === undefined) throw new CommandError(`there is no node ${id}`);
     return peer;
-  }
-
-  /** Calls the node, and answers at once whatever it wants read. */
-  private act<Result>(peer: Peer, call: (node: RawNode) => Result): Result {
-    const result = call(peer.node);
-    for (let wanted = peer.node.fetches(); wanted.length > 0; wanted = peer.node.fetches()) {
-      for (const fetch of wanted) {
-        if (fetch.kind === 'snapshot') {
-          peer.node.snapshotFetched(fetch, peer.history[peer.history.length - 1]);
-        } else {
-          peer.node.entriesFetched(fetch, peer.storage.read(fetch.low, fetch.high, fetch.maxBytes));
-        }
-      }
-    }
-    return result;
   }
 }
 

@@ -18,7 +18,7 @@ export interface FileReport {
 
 /** The folder with etcd's test data; `undefined` where it is absent. */
 export function testDataFolder(): string | undefined {
-  const folder = process.env['ETCD_RAFT_TESTDATA'] ?? join(process.cwd(), '..', 'shared', 'etcd-raft');
+  const folder = process.env.ETCD_RAFT_TESTDATA ?? join(process.cwd(), '..', 'shared', 'etcd-raft');
   return existsSync(folder) ? folder : undefined;
 }
 

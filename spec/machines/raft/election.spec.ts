@@ -314,3 +314,31 @@ describe('forgetting the leader', () => {
     expect(leased.node.lead).to.equal(2);
   });
 });
+
+describe('a peer that restarts where leases are trusted', () => {
+  const options = { checkQuorum: true, readOnlyOption: 'leaseBased' } as const;
+
+  it('votes for nobody for one election timeout, unless the leader asks for it', () => {
+    for (const term of [4, 5]) {
+      const host = peer(options, { term: 4 });
+      const request = (context = '') =>
+        say('requestVote', 2, 1, { term, index: 9, logTerm: 4, context: bytes(context) });
+      for (let i = 0; i < 9; i++) host.node.tick();
+      host.node.step(request());
+      expect(host.settle().filter(({ reject }) => !reject)).to.deep.equal([]);
+      expect(host.node.status().vote).to.equal(0);
+      host.node.step(request('CampaignTransfer'));
+      expect(host.node.status().vote).to.equal(2);
+      const later = peer({ ...options, random: () => 0.9 }, { term: 4 });
+      for (let i = 0; i < 10; i++) later.node.tick();
+      later.node.step(request());
+      expect(later.node.status().vote).to.equal(2);
+    }
+  });
+
+  it('is not held back when it starts for the first time', () => {
+    const host = peer(options);
+    host.node.step(say('requestVote', 2, 1, { term: 1 }));
+    expect(host.node.status().vote).to.equal(2);
+  });
+});

@@ -97,6 +97,18 @@ describe('membership changes', () => {
     expect(host.node.propose(bytes('fine')).ok).to.equal(true);
   });
 
+  it('that could never be applied are refused, before they can stop everybody', () => {
+    const host = alone();
+    for (const impossible of ['r1', 'l1']) {
+      expect(host.node.proposeConfChange(change(impossible))).to.have.nested.include({
+        'error.code': 'conf-change-refused',
+        'error.message': 'removed all voters',
+      });
+      host.settle();
+    }
+    expect(host.node.status().configuration.voters).to.deep.equal([1]);
+  });
+
   it('that cannot follow stop the peer that applies them', () => {
     const host = alone();
     expect(() => host.node.applyConfChange(change('r1'))).to.throw(RaftInvariantError, 'removed all voters');

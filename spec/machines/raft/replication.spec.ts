@@ -115,6 +115,7 @@ describe('replication (Raft 5.3)', () => {
     expect(host.node.step(gap)).to.include({ code: 'malformed-message' });
     const future = say('appendEntries', 2, 1, { term: 1, entries: entriesOf(1, 2) });
     expect(host.node.step(future)).to.include({ code: 'malformed-message' });
+    expect(host.node.step(say('propose', 2, 1))).to.include({ code: 'malformed-message' });
     expect(host.node.lastIndex).to.equal(0);
   });
 

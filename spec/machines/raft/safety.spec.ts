@@ -68,7 +68,6 @@ describe('safety (Raft, figure 3) under loss, reordering, duplication, slow disk
       expect(totals.snapshots, 'snapshots installed').to.be.greaterThan(0);
       expect(totals.crashes, 'crashes').to.be.greaterThan(0);
       if (weather.memberships) expect(totals.confChanges, 'membership changes').to.be.greaterThan(0);
-      if (process.env['RAFT_MODEL_COUNTS']) process.stderr.write(`${JSON.stringify(totals)}\n`);
     });
   }
 

@@ -235,6 +235,29 @@ describe('entries that are no longer in memory', () => {
     expect(host.node.campaign()).to.equal(undefined);
   });
 
+  it('stop the peer when they are committed and cannot be read back', () => {
+    const host = new Host(
+      { ...PLAIN, id: 1, maxCachedBytes: 0 },
+      { confState: voters(1), log: [1, 1], term: 1, commit: 2 },
+    );
+    const [fetch] = host.node.fetches();
+    if (fetch === undefined) throw new Error('nothing is wanted');
+    expect(() => host.node.entriesFetched(fetch, [])).to.throw(RaftInvariantError, 'committed entry 1');
+  });
+
+  it('can be let go by a peer that has gone quiet', () => {
+    const host = new Host({ ...PLAIN, id: 1 }, { confState: voters(1) });
+    host.node.campaign();
+    host.settle();
+    host.proposeAll('a');
+    host.node.evictEntries(0);
+    expect(host.core.log.cachedBytes, 'what is not on disk stays').to.be.greaterThan(0);
+    host.settle();
+    host.node.evictEntries(0);
+    expect(host.core.log.cachedBytes).to.equal(0);
+    expect(host.data).to.deep.equal(['a']);
+  });
+
   it('may not be compacted to another term than the log has', () => {
     const host = new Host({ ...PLAIN, id: 1 }, { confState: voters(1), log: [1, 1], term: 1, commit: 2 });
     host.settle();

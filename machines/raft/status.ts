@@ -1,0 +1,71 @@
+import type { Configuration } from './configuration.js';
+import type { RaftCore } from './core.js';
+import type { ProgressState } from './progress.js';
+import type { Role } from './types.js';
+
+export interface ProgressStatus {
+  readonly match: number;
+  readonly next: number;
+  readonly state: ProgressState;
+  readonly learner: boolean;
+  readonly paused: boolean;
+  readonly recentActive: boolean;
+  /** Index of the snapshot under way; 0 for none. */
+  readonly pendingSnapshot: number;
+  readonly inflight: number;
+  readonly inflightFull: boolean;
+}
+
+export interface Status {
+  readonly id: number;
+  readonly role: Role;
+  readonly term: number;
+  readonly vote: number;
+  readonly lead: number;
+  readonly commit: number;
+  readonly applied: number;
+  readonly firstIndex: number;
+  readonly lastIndex: number;
+  readonly lastTerm: number;
+  /** The member that leadership is being moved to; 0 for none. */
+  readonly transferee: number;
+  readonly configuration: Configuration;
+  /** Members as the leader sees them, by ascending id; empty on others. */
+  readonly progress: ReadonlyMap<number, ProgressStatus>;
+}
+
+/** A copy: it changes with nothing. */
+export function statusOf(core: RaftCore): Status {
+  const { log } = core;
+  const progress = new Map<number, ProgressStatus>();
+  if (core.role === 'leader') {
+    for (const [id, member] of core.progress) {
+      progress.set(id, {
+        match: member.match,
+        next: member.next,
+        state: member.state,
+        learner: core.configuration.learners.includes(id),
+        paused: member.paused,
+        recentActive: member.recentActive,
+        pendingSnapshot: member.pendingSnapshot,
+        inflight: member.inflights.count,
+        inflightFull: member.inflights.full,
+      });
+    }
+  }
+  return {
+    id: core.id,
+    role: core.role,
+    term: core.term,
+    vote: core.vote,
+    lead: core.lead,
+    commit: log.committed,
+    applied: log.applied,
+    firstIndex: log.firstIndex,
+    lastIndex: log.lastIndex,
+    lastTerm: log.lastTerm,
+    transferee: core.transferee,
+    configuration: core.configuration,
+    progress,
+  };
+}

@@ -1,0 +1,98 @@
+import {
+  type ConfState,
+  decodeConfChange,
+  type Entry,
+  EntryType,
+  type RaftOptions,
+  RawNode,
+  type Snapshot,
+  type StorageAppend,
+  type StorageApply,
+} from '../../../machines/index.js';
+import { MemoryStorage } from '../../machines/raft/memory-storage.js';
+import { type Arg, valuesOf } from './datadriven.js';
+
+/** A peer of an interaction file: the node, its disk, and an application that appends data to a string. */
+export class InteractionPeer {
+  readonly id: number;
+  readonly node: RawNode;
+  readonly storage: MemoryStorage;
+  readonly asynchronous: boolean;
+  /** A snapshot for every applied entry, oldest first. */
+  readonly history: Snapshot[];
+  readonly appendWork: StorageAppend[] = [];
+  readonly applyWork: StorageApply[] = [];
+
+  constructor(options: RaftOptions, snapshot: Snapshot) {
+    this.id = options.id;
+    this.asynchronous = options.asyncStorageWrites === true;
+    this.storage = new MemoryStorage(snapshot);
+    this.node = new RawNode(options, this.storage.initialState(snapshot.index));
+    this.history = [snapshot];
+  }
+
+  get snapshot(): Snapshot {
+    return this.history[this.history.length - 1] as Snapshot;
+  }
+
+  persist(write: Pick<StorageAppend, 'hardState' | 'entries' | 'snapshot'>): void {
+    if (write.hardState !== undefined) this.storage.hardState = write.hardState;
+    if (write.snapshot !== undefined) this.storage.applySnapshot(write.snapshot);
+    else this.storage.append(write.entries);
+  }
+
+  apply(entries: readonly Entry[]): void {
+    for (const entry of entries) {
+      const last = this.snapshot;
+      let update = entry.data;
+      let confState: ConfState = last.confState;
+      if (entry.type !== EntryType.normal) {
+        const change = decodeConfChange(entry);
+        update = change.context;
+        confState = this.act((node) => node.applyConfChange(change));
+      }
+      const data = Uint8Array.from([...last.data, ...update]);
+      this.history.push({ index: entry.index, term: entry.term, confState, data });
+    }
+  }
+
+  /** Calls the node, and answers at once whatever it wants read. */
+  act<Result>(call: (node: RawNode) => Result): Result {
+    const { node, storage } = this;
+    const result = call(node);
+    for (let wanted = node.fetches(); wanted.length > 0; wanted = node.fetches()) {
+      for (const fetch of wanted) {
+        if (fetch.kind === 'snapshot') node.snapshotFetched(fetch, this.snapshot);
+        else node.entriesFetched(fetch, storage.read(fetch.low, fetch.high, fetch.maxBytes));
+      }
+    }
+    return result;
+  }
+}
+
+export const ELECTION_TICK = 3;
+export const HEARTBEAT_TICK = 1;
+
+/** etcd's stub of a configuration, with what `add-nodes` changes in it. */
+export function peerOptions(id: number, args: readonly Arg[], maxCachedBytes: number): RaftOptions {
+  const value = (key: string) => valuesOf(args, key)[0];
+  const flag = (key: string) => value(key) === 'true';
+  return {
+    id,
+    electionTick: ELECTION_TICK,
+    heartbeatTick: HEARTBEAT_TICK,
+    maxSizePerMsg: Number.POSITIVE_INFINITY,
+    maxCommittedSizePerReady: Number(value('max-committed-size-per-ready') ?? Number.POSITIVE_INFINITY),
+    maxUncommittedEntriesSize: 0,
+    maxInflightMsgs: Number(value('inflight') ?? 2 ** 31 - 1),
+    maxInflightBytes: 0,
+    preVote: flag('prevote'),
+    checkQuorum: flag('checkquorum'),
+    readOnlyOption: value('read-only') === 'lease-based' ? 'leaseBased' : 'safe',
+    asyncStorageWrites: flag('async-storage-writes'),
+    disableConfChangeValidation: flag('disable-conf-change-validation'),
+    stepDownOnRemoval: flag('step-down-on-removal'),
+    maxCachedBytes,
+    random: () => 0,
+  };
+}

@@ -1,0 +1,49 @@
+import { filterFrame } from '../../../actors/envelopes.js';
+import type { OutgoingFrame, Random, Transport } from '../../../actors/index.js';
+
+/**
+ * Faults between stores, the same over any transport: a filter where a store hands over its frames. As in TinyKV they
+ * concern what peers say to each other, and nobody's way to the scheduler or to clients.
+ */
+export class FaultyLinks {
+  random: Random = Math.random;
+  readonly #wrapped = new Set<string>();
+  /** Stores on one side of a partition; the others are on the other side. */
+  #aside: ReadonlySet<string> | undefined;
+  /** Share of Raft messages that arrive. */
+  #survival = 1;
+
+  wrap(node: string, transport: Transport): Transport {
+    this.#wrapped.add(node);
+    return {
+      start: (host) => transport.start(host),
+      send: (frame) => this.#send(node, frame, transport),
+      openBulk: (onChunk) => transport.openBulk(onChunk),
+      close: () => transport.close(),
+    };
+  }
+
+  /** Nothing gets from one side to the other. */
+  partition(aside: Iterable<string>): void {
+    this.#aside = new Set(aside);
+  }
+
+  /** One more filter that loses this share of what the others let through. */
+  drop(share: number): void {
+    this.#survival *= 1 - share;
+  }
+
+  heal(): void {
+    this.#aside = undefined;
+    this.#survival = 1;
+  }
+
+  #send(from: string, frame: OutgoingFrame, transport: Transport): boolean {
+    const { node: to } = frame;
+    if (!this.#wrapped.has(to)) return transport.send(frame);
+    if (this.#aside !== undefined && this.#aside.has(from) !== this.#aside.has(to)) return true;
+    if (this.#survival === 1) return transport.send(frame);
+    const bytes = filterFrame(frame.bytes, ({ kind }) => kind !== 'raft' || this.random() < this.#survival);
+    return bytes === undefined || transport.send({ ...frame, bytes });
+  }
+}
