@@ -12,6 +12,7 @@ export type WireEvent = AnyEventObject;
  * not theirs; such a message is counted and never reaches an actor.
  */
 export interface Codec<E extends WireEvent = WireEvent, R = unknown> {
+  /** What it returns is copied before anything else is encoded: it may be memory that the next call uses again. */
   encode(event: E): Uint8Array;
   /** Returns the whole event, `type` included. */
   decode(body: Uint8Array): E;

@@ -123,8 +123,12 @@ export class WalDurability {
   #file: number;
   #descriptor: number;
   #durable: WalPosition;
-  /** Where the last finished write ended, if it went to `#file`; never inside a record. */
+  /** Where the last finished write that went to `#file` ended; never inside a record. */
   #written = 0;
+  /** Length of `#file` when it was last looked at. */
+  #seen = 0;
+  /** A write has not made `#file` longer: the database appends to another one now. */
+  #movedOn = false;
   #writeUnderWay = false;
   #onWritten: (() => void) | undefined;
   #running: Promise<void> | undefined;
@@ -156,6 +160,7 @@ export class WalDurability {
   ): Promise<WalDurability> {
     const { file, descriptor } = await openCurrentFile(directory, currentWal);
     const durability = new WalDurability(directory, currentWal, onSynced, file, descriptor);
+    durability.#seen = fstatSync(descriptor).size;
     await fdatasyncFile(descriptor);
     await durability.#mark(durability.#durable);
     return durability;
@@ -175,6 +180,8 @@ export class WalDurability {
   written(): void {
     this.#writeUnderWay = false;
     this.#written = fstatSync(this.#descriptor).size;
+    if (this.#written === this.#seen) this.#movedOn = true;
+    this.#seen = this.#written;
     this.#onWritten?.();
     this.#onWritten = undefined;
   }
@@ -208,29 +215,21 @@ export class WalDurability {
     await closeDescriptor(this.#descriptor);
   }
 
+  /** Every write makes the file longer that it goes to, so the database need not be asked which one that was. */
   #syncNow(): Promise<void> {
-    return new Promise((done, reject) => {
-      const file = this.#file;
-      const length = this.#written;
-      let current = -1;
-      let waiting = 2;
-      let failure: Error | undefined;
-      const part = (error: Error | null | undefined) => {
-        if (error) failure ??= error;
-        if (--waiting > 0) return;
-        if (failure) {
-          reject(failure);
-        } else if (current === file) {
-          this.#finish({ file, length });
-          done();
-        } else {
-          this.#adopt().then(done, reject);
+    const position = { file: this.#file, length: this.#written };
+    return new Promise((resolve, reject) => {
+      if (this.#movedOn) {
+        this.#adopt().then(resolve, reject);
+        return;
+      }
+      fdatasync(this.#descriptor, (error) => {
+        if (error) {
+          reject(error);
+          return;
         }
-      };
-      fdatasync(this.#descriptor, part);
-      this.#currentWal((error, number) => {
-        current = number;
-        part(error);
+        this.#finish(position);
+        resolve();
       });
     });
   }
@@ -244,17 +243,21 @@ export class WalDurability {
   /** The database has moved on to another file: completes the older ones, then makes the new one durable. */
   async #adopt(): Promise<void> {
     const old = this.#descriptor;
-    // Once more: a write that was under way during the first sync may have gone to the old file.
+    // What writes before the one that moved on have put there may not be synced yet.
     await fdatasyncFile(old);
+    // Before the question: a write that moves on again while it is answered leaves its mark for the next sync.
+    this.#movedOn = false;
     const { file: current, descriptor } = await openCurrentFile(this.#directory, this.#currentWal);
     for (const file of await listWalFiles(this.#directory)) {
       if (file > this.#file && file < current) await this.#syncClosedFile(file);
     }
     this.#file = current;
     this.#descriptor = descriptor;
-    // A write may be half way into the new file: what is told to be durable ends with a whole record.
+    this.#seen = fstatSync(descriptor).size;
+    this.#written = this.#seen;
+    // A write may be half way into the new file: what is told to be durable ends with a whole record. (One that is all
+    // the way in looks as if it had gone elsewhere; then the next sync asks in vain.)
     if (this.#writeUnderWay) await new Promise<void>((done) => (this.#onWritten = done));
-    else this.#written = fstatSync(descriptor).size;
     const position = { file: current, length: this.#written };
     await fdatasyncFile(descriptor);
     await this.#mark(position);

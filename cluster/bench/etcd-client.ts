@@ -1,7 +1,7 @@
 /**
  * The two etcd calls that the benchmark needs, gRPC over node's own HTTP/2.
  *
- * Hand-written because the client must not be what is measured: on the machine of docs/benchmarks.md it took less than
+ * Hand-written because the client must not be what is measured: on the machine of docs/benchmarks.md it took about
  * half the CPU time per call of `@grpc/grpc-js`, which every etcd package for Node stands on.
  */
 

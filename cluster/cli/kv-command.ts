@@ -1,6 +1,6 @@
 /** `troupe kv get | put | delete | scan | cas | delete-range`. */
 
-import { readFileSync } from 'node:fs';
+import { buffer } from 'node:stream/consumers';
 import type { Command } from 'commander';
 import { ExitCode, TroupeError } from '../errors.js';
 import { withDatabase } from './connection.js';
@@ -119,7 +119,11 @@ async function put(keyText: string, valueText: string, options: Options): Promis
   const key = parseBytes('key', keyText);
   const settings = connectionSettings(options);
   const value =
-    valueText === '-' ? readFileSync(0) : options.raw ? Buffer.from(valueText) : parseValue(valueText);
+    valueText === '-'
+      ? await buffer(process.stdin)
+      : options.raw
+        ? Buffer.from(valueText)
+        : parseValue(valueText);
   await withDatabase(settings, (db) => db.raw.put(key, value));
 }
 

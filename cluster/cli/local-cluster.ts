@@ -66,16 +66,23 @@ export class LocalCluster {
    */
   static async start(options: LocalClusterOptions): Promise<LocalCluster> {
     const cluster = new LocalCluster(options);
-    const aborted = (): void => cluster.kill();
-    options.signal.addEventListener('abort', aborted);
+    const { signal } = options;
+    let abort = (): void => {};
+    const aborted = new Promise<never>((_, reject) => {
+      abort = () => {
+        cluster.kill();
+        reject(new TroupeError('closed', 'stopped while starting'));
+      };
+    });
+    signal.addEventListener('abort', abort);
     try {
-      await cluster.#start();
+      await Promise.race([cluster.#start(), aborted]);
       return cluster;
     } catch (error) {
       await cluster.stop();
       throw cluster.#explained(error);
     } finally {
-      options.signal.removeEventListener('abort', aborted);
+      signal.removeEventListener('abort', abort);
     }
   }
 
@@ -122,6 +129,7 @@ export class LocalCluster {
     const { stores, events, directory, settings, standalone } = this.#options;
     mkdirSync(join(directory, 'logs'), { recursive: true });
     await this.#findNats();
+    this.#checkStopping();
     events.starting(`scheduler and ${stores} ${stores === 1 ? 'store' : 'stores'}`);
     const expected = Math.min(stores, FIRST_REPLICAS);
     this.#addNode('scheduler', 'scheduler-1', ['--expected-stores', String(expected)]);
@@ -135,7 +143,7 @@ export class LocalCluster {
         events.up(node.name, `pid ${node.pid}`, Date.now() - from);
       }),
     );
-    this.#checkAborted();
+    this.#checkStopping();
     events.starting('first put and get');
     await this.#probe();
     events.up(`cluster ${settings.cluster}`, 'takes puts and gets', Date.now() - from);
@@ -178,7 +186,7 @@ export class LocalCluster {
     const probe = ownNats ? undefined : await probePort('127.0.0.1', USUAL_PORT);
     if (
       probe?.kind === 'nats' &&
-      !probe.greeting.authRequired &&
+      (!probe.greeting.authRequired || Object.keys(settings.credentials).length > 0) &&
       probe.greeting.maxPayload >= LEAST_MAX_PAYLOAD
     ) {
       events.up(
@@ -202,6 +210,7 @@ export class LocalCluster {
     const { events } = this.#options;
     const server = await startNatsServer({ port, onLine: (line) => events.line('nats-server', line) });
     this.#nats = server;
+    if (this.#stopping) return server.stop('SIGKILL');
     this.#natsUrl = server.url;
     void server.ended.then((how) => this.#restartNats(how, port));
   }
@@ -213,9 +222,7 @@ export class LocalCluster {
       if (this.#stopping) return;
       try {
         await this.#startNats(port);
-        // A stop that came while it started found the old one.
-        if (this.#stopping) await this.#nats?.stop();
-        else this.#options.events.returned('nats-server', this.#nats?.pid);
+        if (!this.#stopping) this.#options.events.returned('nats-server', this.#nats?.pid);
         return;
       } catch (error) {
         how = error instanceof Error ? error.message : String(error);
@@ -228,7 +235,7 @@ export class LocalCluster {
     try {
       const deadline = Date.now() + PROBE_DEADLINE_MS;
       for (;;) {
-        this.#checkAborted();
+        this.#checkStopping();
         try {
           const timeout = Math.max(1, deadline - Date.now());
           await db.raw.put(PROBE_KEY, 'ready', { timeout });
@@ -245,8 +252,8 @@ export class LocalCluster {
     }
   }
 
-  #checkAborted(): void {
-    if (this.#options.signal.aborted) throw new TroupeError('closed', 'stopped while starting');
+  #checkStopping(): void {
+    if (this.#stopping) throw new TroupeError('closed', 'stopped while starting');
   }
 }
 

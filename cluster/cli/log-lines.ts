@@ -1,6 +1,5 @@
 /** The nodes log JSON lines (pino's); people get them as text. */
 
-import { isAbsolute } from 'node:path';
 import { pino } from 'pino';
 import type { Palette } from './terminal.js';
 import { paletteFor } from './terminal.js';
@@ -61,9 +60,4 @@ export function nodeLogger(node: string, level: string): pino.Logger {
     { level, base: { node } },
     { write: (line: string) => process.stderr.write(`${readLogLine(line.trimEnd(), palette).text}\n`) },
   );
-}
-
-/** A path as it should be shown: with a leading dot when it is relative. */
-export function shownPath(path: string): string {
-  return isAbsolute(path) || path.startsWith('.') ? path : `./${path}`;
 }

@@ -6,7 +6,7 @@ import { exitCodeOf, TroupeError } from '../errors.js';
 import { natsOptions } from './connection.js';
 import { nodeLogger } from './log-lines.js';
 import { checkToken, connectionSettings, parseCount, withConnection } from './settings.js';
-import { say } from './terminal.js';
+import { endSoon, say } from './terminal.js';
 
 /** What a node tells the process that launched it, over IPC. */
 export type NodeReport =
@@ -17,12 +17,17 @@ export type NodeReport =
 const LEVELS = ['debug', 'info', 'warn', 'error', 'silent'];
 /** After this long a node that was told to stop is ended; Kubernetes kills after 30 s. */
 const STOP_DEADLINE_MS = 25_000;
-const LEFTOVER_MS = 1000;
 
 /** What the launcher may ask. */
 export type NodeQuestion = { readonly kind: 'counters' };
 
-type NodeFlags = Readonly<Record<string, string>> & { readonly standalone?: boolean };
+interface NodeFlags extends Readonly<Record<string, unknown>> {
+  readonly name: string;
+  readonly data: string;
+  readonly logLevel: string;
+  readonly expectedStores?: string;
+  readonly standalone?: boolean;
+}
 
 interface RunningNode {
   close(): Promise<void>;
@@ -50,11 +55,9 @@ export function addNodeCommands(program: Command): void {
       .summary('run a store node')
       .description(
         'Runs a store node: it keeps replicas of regions on its disk and serves them.\n\nExamples:\n  troupe store --name store-1 --data /var/lib/troupe/store-1 --cluster prod',
-      ),
+      )
+      .option('--standalone', 'raw operations on this store alone, without replication'),
   );
-  program.commands
-    .find((command) => command.name() === 'store')
-    ?.option('--standalone', 'raw operations on this store alone, without replication');
   for (const role of ['scheduler', 'store'] as const) {
     program.commands
       .find((command) => command.name() === role)
@@ -66,7 +69,7 @@ export function addNodeCommands(program: Command): void {
 }
 
 async function runNode(role: 'scheduler' | 'store', options: NodeFlags): Promise<void> {
-  const { name = '', data = '', logLevel = 'info' } = options;
+  const { name, data, logLevel } = options;
   checkToken('node', name);
   if (!LEVELS.includes(logLevel)) {
     throw new TroupeError('usage', `--log-level: "${logLevel}" is not one of ${LEVELS.join(', ')}`);
@@ -117,8 +120,7 @@ async function runNode(role: 'scheduler' | 'store', options: NodeFlags): Promise
     throw error;
   } finally {
     if (process.connected) process.disconnect();
-    // Whatever a failure left open must not keep a node alive that serves nobody.
-    setTimeout(() => process.exit(), LEFTOVER_MS).unref();
+    endSoon();
   }
 }
 

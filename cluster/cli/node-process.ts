@@ -14,6 +14,11 @@ const STEADY_MS = 30_000;
 const STOP_DEADLINE_MS = 10_000;
 /** libuv's default of 4 lets compactions delay the syncs of the write-ahead log. */
 const THREAD_POOL_SIZE = '16';
+/**
+ * Frames and entries are memory outside of the heap that lives for a turn. A small young generation is swept often
+ * enough to free it; with V8's own size full collections do that, on every core (docs/decisions/garbage-collection.md).
+ */
+const V8_OPTIONS = ['--max-semi-space-size=2'];
 
 const MAIN = fileURLToPath(new URL('./main.js', import.meta.url));
 
@@ -40,7 +45,8 @@ export class NodeProcess {
   #pauseMs = FIRST_PAUSE_MS;
   #restart: NodeJS.Timeout | undefined;
   #gone: Promise<void> = Promise.resolve();
-  #answer: (counters: Readonly<Record<string, number>>) => void = () => {};
+  /** Questions about its counters that it has not answered; it answers in their order. */
+  #asked: ((counters: Readonly<Record<string, number>>) => void)[] = [];
 
   constructor(options: NodeProcessOptions) {
     this.#options = options;
@@ -83,13 +89,7 @@ export class NodeProcess {
     return new Promise((resolve) => {
       const child = this.#child;
       if (child?.connected !== true) return resolve({});
-      const answer = (counters: Readonly<Record<string, number>>): void => {
-        child.off('exit', gone);
-        resolve(counters);
-      };
-      const gone = (): void => answer({});
-      child.once('exit', gone);
-      this.#answer = answer;
+      this.#asked.push(resolve);
       const question: NodeQuestion = { kind: 'counters' };
       child.send(question, () => {});
     });
@@ -107,6 +107,7 @@ export class NodeProcess {
     const startedAt = Date.now();
     const child = fork(MAIN, [role, ...args], {
       env: { ...process.env, ...env, UV_THREADPOOL_SIZE: THREAD_POOL_SIZE },
+      execArgv: [...process.execArgv, ...V8_OPTIONS],
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
       // In a group of its own, so that Ctrl-C reaches only the launcher, who stops its nodes in order. Should the
       // launcher die, the IPC channel closes and the node stops by itself.
@@ -133,7 +134,7 @@ export class NodeProcess {
           failure = new TroupeError(codeOf(report.exitCode), `${this.name}: ${report.message}`);
           return;
         case 'counters':
-          this.#answer(report.counters);
+          this.#asked.shift()?.(report.counters);
           return;
         case 'serving':
           serving = true;
@@ -145,6 +146,7 @@ export class NodeProcess {
       const end = (how: string): void => {
         if (this.#child !== child) return;
         this.#child = undefined;
+        for (const answer of this.#asked.splice(0)) answer({});
         if (serving || again) this.#scheduleRestart(failure?.message ?? how, Date.now() - startedAt);
         settle(
           failure ??

@@ -135,23 +135,28 @@ export function connectionSettings(
       throw new TroupeError('usage', `--${name}: there is no file ${path}`);
     }
   }
+  const servers = readServers(wanted('nats'));
   return {
-    nats: checkServers(wanted('nats')),
+    nats: servers.nats,
     natsGiven: given('nats') !== undefined,
     cluster,
     schedulers,
     timeoutMs: parseDuration('--timeout', wanted('timeout')),
-    credentials: credentials(given),
+    credentials: credentials(given, servers),
   };
 }
 
-function credentials(given: (name: SettingName) => string | undefined): Credentials {
+/** @param inUrl user and password of the NATS URL, which options and variables override */
+function credentials(
+  given: (name: SettingName) => string | undefined,
+  inUrl: Pick<Credentials, 'user' | 'password'>,
+): Credentials {
   const found: Record<string, string> = {};
   for (const name of ['creds', 'nkey', 'user', 'password', 'tlscert', 'tlskey', 'tlsca'] as const) {
     const value = given(name);
     if (value !== undefined) found[name] = value;
   }
-  const { user, password, ...rest } = found;
+  const { user = inUrl.user, password = inUrl.password, ...rest } = found;
   if (password !== undefined && user === undefined) throw new TroupeError('usage', '--password needs --user');
   if ((rest.tlscert === undefined) !== (rest.tlskey === undefined)) {
     throw new TroupeError('usage', '--tlscert and --tlskey go together: give both or neither');
@@ -229,17 +234,25 @@ export function checkToken(what: string, name: string): void {
   }
 }
 
-function checkServers(servers: string): string {
-  for (const server of servers.split(',')) {
-    if (!/^((nats|tls):\/\/)?[^\s/:@]+(:\d+)?\/?$/.test(server.trim())) {
-      const plain = !server.includes('@');
-      throw new TroupeError(
-        'usage',
-        plain
-          ? `--nats: "${server}" is not a NATS URL such as nats://127.0.0.1:4222`
-          : '--nats: put user and password into --user and NATS_PASSWORD, not into the URL',
-      );
+const SERVER =
+  /^(?:(?:nats|tls):\/\/)?(?:([^\s/:@]*)(?::([^\s/@]*))?@)?((?:[^\s/:@[\]]+|\[[0-9a-f:]+\])(?::\d+)?)\/?$/i;
+
+/** NATS URLs, and the user and password of the first that has some: they stand in no URL that is ever shown. */
+function readServers(text: string): { nats: string; user?: string; password?: string } {
+  let found: { user?: string; password?: string } = {};
+  const servers = text.split(',').map((server) => {
+    const [, user, password, address] = SERVER.exec(server.trim()) ?? [];
+    if (address === undefined) {
+      const shown = server.includes('@') ? 'what follows' : `"${server}"`;
+      throw new TroupeError('usage', `--nats: ${shown} is not a NATS URL such as nats://127.0.0.1:4222`);
     }
-  }
-  return servers;
+    if (user !== undefined && found.user === undefined) {
+      found = {
+        user: decodeURIComponent(user),
+        ...(password === undefined ? {} : { password: decodeURIComponent(password) }),
+      };
+    }
+    return server.trim().startsWith('tls://') ? `tls://${address}` : `nats://${address}`;
+  });
+  return { nats: servers.join(','), ...found };
 }

@@ -69,6 +69,13 @@ export function goOnWithoutReader(): void {
   readerLost = () => {};
 }
 
+const LEFTOVER_MS = 1000;
+
+/** The work is done: whatever is still open (a wait, a connection that comes back) keeps the process a second at most. */
+export function endSoon(): void {
+  setTimeout(() => process.exit(), LEFTOVER_MS).unref();
+}
+
 /** Columns, each as wide as its widest cell; the first row is the heading. */
 export function table(rows: readonly (readonly string[])[], palette: Palette): string {
   const widths: number[] = [];

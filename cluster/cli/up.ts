@@ -8,7 +8,7 @@ import { TroupeError } from '../errors.js';
 import { claimDirectory, LocalCluster, type LocalClusterEvents } from './local-cluster.js';
 import { readLogLine } from './log-lines.js';
 import { connectionSettings, parseCount, withConnection } from './settings.js';
-import { elapsed, goOnWithoutReader, LiveLine, paletteFor, print, say, table } from './terminal.js';
+import { elapsed, endSoon, goOnWithoutReader, LiveLine, paletteFor, print, say, table } from './terminal.js';
 
 /** A launcher may pass one Ctrl-C on a second time (npm does): signals closer together than this are one. */
 const SAME_SIGNAL_MS = 250;
@@ -83,6 +83,7 @@ async function up(options: UpOptions & Readonly<Record<string, unknown>>): Promi
     if (interruption.signal.aborted) say(`\nStopping … (Ctrl-C again stops at once)`);
     await cluster?.stop();
     removeTemporary();
+    endSoon();
   }
   say(temporary ? 'Stopped. Its data was temporary and is gone.' : `Stopped. Its data is in ${directory}.`);
   interruption.release();

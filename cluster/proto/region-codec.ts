@@ -46,9 +46,10 @@ const rareResponses: Rare<RegionResponse> = [
   { key: delimited(1001), name: 'rawCompareAndSwap', codec: kvrpcpb.RawCASResponse },
 ];
 
-const regionWriter = new Writer();
+// A batch stands in it only until it is copied into its frame.
+const regionWriter = new Writer(true);
 
-/** @throws EncodeError when a request has no body. */
+/** The bytes stand until the next batch is encoded. @throws EncodeError when a request has no body. */
 export function encodeRegionRequests(batch: RegionRequests): Uint8Array {
   return encodeWith(regionWriter, writeRequests, batch);
 }
@@ -71,7 +72,7 @@ export function decodeRegionRequests(bytes: Uint8Array): RegionRequests {
   return { context, requests };
 }
 
-/** @throws EncodeError when a response has no body. */
+/** The bytes stand until the next batch is encoded. @throws EncodeError when a response has no body. */
 export function encodeRegionResponses(batch: RegionResponses): Uint8Array {
   return encodeWith(regionWriter, writeResponses, batch);
 }

@@ -156,16 +156,15 @@ export class RaftGroup implements CommandLog {
     return ready;
   }
 
-  /** The batch with these entries is visible: answers their proposers and the reads that waited for them. */
-  entriesApplied(apply: StorageApply, results: readonly unknown[]): void {
-    const { entries } = apply;
-    for (let i = 0; i < entries.length; i++) {
-      const entry = entries[i];
-      if (entry === undefined) continue;
-      this.#applied = entry.index;
-      this.#answer(entry.index, entry.term, results[i]);
-    }
-    for (const response of apply.responses) this.step(response);
+  /** These entries are evaluated: answers their proposers. They are durable on a majority, so nothing can undo them. */
+  answer({ entries }: StorageApply, results: readonly unknown[]): void {
+    for (const [i, entry] of entries.entries()) this.#answer(entry.index, entry.term, results[i]);
+  }
+
+  /** The batch with these entries is visible: the reads that waited for them may be served. */
+  entriesApplied({ entries, responses }: StorageApply): void {
+    this.#applied = entries.at(-1)?.index ?? this.#applied;
+    for (const response of responses) this.step(response);
     this.#machine.applied?.(this.#applied);
     this.#serveRounds();
   }

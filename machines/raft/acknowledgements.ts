@@ -26,6 +26,8 @@ export function appliedEntries(core: RaftCore, { index, entries }: Message): voi
 
 /** @throws RaftInvariantError when what is committed cannot be read: this peer can never go on. */
 export function fetchedForApplying(core: RaftCore, fetch: Fetch, entries: readonly Entry[]): void {
+  // Asked for a member by the leader that this peer no longer is: nothing says that these are committed.
+  if (fetch.peer !== core.id) return;
   core.fetchingForApply = false;
   const low = core.log.applying + 1;
   const usable = countOwn(core, low, entries);

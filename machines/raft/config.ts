@@ -25,6 +25,11 @@ export interface RaftConfig {
   readonly readOnlyOption: 'safe' | 'leaseBased';
   /** Writes are acknowledged by `StorageAppend.responses` and `StorageApply.responses`, never by `advance`. */
   readonly asyncStorageWrites: boolean;
+  /**
+   * A commit index waits for the next entries or heartbeat to travel with, instead of going at once in an append of its
+   * own (raft-rs' option of this name). Followers apply up to a heartbeat later; acknowledgements are as fast.
+   */
+  readonly skipBroadcastCommit: boolean;
   /** A follower drops proposals instead of handing them to its leader. */
   readonly disableProposalForwarding: boolean;
   /** The host serialises membership changes itself: nothing is refused when it is proposed. */
@@ -53,6 +58,7 @@ export const DEFAULT_RAFT_CONFIG: Omit<RaftConfig, 'id' | 'random'> = {
   checkQuorum: true,
   readOnlyOption: 'safe',
   asyncStorageWrites: false,
+  skipBroadcastCommit: false,
   disableProposalForwarding: false,
   disableConfChangeValidation: false,
   stepDownOnRemoval: true,

@@ -8,9 +8,9 @@ import type { Entry, FetchEntries, FetchSnapshot, Message, Snapshot } from './ty
 
 /** A leader's side of the log (Raft 5.3, 5.4.2; flow control as etcd-io/raft's). */
 
-export function broadcastAppend(core: RaftCore): void {
+export function broadcastAppend(core: RaftCore, evenIfEmpty = true): void {
   for (const [id, progress] of core.progress) {
-    if (id !== core.id) sendAppend(core, id, progress, true);
+    if (id !== core.id) sendAppend(core, id, progress, evenIfEmpty);
   }
 }
 
@@ -150,11 +150,12 @@ export function handleAppendResponse(core: RaftCore, response: Message): void {
     progress.inflights.freeThrough(response.index);
   }
 
+  const commitTravelsAlone = !core.config.skipBroadcastCommit;
   if (maybeCommit(core)) {
     releasePostponedReads(core);
-    broadcastAppend(core);
+    broadcastAppend(core, commitTravelsAlone);
   } else if (response.from !== core.id && progress.canBumpCommit(core.log.committed)) {
-    sendAppend(core, response.from, progress, true);
+    sendAppend(core, response.from, progress, commitTravelsAlone);
   }
   if (response.from === core.id) return;
   while (sendAppend(core, response.from, progress, false));

@@ -58,13 +58,22 @@ describe('connection settings', () => {
     expect(settings({ user: 'secret-token' }).credentials).to.deep.equal({ token: 'secret-token' });
   });
 
+  it('take user and password out of a URL, and know IPv6', () => {
+    const { nats, credentials } = settings({ nats: 'nats://ann:p%40ss@[::1]:4222, tls://b.example:1' });
+    expect(nats).to.equal('nats://[::1]:4222,tls://b.example:1');
+    expect(credentials).to.deep.equal({ user: 'ann', password: 'p@ss' });
+    expect(settings({ nats: 'nats://ann:a@b', user: 'eve', password: 'c' }).credentials).to.include({
+      user: 'eve',
+    });
+  });
+
   const refused: readonly (readonly [options: Record<string, unknown>, sentence: RegExp])[] = [
     [{ cluster: 'a.b' }, /"a\.b" is not a cluster name/],
     [{ schedulers: 'a,,b' }, /"" is not a scheduler name/],
     [{ timeout: 'soon' }, /--timeout: "soon" is not a duration/],
     [{ timeout: '0s' }, /--timeout: "0s" is not a duration/],
     [{ nats: 'http://x' }, /--nats: "http:\/\/x" is not a NATS URL/],
-    [{ nats: 'nats://u:p@x' }, /put user and password into --user and NATS_PASSWORD/],
+    [{ nats: 'nats://u:secret@x y' }, /--nats: what follows is not a NATS URL/],
     [{ creds: '/does/not/exist' }, /--creds: there is no file \/does\/not\/exist/],
     [{ password: 'x' }, /--password needs --user/],
     [{ tlscert: '/dev/null' }, /--tlscert and --tlskey go together/],

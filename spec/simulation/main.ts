@@ -1,7 +1,7 @@
 /**
  * Runs seeds of the Raft simulation: `npm run -s simulate -- --seed 17` replays one and prints what happens.
  *
- * Options: `--seed N`, `--seeds N` (from 1), `--bug NAME`, `--trouble MS`, `--quiet`.
+ * Options: `--seed N`, or `--seeds N` and `--from N` for many; `--bug NAME`, `--trouble MS`, `--quiet`.
  */
 import { parseArgs } from 'node:util';
 import { type PlantedBugName, plantedBugs } from './planted-bugs.js';
@@ -11,6 +11,7 @@ const { values } = parseArgs({
   options: {
     seed: { type: 'string' },
     seeds: { type: 'string', default: '200' },
+    from: { type: 'string', default: '1' },
     bug: { type: 'string' },
     trouble: { type: 'string', default: String(TROUBLE_MS) },
     quiet: { type: 'boolean', default: false },
@@ -27,7 +28,8 @@ if (values.seed !== undefined) {
   const print = values.quiet ? {} : { print: (line: string) => console.log(line) };
   reports.push(await simulate({ ...shared, seed: Number(values.seed), ...print }));
 } else {
-  for (let seed = 1; seed <= Number(values.seeds); seed++) reports.push(await simulate({ ...shared, seed }));
+  const from = Number(values.from);
+  for (let i = 0; i < Number(values.seeds); i++) reports.push(await simulate({ ...shared, seed: from + i }));
 }
 for (const report of reports) if (report.violation !== undefined) console.log(replayLine(report));
 if (reports.length === 1) console.log(reports[0]);

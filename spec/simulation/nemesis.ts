@@ -112,7 +112,7 @@ export class Nemesis {
     if (random() >= odds) return;
     const { life } = node;
     clock.setTimeout(() => {
-      if (node.life === life) this.crash(node, 50 * random());
+      if (this.#running && node.life === life) this.crash(node, 50 * random());
     }, 10 * random());
   }
 
@@ -230,16 +230,19 @@ export class Nemesis {
   #seesaw(leader: SimulatedNode): void {
     const { clock, nodes, random } = this.#parts;
     this.#partition([leader.name]);
-    const deposed = (): void => {
-      const successor = nodes.find((node) => node !== leader && node.process?.group.isLeader);
-      if (!this.#running) return;
-      this.#heal();
+    const later = (ms: number, act: () => void): void => {
       clock.setTimeout(() => {
-        if (successor !== undefined) this.crash(successor);
-        clock.setTimeout(() => leader.process?.group.campaign(), ELECTION_TIMEOUT_MS);
-      }, 500 * random());
+        if (this.#running) act();
+      }, ms);
     };
-    clock.setTimeout(deposed, 3 * ELECTION_TIMEOUT_MS * random());
+    later(3 * ELECTION_TIMEOUT_MS * random(), () => {
+      const successor = nodes.find((node) => node !== leader && node.process?.group.isLeader);
+      this.#heal();
+      later(500 * random(), () => {
+        if (successor !== undefined) this.crash(successor);
+        later(ELECTION_TIMEOUT_MS, () => leader.process?.group.campaign());
+      });
+    });
   }
 
   #partition(aside: readonly string[]): void {
@@ -262,7 +265,7 @@ export class Nemesis {
 
   #changeDisk(node: SimulatedNode): void {
     const { random } = this.#parts;
-    node.diskLatency = random() < 0.6 ? FAST_DISK : [1, 10 + 300 * random() * random()];
+    node.diskLatency = random() < 0.4 ? FAST_DISK : [1, 10 + 300 * random() * random()];
   }
 
   #weather(): void {

@@ -39,7 +39,7 @@ const CLOSE_MS = 10_000;
 /** Most of the appends of several entries of which only the first arrive, as if the rest had come in lost messages. */
 const CUT_APPENDS = 0.7;
 /** Half of the seeds keep so little of the log in memory that much of it is read back from disk. */
-const SMALL_CACHE_BYTES = 300;
+const SMALL_CACHE_BYTES = 40;
 const LARGE_CACHE_BYTES = 1_000_000;
 
 /**

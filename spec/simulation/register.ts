@@ -16,7 +16,6 @@ export type Applies = (life: string, before: number, entries: readonly Entry[]) 
 
 /** The smallest replicated state machine that can show a stale or lost write: one register, in the node's engine. */
 export class Register implements StateMachine {
-  readonly observed: Applies;
   /** What reads see. */
   visible: RegisterValue;
   /** Everything up to here was handed to `apply`. */
@@ -26,10 +25,9 @@ export class Register implements StateMachine {
   constructor(
     private readonly life: string,
     stored: RegisterValue,
-    observed: Applies,
+    private readonly applies: Applies,
     private readonly stopped: (error: Error) => void,
   ) {
-    this.observed = observed;
     this.visible = stored;
     this.#latest = stored;
   }
@@ -52,7 +50,7 @@ export class Register implements StateMachine {
 
   /** Each entry's result is its index. */
   apply(entries: readonly Entry[], batch: WriteBatch): readonly unknown[] {
-    this.observed(this.life, this.#applied, entries);
+    this.applies(this.life, this.#applied, entries);
     for (const entry of entries) {
       this.#applied = entry.index;
       if (entry.data.length === 0) continue;

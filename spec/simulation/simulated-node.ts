@@ -12,14 +12,14 @@ import { codecs } from '../../cluster/protocol.js';
 import type { RaftGroup } from '../../cluster/raft/group.js';
 import { INITIAL_LOG, RaftHost } from '../../cluster/raft/host.js';
 import type { Message } from '../../machines/raft/types.js';
-import { type Engine, RaftLog, SimulatedDisk } from '../../storage/index.js';
+import { type Engine, EngineFailedError, RaftLog, SimulatedDisk } from '../../storage/index.js';
 import type { RaftEvent } from '../../storage/proto/index.js';
 import { DiskRecord } from './disk-record.js';
 import type { Incarnation } from './invariants.js';
 import type { PlantedBug } from './planted-bugs.js';
-import { Register } from './register.js';
+import { type Applies, Register } from './register.js';
 
-export const GROUP = 1;
+const GROUP = 1;
 const NO_BYTES = new Uint8Array(0);
 const EPOCH = { confVer: 1, version: 1 };
 
@@ -35,7 +35,7 @@ export interface NodeParts {
   /** Entries of one append that the network carries; the rest counts as lost. */
   readonly appendLimit: (message: Message) => number;
   readonly sent: (node: SimulatedNode, message: Message) => void;
-  readonly applies: Register['observed'];
+  readonly applies: Applies;
   readonly written: (
     node: SimulatedNode,
     index: number,
@@ -107,13 +107,14 @@ export class SimulatedNode {
     this.#kill = () => clock.kill();
     this.#boot(life, clock).then(
       (process) => {
-        if (this.life !== life || clock.killed) return;
+        if (clock.killed) return;
         this.changing = false;
         this.process = process;
       },
       (error: unknown) => {
-        if (this.life === life && !clock.killed)
-          this.#parts.broken(`${this.title} cannot start: ${String(error)}`);
+        if (clock.killed) return;
+        if (error instanceof EngineFailedError) this.#parts.diskFailed(this);
+        else this.#parts.broken(`${this.title} cannot start: ${String(error)}`);
       },
     );
   }

@@ -159,8 +159,11 @@ describe('Durability', function () {
     durability.written();
     await durability.sync();
     durability.writing();
-    await writeFile(second, 'ha');
+    await writeFile(second, 'whole');
     current = 9;
+    durability.written();
+    durability.writing();
+    await appendFile(second, 'ha');
     const moving = durability.sync();
     await new Promise((resolve) => setTimeout(resolve, 20));
     await appendFile(second, 'lf');
@@ -169,9 +172,53 @@ describe('Durability', function () {
     expect(told).to.deep.equal([
       { file: 4, length: 5 },
       { file: 4, length: 9 },
-      { file: 9, length: 4 },
+      { file: 9, length: 9 },
     ]);
-    expect(await readMarker(directory)).to.deep.equal({ file: 9, length: 4, older: [4] });
+    expect(await readMarker(directory)).to.deep.equal({ file: 9, length: 9, older: [4] });
+    await durability.abandon();
+    await rm(directory, { recursive: true });
+  });
+
+  it('finds the newest file when the database moves on again while it is asked where it writes', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'troupe-durability-'));
+    const [first, second, third] = [4, 9, 12].map((number) => join(directory, walFileName(number))) as [
+      string,
+      string,
+      string,
+    ];
+    await writeFile(first, '');
+    const told: WalPosition[] = [];
+    let asked: ((error: Error | undefined, file: number) => void) | undefined;
+    let opened = false;
+    const durability = await WalDurability.open(
+      directory,
+      (done) => {
+        if (opened) asked = done;
+        else done(undefined, 4);
+      },
+      (position) => told.push(position),
+    );
+    opened = true;
+    const write = async (file: string) => {
+      durability.writing();
+      await appendFile(file, 'whole');
+      durability.written();
+    };
+    await write(first);
+    await write(second);
+    const moving = durability.sync();
+    const question = await until(() => asked);
+    await write(third);
+    asked = undefined;
+    question(undefined, 9);
+    await moving;
+    const again = durability.sync();
+    (await until(() => asked))(undefined, 12);
+    await again;
+    expect(told).to.deep.equal([
+      { file: 9, length: 5 },
+      { file: 12, length: 5 },
+    ]);
     await durability.abandon();
     await rm(directory, { recursive: true });
   });
@@ -186,18 +233,26 @@ describe('Durability', function () {
       else asked.push(done);
     });
     answers = false;
+    // A write that makes the file no longer went to another one: then the sync waits for the database to say which.
+    const writeElsewhere = () => {
+      durability.writing();
+      durability.written();
+    };
+    writeElsewhere();
     const first = durability.sync();
     const others = [durability.sync(), durability.sync(), durability.sync()];
     expect(new Set([first, ...others]).size).to.equal(2);
-    asked.shift()?.(undefined, 4);
+    const question = await until(() => asked.shift());
+    writeElsewhere();
+    question(undefined, 4);
     await first;
-    await new Promise((resolve) => setImmediate(resolve));
-    expect(asked).to.have.length(1);
-    asked.shift()?.(undefined, 4);
+    (await until(() => asked.shift()))(undefined, 4);
     await Promise.all(others);
+    expect(asked).to.have.length(0);
 
+    writeElsewhere();
     const failing = durability.sync();
-    asked.shift()?.(new Error('Input/output error'), 0);
+    (await until(() => asked.shift()))(new Error('Input/output error'), 0);
     for (const sync of [failing, durability.sync(), durability.sync()]) {
       const error = await sync.catch((e: unknown) => e);
       expect((error as Error).message).to.equal('Input/output error');
@@ -206,3 +261,12 @@ describe('Durability', function () {
     await rm(directory, { recursive: true });
   });
 });
+
+/** What `find` finds, as soon as it does. */
+async function until<T>(find: () => T | undefined): Promise<T> {
+  for (;;) {
+    const found = find();
+    if (found !== undefined) return found;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}

@@ -60,12 +60,13 @@ for (const [name, number] of Object.entries(wireTypes)) {
   if (number !== undefined) names[number] = name as MessageType;
 }
 
-// What is encoded here lives until the turn's batch is written and its frames are sent.
-const turnWriter = new Writer();
+// Entries live until the turn's batch is written; messages only until they stand in their frame.
+const entryWriter = new Writer();
+const messageWriter = new Writer(true);
 
 /** An entry as it stands in the log on disk. */
 export function encodeEntry(entry: Entry): Uint8Array {
-  return encodeWith(turnWriter, writeEntry, entry);
+  return encodeWith(entryWriter, writeEntry, entry);
 }
 
 /** @throws DecodeError */
@@ -73,9 +74,9 @@ export function decodeEntry(bytes: Uint8Array): Entry {
   return readEntry(new Reader(bytes));
 }
 
-/** @throws EncodeError for a message that a peer sends only to itself. */
+/** The bytes stand until the next message is encoded. @throws EncodeError for a message that a peer sends only to itself. */
 export function encodeMessage(message: Message): Uint8Array {
-  return encodeWith(turnWriter, writeMessage, message);
+  return encodeWith(messageWriter, writeMessage, message);
 }
 
 /** @throws DecodeError also when the message breaks Raft's own rules: entries with gaps, or terms that go back. */
@@ -83,9 +84,9 @@ export function decodeMessage(bytes: Uint8Array): Message {
   return readMessage(new Reader(bytes));
 }
 
-/** raft_serverpb.RaftMessage. @throws EncodeError for a message that a peer sends only to itself. */
+/** raft_serverpb.RaftMessage, as `encodeMessage` does it. @throws EncodeError for a message that a peer sends only to itself. */
 export function encodeRaftEvent(event: RaftEvent): Uint8Array {
-  return encodeWith(turnWriter, writeRaftEvent, event);
+  return encodeWith(messageWriter, writeRaftEvent, event);
 }
 
 /** @throws DecodeError as `decodeMessage` does. */

@@ -7,6 +7,8 @@
 import { DecodeError, EncodeError } from './errors.js';
 
 const CHUNK_BYTES = 64 * 1024;
+/** A scratch writer that had to grow beyond this gives the memory back. */
+const MAX_SCRATCH_BYTES = 4 * 1024 * 1024;
 /** Below this many bytes a loop beats a call into the runtime. */
 const SHORT = 24;
 export const NO_BYTES: Uint8Array = new Uint8Array(0);
@@ -34,10 +36,19 @@ export class Writer {
     return this.#end - this.#position;
   }
 
+  /**
+   * @param scratch for messages that are copied before the next one is written: all are made in the same memory, and
+   * none is an allocation that the garbage collector has to follow.
+   */
+  constructor(private readonly scratch: boolean = false) {}
+
   /** Ends the message and begins the next one. */
   finish(): Uint8Array {
     const message = this.#chunk.subarray(this.#position, this.#end);
-    this.#end = this.#position;
+    if (!this.scratch) this.#end = this.#position;
+    else if (this.#chunk.length > MAX_SCRATCH_BYTES) this.#chunk = NO_BYTES;
+    if (this.scratch) this.#end = this.#chunk.length;
+    this.#position = this.#end;
     return message;
   }
 

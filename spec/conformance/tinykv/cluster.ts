@@ -3,12 +3,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
   type Clock,
+  type Logger,
   MemoryNetwork,
   natsTransport,
   ProcessClock,
   type Random,
   realClock,
   seededRandom,
+  silentLogger,
   type Transport,
   VirtualClock,
 } from '../../../actors/index.js';
@@ -26,12 +28,12 @@ export const ELECTION_TIMEOUT_MS = 500;
 
 const CLUSTER = 'tinykv';
 const SCHEDULER = 'scheduler-1';
-const REGION = 1;
 /** Milliseconds of a frame's way, and of a disk's call: those of a rack with good disks. */
 const VIRTUAL_DELAY = [1, 5] as const;
 const VIRTUAL_SYNC_MS = [2, 8] as const;
 /** Virtual milliseconds that a whole test may take. */
 const VIRTUAL_LIMIT_MS = 30 * 60_000;
+const CLOSE_MS = 10_000;
 
 /** What a cluster runs on: virtual time, memory and simulated disks, or this machine. */
 interface Ground {
@@ -61,10 +63,16 @@ export interface TestStore {
 /** Five real stores, a scheduler and clients in one process; only the stores' links to each other can be made bad. */
 export class TestCluster {
   readonly stores: readonly TestStore[];
-  readonly links = new FaultyLinks();
+  readonly links: FaultyLinks;
+  /** Errors that stores logged: none is expected. */
+  readonly errors: string[] = [];
   readonly #ground: Ground;
   readonly #machines: ReadonlyMap<string, Machine>;
   readonly #clients: Database[] = [];
+  readonly #logger: Logger = {
+    ...silentLogger,
+    error: (fields, message) => this.errors.push(`${message} ${JSON.stringify(fields)}`),
+  };
   #scheduler: SchedulerNode | undefined;
   #lives = 0;
 
@@ -76,7 +84,7 @@ export class TestCluster {
       node: undefined,
     }));
     this.#machines = new Map(this.stores.map(({ name }) => [name, ground.machine(name)]));
-    this.links.random = ground.random;
+    this.links = new FaultyLinks(ground.random);
   }
 
   get random(): Random {
@@ -129,6 +137,7 @@ export class TestCluster {
       schedulers: [SCHEDULER],
       incarnation: ++this.#lives,
       tuning: TUNING,
+      logger: this.#logger,
     });
   }
 
@@ -159,13 +168,12 @@ export class TestCluster {
     return this.#ground.clock.now();
   }
 
-  /** The store whose peer leads the region, in its newest term. TinyKV waits 5 s for one. */
-  async leader(): Promise<TestStore> {
+  /** The store that leads the region, as the scheduler knows it. TinyKV looks 500 times, 10 ms apart. */
+  async leader({ cluster }: Database): Promise<TestStore> {
     for (let tries = 0; tries < 500; tries++) {
-      const leaders = this.stores.filter(({ node }) => node?.replicas.get(REGION)?.group.isLeader);
-      const term = ({ node }: TestStore): number => node?.replicas.get(REGION)?.group.term ?? 0;
-      const [newest] = leaders.sort((a, b) => term(b) - term(a));
-      if (newest !== undefined) return newest;
+      const [region] = (await cluster.status()).regions;
+      const leader = this.stores.find(({ node }) => node !== undefined && node.storeId === region?.leader);
+      if (leader !== undefined) return leader;
       await this.sleep(10);
     }
     throw new Error('the region has no leader');
@@ -185,6 +193,16 @@ export class TestCluster {
       await this.sleep(20);
     }
     throw new Error(`${store.name} holds ${await this.stored(store, key)} at ${key}, not ${value}`);
+  }
+
+  /** Waits until all stores hold the same data, as those do that have applied the same log. */
+  async mustAgree(): Promise<void> {
+    for (let tries = 0; tries < 300; tries++) {
+      const contents = await Promise.all(this.stores.map(({ engine }) => engine && contentsOf(engine)));
+      if (contents.every((content) => content !== undefined && content === contents[0])) return;
+      await this.sleep(20);
+    }
+    throw new Error('the stores do not hold the same data');
   }
 
   async close(): Promise<void> {
@@ -210,13 +228,20 @@ export async function withCluster(
       try {
         await cluster.start();
         await body(cluster);
+        if (cluster.errors.length > 0) throw new Error(cluster.errors.join('\n'));
       } finally {
-        await cluster.close();
+        // What a failed test has broken may never close.
+        await Promise.race([cluster.close(), cluster.sleep(CLOSE_MS)]);
       }
     });
   } finally {
     await ground.close();
   }
+}
+
+async function contentsOf(engine: Engine): Promise<string> {
+  const { keys, values } = await engine.scan('default', { limit: 1_000_000 });
+  return Buffer.concat(keys.flatMap((key, i) => [key, values[i] ?? key])).toString('latin1');
 }
 
 function virtualGround(seed: number): Ground {

@@ -6,15 +6,20 @@ import type { OutgoingFrame, Random, Transport } from '../../../actors/index.js'
  * concern what peers say to each other, and nobody's way to the scheduler or to clients.
  */
 export class FaultyLinks {
-  random: Random = Math.random;
-  readonly #wrapped = new Set<string>();
+  readonly #random: Random;
+  readonly #stores = new Set<string>();
   /** Stores on one side of a partition; the others are on the other side. */
   #aside: ReadonlySet<string> | undefined;
   /** Share of Raft messages that arrive. */
   #survival = 1;
 
+  constructor(random: Random) {
+    this.#random = random;
+  }
+
+  /** The transport of a store. */
   wrap(node: string, transport: Transport): Transport {
-    this.#wrapped.add(node);
+    this.#stores.add(node);
     return {
       start: (host) => transport.start(host),
       send: (frame) => this.#send(node, frame, transport),
@@ -40,10 +45,10 @@ export class FaultyLinks {
 
   #send(from: string, frame: OutgoingFrame, transport: Transport): boolean {
     const { node: to } = frame;
-    if (!this.#wrapped.has(to)) return transport.send(frame);
+    if (!this.#stores.has(to)) return transport.send(frame);
     if (this.#aside !== undefined && this.#aside.has(from) !== this.#aside.has(to)) return true;
     if (this.#survival === 1) return transport.send(frame);
-    const bytes = filterFrame(frame.bytes, ({ kind }) => kind !== 'raft' || this.random() < this.#survival);
+    const bytes = filterFrame(frame.bytes, ({ kind }) => kind !== 'raft' || this.#random() < this.#survival);
     return bytes === undefined || transport.send({ ...frame, bytes });
   }
 }

@@ -59,15 +59,15 @@ export async function genericTest(seed: number, trouble: Trouble): Promise<{ put
       );
       await makeTrouble(cluster, trouble, end);
       cluster.links.heal();
-      await cluster.sleep(ELECTION_TIMEOUT_MS);
       const failure = await outcome;
       if (failure !== undefined) throw failure.error;
-      if (trouble.crash) {
-        await cluster.stopStores();
-        await cluster.sleep(ELECTION_TIMEOUT_MS);
-        await cluster.startStores();
-      }
-      await Promise.all(clients.map((client) => client.finish()));
+      // TinyKV rests before it stops the stores; here they stop while what the last answer promised is still warm.
+      if (trouble.crash) await cluster.stopStores();
+      await cluster.sleep(ELECTION_TIMEOUT_MS);
+      if (trouble.crash) await cluster.startStores();
+      await Promise.all(clients.map((client) => client.scan()));
+      await cluster.mustAgree();
+      await Promise.all(clients.map((client) => client.clear()));
     }
     for (const client of clients) {
       counts.puts += client.puts;
@@ -113,17 +113,16 @@ class Client {
   async run(end: number): Promise<void> {
     while (this.#cluster.now() < end) {
       if (this.#cluster.random() < 0.5) await this.#put();
-      else await this.#scan();
+      else await this.scan();
     }
   }
 
-  /** After an iteration: everything is there, once and in order; then it goes. */
-  async finish(): Promise<void> {
-    await this.#scan();
+  /** Deletes all its keys. */
+  async clear(): Promise<void> {
     const keys = this.#values.map((_, j) => this.#key(j));
     await must(this.#cluster, (timeout) => this.#database.raw.batchDelete(keys, { timeout }));
     this.#values = [];
-    await this.#scan();
+    await this.scan();
   }
 
   async #put(): Promise<void> {
@@ -134,7 +133,8 @@ class Client {
     this.puts++;
   }
 
-  async #scan(): Promise<void> {
+  /** Everything that it has put is there, once and in order. */
+  async scan(): Promise<void> {
     const end = this.#key(this.#values.length);
     const found = await must(this.#cluster, async (timeout) => {
       const values: string[] = [];
