@@ -105,10 +105,6 @@ export class RaftGroup implements CommandLog {
     const proposed = this.#guarded(() => this.raft.propose(data));
     if (proposed === undefined) return done(this.#refusal('stopped'));
     if (!proposed.ok) return done(this.#refusal('busy'));
-    // Whatever an earlier leadership of this replica put there was cut from the log before it could commit.
-    while ((this.#proposals.at(-1)?.index ?? 0) >= proposed.index) {
-      this.#proposals.pop()?.done(this.#refusal('stale-command'));
-    }
     this.#proposals.push({ index: proposed.index, term: proposed.term, done });
     this.#touch(this);
   }
@@ -214,7 +210,10 @@ export class RaftGroup implements CommandLog {
   #answer(index: number, term: number, result: unknown): void {
     while (this.#firstProposal < this.#proposals.length) {
       const proposal = this.#proposals[this.#firstProposal];
-      if (proposal === undefined || proposal.index > index) break;
+      // In the order of terms, then indexes. Terms never fall along a log, so a committed entry of a later term ends all
+      // older proposals, wherever they stood. Before that, one that is gone from this log may still be in another's.
+      if (proposal === undefined || proposal.term > term) break;
+      if (proposal.term === term && proposal.index > index) break;
       this.#firstProposal++;
       if (proposal.index === index && proposal.term === term) proposal.done({ ok: true, result });
       else proposal.done(this.#refusal('stale-command'));
