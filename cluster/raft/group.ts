@@ -143,6 +143,7 @@ export class RaftGroup implements CommandLog {
   /** Takes what the core gathered, after the turn's reads have joined a round. For the host. */
   takeReady(): Ready | undefined {
     if (this.#stopped) return undefined;
+    this.#dropOldRounds();
     this.#startReadRound();
     if (!this.raft.hasReady()) return undefined;
     const ready = this.#guarded(() => this.raft.ready());
@@ -163,6 +164,15 @@ export class RaftGroup implements CommandLog {
     for (const response of responses) this.step(response);
     this.#machine.applied?.(this.#applied);
     this.#serveRounds();
+  }
+
+  /** A confirmed read waits for entries whose changes are not visible yet. */
+  get waitsForApplied(): boolean {
+    return this.#rounds.some((round) => round.index > this.#applied);
+  }
+
+  needsReads({ entries }: StorageApply): boolean {
+    return this.#machine.needsReads?.(entries) ?? false;
   }
 
   apply(apply: StorageApply, batch: Parameters<StateMachine['apply']>[1]): ReturnType<StateMachine['apply']> {
@@ -224,6 +234,14 @@ export class RaftGroup implements CommandLog {
     } else if (this.#firstProposal > 1024) {
       this.#proposals.splice(0, this.#firstProposal);
       this.#firstProposal = 0;
+    }
+  }
+
+  /** Leadership may have been lost and won again since the last Ready: the core has forgotten what it was asked before. */
+  #dropOldRounds(): void {
+    while (this.#rounds[0] !== undefined && this.#rounds[0].term !== this.raft.term) {
+      const round = this.#rounds.shift();
+      if (round !== undefined) this.#finishRound(round, this.#refusal('not-leader'));
     }
   }
 

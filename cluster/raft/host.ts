@@ -34,6 +34,8 @@ export const DEFAULT_TICK_INTERVAL_MS = 100;
 const MAX_APPEND_BYTES = 512 * 1024;
 /** Bytes that a leader may have proposed and not committed; more proposals are refused as busy. */
 const MAX_UNCOMMITTED_BYTES = 16 * 1024 * 1024;
+/** Changes of evaluated entries that may wait in memory for something else that has to be written. */
+const MAX_IDLE_BATCH_BYTES = 1024 * 1024;
 /** Order of the host's hook among the end-of-turn hooks: after the peers have proposed what the turn brought. */
 export const RAFT_TURN_ORDER = 100;
 
@@ -55,8 +57,9 @@ interface Apply {
 /**
  * A node's turn (design section 4): the Readys of all groups that something happened to go into one batch, one sync.
  *
- * Messages that need no durable state leave in the turn that made them; the others when the sync is done. One serial
- * chain writes: while it waits for the disk, further turns gather the next batch.
+ * Messages that need no durable state leave in the turn that made them; the others when the sync is done. Committed
+ * entries are evaluated, and their proposers answered, in the turn that learns of the commit; what they change goes
+ * with the next batch. One serial chain writes: while it waits for the disk, further turns gather the next batch.
  */
 export class RaftHost {
   readonly #options: RaftHostOptions;
@@ -67,7 +70,15 @@ export class RaftHost {
   readonly #truncated = new WeakMap<RaftGroup, Truncated>();
   #touched = new Set<RaftGroup>();
   #appends: Append[] = [];
+  /** Committed entries that are not evaluated yet, in order. */
   #applies: Apply[] = [];
+  /** Evaluated ones: their changes wait in `#batch` for the next write. */
+  #evaluated: Apply[] = [];
+  #batch: WriteBatch | undefined;
+  /** An entry that reads is being evaluated: what comes after it waits. */
+  #evaluating = false;
+  /** Changes of evaluated entries are wanted on disk, though nothing else needs a write. */
+  #applyNow = false;
   #chain: Promise<void> | undefined;
   #ticker: TimerHandle | undefined;
   #closed = false;
@@ -132,6 +143,7 @@ export class RaftHost {
     this.#groups.clear();
     this.#appends = [];
     this.#applies = [];
+    this.#evaluated = [];
     await this.#chain;
   }
 
@@ -146,6 +158,8 @@ export class RaftHost {
     const interval = this.#options.tuning?.tickInterval ?? DEFAULT_TICK_INTERVAL_MS;
     this.#ticker = this.#options.clock.setTimeout(() => {
       for (const group of this.#groups.values()) group.tick();
+      this.#applyNow = true;
+      this.#startChain();
       this.#scheduleTick();
     }, interval);
   }
@@ -165,6 +179,8 @@ export class RaftHost {
       }
       for (const fetch of group.raft.fetches()) this.#fetch(group, fetch);
     }
+    this.#evaluateReady();
+    for (const group of touched) this.#applyNow ||= group.waitsForApplied;
     this.#startChain();
   }
 
@@ -182,9 +198,77 @@ export class RaftHost {
     return afterSync ?? NO_MESSAGES;
   }
 
+  /** Evaluates what can be evaluated without reading: that does not have to wait for the disk. */
+  #evaluateReady(): void {
+    while (!this.#evaluating) {
+      const next = this.#applies[0];
+      if (next === undefined || (!next.group.stopped && next.group.needsReads(next.apply))) return;
+      this.#applies.shift();
+      const before = this.#openBatch().count;
+      try {
+        const results = next.group.stopped ? undefined : next.group.apply(next.apply, this.#openBatch());
+        if (results instanceof Promise) throw new Error('a state machine read without having said so');
+        if (results !== undefined) this.#evaluatedEntries(next, results);
+      } catch (error) {
+        this.#evaluationFailed(next.group, before, error);
+      }
+    }
+  }
+
+  /** Evaluates an entry that reads; everything before it is visible now. */
+  async #evaluateNext(): Promise<void> {
+    const next = this.#applies.shift();
+    if (next === undefined) return;
+    this.#evaluating = true;
+    const before = this.#openBatch().count;
+    try {
+      const results = next.group.stopped ? undefined : await next.group.apply(next.apply, this.#openBatch());
+      if (results !== undefined) this.#evaluatedEntries(next, results);
+    } catch (error) {
+      this.#evaluationFailed(next.group, before, error);
+    } finally {
+      this.#evaluating = false;
+    }
+    this.#evaluateReady();
+    this.#applyNow = true;
+  }
+
+  /**
+   * A committed entry is on a majority of disks and its result is known, so its proposer is answered. A read has to wait
+   * for the write, because it looks at what the batch makes visible.
+   */
+  #evaluatedEntries(one: Apply, results: readonly unknown[]): void {
+    const { group, apply } = one;
+    const last = apply.entries.at(-1);
+    const truncated = this.#truncated.get(group);
+    if (last !== undefined && truncated !== undefined) {
+      this.#log.saveState(this.#openBatch(), group.id, { apply: { applied: last.index, truncated } });
+    }
+    this.#evaluated.push(one);
+    this.counters.applied += apply.entries.length;
+    group.answer(apply, results);
+    this.#options.system.requestTurn();
+  }
+
+  #evaluationFailed(group: RaftGroup, before: number, error: unknown): void {
+    this.#openBatch().truncate(before);
+    group.fail(error instanceof Error ? error : new Error(String(error)));
+  }
+
+  #openBatch(): WriteBatch {
+    this.#batch ??= this.#options.engine.batch();
+    return this.#batch;
+  }
+
+  /** Changes of evaluated entries alone are in no hurry: they go with the next entries, a read that waits, or a tick. */
+  #somethingToWrite(): boolean {
+    if (this.#closed) return false;
+    if (this.#appends.length > 0 || this.#applies.length > 0) return true;
+    return this.#evaluated.length > 0 && (this.#applyNow || this.#openBatch().bytes > MAX_IDLE_BATCH_BYTES);
+  }
+
   #startChain(): void {
-    if (this.#chain !== undefined || this.#closed) return;
-    if (this.#appends.length === 0 && this.#applies.length === 0) return;
+    if (this.#chain !== undefined || !this.#somethingToWrite()) return;
     this.#chain = this.#writeAll().then(
       () => {
         this.#chain = undefined;
@@ -199,56 +283,33 @@ export class RaftHost {
   }
 
   async #writeAll(): Promise<void> {
-    while (!this.#closed && (this.#appends.length > 0 || this.#applies.length > 0)) {
-      const appends = this.#appends;
-      const applies = this.#applies;
-      this.#appends = [];
-      this.#applies = [];
-      await this.#write(appends, applies);
+    while (this.#somethingToWrite()) {
+      if (this.#appends.length > 0 || this.#evaluated.length > 0) await this.#write();
+      else await this.#evaluateNext();
     }
   }
 
-  /** One batch: new entries and hard states of all groups, and everything that is ready to apply. */
-  async #write(appends: readonly Append[], applies: readonly Apply[]): Promise<void> {
+  /** One batch: new entries and hard states of all groups, and everything that is evaluated. */
+  async #write(): Promise<void> {
     const { engine } = this.#options;
-    const batch = engine.batch();
+    const appends = this.#appends;
+    const evaluated = this.#evaluated;
+    const batch = this.#openBatch();
+    this.#appends = [];
+    this.#evaluated = [];
+    this.#batch = undefined;
+    this.#applyNow = false;
     let mustSync = false;
     for (const { group, append, mustSync: sync } of appends) {
       this.#append(batch, group, append);
       mustSync ||= sync;
     }
-    const results: (readonly unknown[] | undefined)[] = [];
-    for (const { group, apply } of applies) {
-      const before = batch.count;
-      try {
-        const applied = group.stopped ? undefined : group.apply(apply, batch);
-        results.push(applied instanceof Promise ? await applied : applied);
-        const last = apply.entries.at(-1);
-        const truncated = this.#truncated.get(group);
-        if (!group.stopped && last !== undefined && truncated !== undefined) {
-          this.#log.saveState(batch, group.id, { apply: { applied: last.index, truncated } });
-        }
-      } catch (error) {
-        batch.truncate(before);
-        results.push(undefined);
-        group.fail(error instanceof Error ? error : new Error(String(error)));
-      }
-    }
-    // A committed entry is on a majority of disks and its result is known: its proposer need not wait for the batch.
-    // A read does, because it looks at what the batch makes visible.
-    for (const [i, { group, apply }] of applies.entries()) {
-      const result = results[i];
-      if (result !== undefined && !group.stopped) group.answer(apply, result);
-    }
-    if (applies.length > 0) this.#options.system.requestTurn();
     if (batch.count > 0) {
       await engine.write(batch);
       this.counters.batches++;
     }
-    for (const [i, { group, apply }] of applies.entries()) {
-      if (results[i] === undefined || group.stopped) continue;
-      this.counters.applied += apply.entries.length;
-      group.entriesApplied(apply);
+    for (const { group, apply } of evaluated) {
+      if (!group.stopped) group.entriesApplied(apply);
     }
     if (mustSync) {
       await engine.sync();

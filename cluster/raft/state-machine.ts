@@ -7,10 +7,15 @@ import type { WriteBatch } from '../../storage/index.js';
  */
 export interface StateMachine {
   /**
-   * Applies committed entries in log order; never called again before the last call has finished.
+   * Whether evaluating these entries has to read from the engine. Then `apply` is called when everything before them is
+   * visible there, and may return a promise; else it is called as soon as they are committed. Must not throw.
+   */
+  needsReads?(entries: readonly Entry[]): boolean;
+  /**
+   * Evaluates committed entries in log order; never called again before the last call has finished.
    *
    * All changes go into `batch`, in which the host also writes the applied index: so on disk they are one.
-   * @returns one result per entry, handed to the proposer once the batch has been written.
+   * @returns one result per entry, handed to the proposer at once: the entry is durable on a majority.
    * @throws whatever means that this replica can no longer be trusted: the host stops the group.
    */
   apply(entries: readonly Entry[], batch: WriteBatch): readonly unknown[] | Promise<readonly unknown[]>;

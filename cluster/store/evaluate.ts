@@ -86,11 +86,16 @@ export function evaluate(
   engine: Engine,
   batch: WriteBatch,
 ): readonly CommandResult[] | Promise<readonly CommandResult[]> {
-  const swaps = commands.some((command) => command.requests.some((one) => one.compareAndSwap !== undefined));
-  if (!swaps) return commands.map((command) => evaluateCommand(command, region, batch, undefined));
+  if (!commands.some(comparesAndSwaps))
+    return commands.map((command) => evaluateCommand(command, region, batch, undefined));
   return Overlay.of(commands, engine).then((overlay) =>
     commands.map((command) => evaluateCommand(command, region, batch, overlay)),
   );
+}
+
+/** Whether the command's evaluation reads from the engine. */
+export function comparesAndSwaps({ requests }: raft_cmdpb.RaftCmdRequest): boolean {
+  return requests.some((one) => one.compareAndSwap !== undefined);
 }
 
 function evaluateCommand(

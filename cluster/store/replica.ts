@@ -12,7 +12,7 @@ import {
 import type { troupepb } from '../proto/index.js';
 import type { RaftEvent, RegionEvent } from '../protocol.js';
 import type { CommandLog, StateMachine } from '../raft/state-machine.js';
-import { type CommandResult, checkKeys, evaluate } from './evaluate.js';
+import { type CommandResult, checkKeys, comparesAndSwaps, evaluate } from './evaluate.js';
 import type { ReadTurn } from './read-turn.js';
 import { type CalledRegion, errorOf, RegionCall } from './region-call.js';
 import { checkVersion, notLeader } from './region-check.js';
@@ -49,7 +49,9 @@ export class RegionReplica implements PeerReplica<RaftEvent, RegionEvent>, State
   readonly #writes: WriteTurn;
   /** Commands that this replica proposed, by their encoding: what the log hands back need not be decoded. */
   readonly #proposed = new WeakMap<Uint8Array, raft_cmdpb.RaftCmdRequest>();
-  #applying: readonly raft_cmdpb.RaftCmdRequest[] = [];
+  #decoded: DecodedEntries | undefined;
+  /** Commands of each evaluation whose changes are not visible yet. */
+  readonly #unseen: (readonly raft_cmdpb.RaftCmdRequest[])[] = [];
   #group: CommandLog | undefined;
   #actor: ActorRef | undefined;
 
@@ -64,6 +66,11 @@ export class RegionReplica implements PeerReplica<RaftEvent, RegionEvent>, State
   attach(group: CommandLog, actor: ActorRef): void {
     this.#group = group;
     this.#actor = actor;
+  }
+
+  /** False until its Raft group is there: it stands in the store's map from the start, so that it is made once. */
+  get attached(): boolean {
+    return this.#group !== undefined;
   }
 
   get group(): CommandLog {
@@ -146,30 +153,30 @@ export class RegionReplica implements PeerReplica<RaftEvent, RegionEvent>, State
 
   // The replicated state machine.
 
+  /** A compare-and-swap looks at what stands there. */
+  needsReads(entries: readonly Entry[]): boolean {
+    try {
+      this.#decoded = this.#decode(entries);
+    } catch {
+      // `apply` meets it again, where it may stop the peer.
+      return false;
+    }
+    return this.#decoded.commands.some((command) => comparesAndSwaps(command));
+  }
+
   apply(entries: readonly Entry[], batch: WriteBatch): readonly unknown[] | Promise<readonly unknown[]> {
     // Everything is decoded before anything is changed: an entry that cannot be read must not leave half a batch.
-    const commands: raft_cmdpb.RaftCmdRequest[] = [];
-    const commandOf = entries.map((entry) => {
-      if (entry.data.length === 0) return -1;
-      if (entry.type !== EntryType.normal) {
-        throw new Error(`entry ${entry.index} changes the membership, which this version cannot apply`);
-      }
-      const command = this.#commandOf(entry);
-      if (command.adminRequest !== undefined) {
-        throw new Error(`entry ${entry.index} holds an admin command that this version cannot apply`);
-      }
-      return commands.push(command) - 1;
-    });
+    const { commands, placeOf } = this.#decoded?.entries === entries ? this.#decoded : this.#decode(entries);
+    this.#decoded = undefined;
     const results = evaluate(commands, this.region, this.#options.engine, batch);
-    this.#applying = commands;
-    const placed = (all: readonly CommandResult[]) => commandOf.map((place) => all[place]);
+    this.#unseen.push(commands);
+    const placed = (all: readonly CommandResult[]) => placeOf.map((place) => all[place]);
     return results instanceof Promise ? results.then(placed) : placed(results);
   }
 
   applied(index: number): void {
-    const commands = this.#applying;
-    this.#applying = [];
-    this.#options.applied?.(this.region, index, commands);
+    const commands = this.#unseen.shift();
+    if (commands !== undefined) this.#options.applied?.(this.region, index, commands);
   }
 
   roleChanged(_soft: SoftState, _term: number): void {
@@ -182,6 +189,22 @@ export class RegionReplica implements PeerReplica<RaftEvent, RegionEvent>, State
       'the peer stopped',
     );
     this.#actor?.tell({ type: 'broke', error });
+  }
+
+  #decode(entries: readonly Entry[]): DecodedEntries {
+    const commands: raft_cmdpb.RaftCmdRequest[] = [];
+    const placeOf = entries.map((entry) => {
+      if (entry.data.length === 0) return -1;
+      if (entry.type !== EntryType.normal) {
+        throw new Error(`entry ${entry.index} changes the membership, which this version cannot apply`);
+      }
+      const command = this.#commandOf(entry);
+      if (command.adminRequest !== undefined) {
+        throw new Error(`entry ${entry.index} holds an admin command that this version cannot apply`);
+      }
+      return commands.push(command) - 1;
+    });
+    return { entries, commands, placeOf };
   }
 
   #commandOf({ data }: Entry): raft_cmdpb.RaftCmdRequest {
@@ -208,6 +231,13 @@ export class RegionReplica implements PeerReplica<RaftEvent, RegionEvent>, State
     if (!this.group.isLeader) return notLeader(this.region, this.peerOf(this.group.leader));
     return checkVersion(this.region, regionEpoch);
   }
+}
+
+interface DecodedEntries {
+  readonly entries: readonly Entry[];
+  readonly commands: readonly raft_cmdpb.RaftCmdRequest[];
+  /** Per entry, the place of its command; -1 for one without. */
+  readonly placeOf: readonly number[];
 }
 
 function tooLarge(region: metapb.Region, maxEntryBytes: number) {

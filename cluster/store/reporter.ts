@@ -58,6 +58,7 @@ export class Reporter {
     const { clock, replicas } = this.#options;
     this.#reportStore();
     for (const replica of replicas.values()) {
+      if (!replica.attached) continue;
       const last = this.#reportedAt.get(replica.region.id) ?? Number.NEGATIVE_INFINITY;
       if (clock.now() - last >= REGION_HEARTBEAT_MS) this.#reportRegion(replica);
     }
@@ -85,7 +86,7 @@ export class Reporter {
   #stats({ capacity, available, used }: DiskUsage): pdpb.StoreStats {
     const { identity, replicas, pid, startTime } = this.#options;
     let leaderCount = 0;
-    for (const replica of replicas.values()) if (replica.group.isLeader) leaderCount++;
+    for (const replica of replicas.values()) if (replica.attached && replica.group.isLeader) leaderCount++;
     return pdpb.StoreStats.from({
       storeId: identity.storeId,
       capacity,
