@@ -29,16 +29,23 @@ export interface LeashedProcess {
 /**
  * Starts a program in a process group of its own: Ctrl-C in the terminal does not reach it.
  * @param onLine is given every line that it prints
+ * @param env variables for it, where this process has none of the name
  * @throws Error when it cannot be started
  */
 export async function startLeashed(
   program: string,
   args: readonly string[],
   onLine: (line: string) => void = () => {},
+  env: NodeJS.ProcessEnv = {},
 ): Promise<LeashedProcess> {
   const posix = process.platform !== 'win32';
   const [file, argv] = posix ? ['/bin/sh', ['-c', LEASH, 'leash', program, ...args]] : [program, [...args]];
-  const child = spawn(file, argv, { stdio: ['pipe', 'pipe', 'pipe'], detached: posix, windowsHide: true });
+  const child = spawn(file, argv, {
+    stdio: ['pipe', 'pipe', 'pipe'],
+    detached: posix,
+    windowsHide: true,
+    env: { ...env, ...process.env },
+  });
   let running = true;
   const ended = new Promise<string>((resolve) => {
     const end = (how: string): void => {

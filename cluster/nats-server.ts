@@ -100,6 +100,8 @@ export function freePort(host = '127.0.0.1'): Promise<number> {
 }
 
 export interface NatsServerOptions {
+  /** Variables for it, where this process has none of the name. */
+  readonly env?: NodeJS.ProcessEnv;
   readonly host?: string;
   /** A free one when absent. */
   readonly port?: number;
@@ -145,6 +147,7 @@ export async function startNatsServer(options: NatsServerOptions = {}): Promise<
       if (/\[(ERR|FTL)\]|nats-server:/.test(line)) lines.splice(0, lines.length, line.trim());
       options.onLine?.(line);
     },
+    options.env,
   );
   const server: NatsServer = {
     url: `nats://${host}:${port}`,

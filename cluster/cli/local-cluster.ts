@@ -1,6 +1,7 @@
 /** A whole cluster on this machine: nats-server, one scheduler and some stores, each a process of its own. */
 
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { TroupeError } from '../errors.js';
 import { freePort, type NatsServer, probePort, startNatsServer } from '../nats-server.js';
@@ -206,9 +207,14 @@ export class LocalCluster {
     events.up('nats-server', `on ${this.#natsUrl}${why}`, Date.now() - from);
   }
 
+  /** It shares the machine with the stores, who keep its cores busy: more threads of its own cost more than they bring. */
   async #startNats(port: number): Promise<void> {
     const { events } = this.#options;
-    const server = await startNatsServer({ port, onLine: (line) => events.line('nats-server', line) });
+    const server = await startNatsServer({
+      port,
+      env: { GOMAXPROCS: String(Math.max(1, Math.floor(availableParallelism() / 4))) },
+      onLine: (line) => events.line('nats-server', line),
+    });
     this.#nats = server;
     if (this.#stopping) return server.stop('SIGKILL');
     this.#natsUrl = server.url;
