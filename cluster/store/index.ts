@@ -77,7 +77,12 @@ export async function startStore(options: StoreOptions): Promise<StoreNode> {
         startTime,
         diskUsage: () => diskUsage(options.dataDir),
       });
-      await node.start();
+      try {
+        await node.start();
+      } catch (error) {
+        await node.close();
+        throw error;
+      }
       return node;
     } catch (error) {
       await system.close();

@@ -148,6 +148,44 @@ describe('the Raft host', () => {
     expect({ acknowledged, seen }).to.deep.equal({ acknowledged: 1, seen: 1 });
   });
 
+  it('evaluates what reads only when everything before it is visible, and what follows only after that', async () => {
+    const world = await start([1]);
+    const { engine } = world;
+    const key = text('n');
+    /** `=5` sets the number without looking, `+1` adds to what stands there. */
+    const adder: StateMachine = {
+      needsReads: (entries) => entries.some((entry) => entry.data[0] === 0x2b),
+      apply(entries, batch) {
+        const one = async () => {
+          const results: number[] = [];
+          for (const entry of entries) {
+            const command = Buffer.from(entry.data).toString();
+            if (command === '') continue;
+            const stood = Number(Buffer.from((await engine.get('default', key)) ?? []).toString());
+            results.push((command[0] === '+' ? stood : 0) + Number(command.slice(1)));
+            batch.put('default', key, text(String(results.at(-1))));
+          }
+          return results;
+        };
+        if (entries.some((entry) => entry.data[0] === 0x2b)) return one();
+        return entries.map((entry) => {
+          const value = Number(Buffer.from(entry.data.subarray(1)).toString());
+          if (entry.data.length > 0) batch.put('default', key, text(String(value)));
+          return value;
+        });
+      },
+    };
+    const group = await open(world, 1, adder);
+    const answers: unknown[] = [];
+    for (const command of ['=5', '+1', '+1', '=10', '+2', '=1', '+1', '+1']) {
+      group.propose(text(command), (outcome) => answers.push(outcome.ok ? outcome.result : outcome.code));
+      // Each in an entry and a Ready of its own, while the disk is still busy with those before.
+      await world.clock.advance(3);
+    }
+    await world.clock.advance(300);
+    expect(answers).to.deep.equal([5, 6, 7, 10, 12, 1, 2, 3]);
+  });
+
   it('stops only the group whose command cannot be applied, and keeps nothing of it', async () => {
     const world = await start([1, 2]);
     const sick = new Tally('sick');

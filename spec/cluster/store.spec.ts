@@ -1,0 +1,206 @@
+import { expect } from 'chai';
+import { MemoryNetwork, seededRandom, VirtualClock } from '../../actors/index.js';
+import type { Database } from '../../cluster/client/database.js';
+import { connect } from '../../cluster/client/index.js';
+import { TroupeError } from '../../cluster/errors.js';
+import { startScheduler } from '../../cluster/scheduler/index.js';
+import { type StoreNode, startStore } from '../../cluster/store/index.js';
+import { SimulatedDisk } from '../../storage/index.js';
+
+const CLUSTER = 'spec';
+
+/** A cluster in one process, on virtual time. */
+class World {
+  readonly clock = new VirtualClock();
+  readonly random = seededRandom(3);
+  readonly network = new MemoryNetwork(this.clock, this.random);
+  readonly disks = new Map<string, SimulatedDisk>();
+  #lives = 0;
+
+  /** Lets time pass until the promise is settled. */
+  async until<T>(promise: Promise<T>): Promise<T> {
+    let settled = false;
+    const mark = () => {
+      settled = true;
+    };
+    promise.then(mark, mark);
+    await this.clock.runUntil(() => settled, 120_000);
+    return promise;
+  }
+
+  disk(name: string): SimulatedDisk {
+    const known = this.disks.get(name);
+    if (known !== undefined) return known;
+    const disk = new SimulatedDisk({ random: this.random, clock: this.clock, latency: () => 1 });
+    this.disks.set(name, disk);
+    return disk;
+  }
+
+  async scheduler(expectedStores: number) {
+    const { clock, random } = this;
+    const engine = await this.disk('scheduler-1').open();
+    return this.until(
+      startScheduler({
+        cluster: CLUSTER,
+        name: 'scheduler-1',
+        engine,
+        expectedStores,
+        transport: this.network.transport('scheduler-1'),
+        clock,
+        random,
+        incarnation: ++this.#lives,
+      }),
+    );
+  }
+
+  async store(name: string, options: { standalone?: boolean; disk?: string } = {}): Promise<StoreNode> {
+    const { clock, random } = this;
+    const engine = await this.disk(options.disk ?? name).open();
+    return this.until(
+      startStore({
+        cluster: CLUSTER,
+        name,
+        engine,
+        standalone: options.standalone ?? false,
+        transport: this.network.transport(name),
+        clock,
+        random,
+        incarnation: ++this.#lives,
+      }),
+    );
+  }
+
+  client(): Promise<Database> {
+    const { clock, random } = this;
+    const transport = this.network.transport('client-1');
+    return this.until(connect({ cluster: CLUSTER, transport, clock, random, name: 'client-1' }));
+  }
+}
+
+const text = (value: Uint8Array | undefined) =>
+  value === undefined ? undefined : Buffer.from(value).toString();
+
+async function rows(db: Database, options: Parameters<Database['raw']['scan']>[0]): Promise<string[]> {
+  const found: string[] = [];
+  for await (const { key, value } of db.raw.scan(options)) found.push(`${text(key)}=${text(value)}`);
+  return found;
+}
+
+async function codeOf(promise: Promise<unknown>): Promise<string> {
+  const error = await promise.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  expect(error).to.be.instanceOf(TroupeError);
+  return `${(error as TroupeError).code}: ${(error as TroupeError).message}`;
+}
+
+for (const standalone of [false, true]) {
+  describe(standalone ? 'A store that stands alone' : 'Three stores', () => {
+    let world: World;
+    let db: Database;
+    let stores: StoreNode[];
+
+    before(async () => {
+      world = new World();
+      await world.scheduler(standalone ? 1 : 3);
+      stores = [];
+      for (const name of standalone ? ['store-1'] : ['store-1', 'store-2', 'store-3']) {
+        stores.push(await world.store(name, { standalone }));
+      }
+      db = await world.client();
+    });
+
+    it('gives back what was put, and nothing for what was not', async () => {
+      await world.until(db.raw.put('k', 'v'));
+      expect(text(await world.until(db.raw.get('k')))).to.equal('v');
+      expect(await world.until(db.raw.get('nothing'))).to.equal(undefined);
+      await world.until(db.raw.put('empty', ''));
+      expect(text(await world.until(db.raw.get('empty')))).to.equal('');
+      await world.until(db.raw.delete('k'));
+      expect(await world.until(db.raw.get('k'))).to.equal(undefined);
+    });
+
+    it('swaps only what has the expected value, in the order in which it was asked', async () => {
+      const swaps = [
+        db.raw.compareAndSwap('swap', undefined, 'one'),
+        db.raw.compareAndSwap('swap', undefined, 'two'),
+        db.raw.compareAndSwap('swap', 'one', 'three'),
+      ];
+      const results = await world.until(Promise.all(swaps));
+      expect(results.map(({ swapped, previous }) => [swapped, text(previous)])).to.deep.equal([
+        [true, undefined],
+        [false, 'one'],
+        [true, 'one'],
+      ]);
+      const puts = [db.raw.put('swap', 'four'), db.raw.compareAndSwap('swap', 'four', 'five')] as const;
+      await world.until(Promise.all(puts));
+      expect(text(await world.until(db.raw.get('swap')))).to.equal('five');
+    });
+
+    it('scans forwards and backwards, with limits and prefixes, and deletes ranges', async () => {
+      const pairs = Array.from(
+        { length: 30 },
+        (_, i) => [`row/${String(i).padStart(2, '0')}`, `${i}`] as const,
+      );
+      await world.until(db.raw.batchPut(pairs));
+      const all = pairs.map(([key, value]) => `${key}=${value}`);
+      expect(await world.until(rows(db, { prefix: 'row/' }))).to.deep.equal(all);
+      expect(await world.until(rows(db, { prefix: 'row/', reverse: true, limit: 3 }))).to.deep.equal(
+        all.slice(-3).reverse(),
+      );
+      expect(await world.until(rows(db, { start: 'row/10', end: 'row/12' }))).to.deep.equal(
+        all.slice(10, 12),
+      );
+      await world.until(db.raw.deleteRange('row/05', 'row/25'));
+      expect(await world.until(rows(db, { prefix: 'row/' }))).to.deep.equal([
+        ...all.slice(0, 5),
+        ...all.slice(25),
+      ]);
+      const got = await world.until(db.raw.batchGet(['row/04', 'row/05', 'row/25']));
+      expect(got.map(text)).to.deep.equal(['4', undefined, '25']);
+    });
+
+    it('keeps column families apart and refuses those it does not have', async () => {
+      await world.until(db.raw.put('family', 'in lock', { cf: 'lock' }));
+      expect(await world.until(db.raw.get('family'))).to.equal(undefined);
+      expect(text(await world.until(db.raw.get('family', { cf: 'lock' })))).to.equal('in lock');
+    });
+
+    it('has everything again after a power loss of all stores', async () => {
+      await world.until(db.raw.put('kept', 'safe'));
+      for (const store of stores) world.network.crash(store.name);
+      for (const store of stores) world.disk(store.name).crash();
+      stores = [];
+      for (const name of standalone ? ['store-1'] : ['store-1', 'store-2', 'store-3']) {
+        stores.push(await world.store(name, { standalone }));
+      }
+      expect(text(await world.until(db.raw.get('kept')))).to.equal('safe');
+      expect(text(await world.until(db.raw.get('swap')))).to.equal('five');
+    });
+
+    it('does not open a directory that was written the other way', async () => {
+      const [first] = stores;
+      if (first === undefined) throw new Error('no store');
+      await world.until(first.close());
+      expect(await codeOf(world.store('store-1', { standalone: !standalone }))).to.match(
+        standalone ? /^identity: .*was written with --standalone/ : /^identity: .*replicated store/,
+      );
+    });
+  });
+}
+
+describe('The identity of a store', () => {
+  it('is refused to an empty directory under a known name, and to a directory of another node', async () => {
+    const world = new World();
+    await world.scheduler(1);
+    const store = await world.store('store-1');
+    await world.until(store.close());
+    expect(await codeOf(world.store('store-1', { disk: 'new and empty' }))).to.match(/^identity: .*store-1/);
+    expect(await codeOf(world.store('store-2', { disk: 'store-1' }))).to.match(
+      /^identity: The data directory belongs to the node "store-1", not to "store-2"/,
+    );
+    const again = await world.store('store-1');
+    expect(again.storeId).to.equal(store.storeId);
+  });
+});
