@@ -12,6 +12,8 @@ export interface RaftHostOptions {
   readonly logger: Logger;
   /** Puts a message on its way to another peer of the group; lost messages are Raft's business. */
   readonly send: (group: RaftGroup, message: Message) => void;
+  /** At the end of a turn, before the Readys are taken: what the turn has gathered is proposed. */
+  readonly beforeReadys?: () => void;
   /** The disk refused: nothing more may be acknowledged by this node. */
   readonly failed: (error: Error) => void;
   readonly tuning?: RaftTuning;
@@ -81,6 +83,7 @@ export class RaftHost {
   #applyNow = false;
   #chain: Promise<void> | undefined;
   #ticker: TimerHandle | undefined;
+  #phase: 'idle' | 'proposing' = 'idle';
   #closed = false;
   readonly #removeHook: () => void;
   readonly counters = { batches: 0, syncs: 0, entries: 0, applied: 0 };
@@ -150,7 +153,12 @@ export class RaftHost {
   #touch(group: RaftGroup): void {
     if (this.#closed) return;
     this.#touched.add(group);
-    this.#options.system.requestTurn();
+    this.#requestTurn();
+  }
+
+  /** What a turn does to groups before it takes their Readys is seen to by this turn. */
+  #requestTurn(): void {
+    if (this.#phase !== 'proposing') this.#options.system.requestTurn();
   }
 
   /** A tick that comes late counts once and is never made up. */
@@ -165,6 +173,12 @@ export class RaftHost {
   }
 
   #turn(): void {
+    this.#phase = 'proposing';
+    try {
+      this.#options.beforeReadys?.();
+    } finally {
+      this.#phase = 'idle';
+    }
     if (this.#touched.size === 0) return;
     const touched = this.#touched;
     this.#touched = new Set();
@@ -231,6 +245,7 @@ export class RaftHost {
     }
     this.#evaluateReady();
     this.#applyNow = true;
+    this.#requestTurn();
   }
 
   /**
@@ -247,7 +262,6 @@ export class RaftHost {
     this.#evaluated.push(one);
     this.counters.applied += apply.entries.length;
     group.answer(apply, results);
-    this.#options.system.requestTurn();
   }
 
   #evaluationFailed(group: RaftGroup, before: number, error: unknown): void {

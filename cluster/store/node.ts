@@ -17,7 +17,13 @@ import type { SchedulerClient } from '../pd-client.js';
 import type { troupepb } from '../proto/index.js';
 import { type ProtocolEvent, peerPath, type RaftEvent, type RegionEvent } from '../protocol.js';
 import type { RaftGroup } from '../raft/group.js';
-import { DEFAULT_TICK_INTERVAL_MS, INITIAL_LOG, RaftHost, type RaftTuning } from '../raft/host.js';
+import {
+  DEFAULT_TICK_INTERVAL_MS,
+  INITIAL_LOG,
+  RAFT_TURN_ORDER,
+  RaftHost,
+  type RaftTuning,
+} from '../raft/host.js';
 import { LoneCommands } from '../raft/lone-commands.js';
 import type { CommandLog } from '../raft/state-machine.js';
 import { ReadTurn } from './read-turn.js';
@@ -26,9 +32,8 @@ import { RegionReplica } from './replica.js';
 import { type DiskUsage, Reporter } from './reporter.js';
 import { StoreDirectory } from './store-directory.js';
 
-/** Order of the turn's hooks: the turn's writes become entries, Raft's Readys are taken, confirmed reads are read. */
-const PROPOSE_ORDER = 50;
-const READ_ORDER = 150;
+/** Order of the hook that reads what was confirmed: after Raft's Readys are taken, which confirm. */
+const READ_ORDER = RAFT_TURN_ORDER + 50;
 
 /** Messages that may wait for one peer: a turn brings at most a frame from each node. */
 const PEER_MAILBOX = { capacity: 16_384, overflow: 'reject' } as const;
@@ -93,6 +98,7 @@ export class StoreNode implements StoreNodeHost {
       random,
       logger,
       send: (group, message) => this.#send(group, message),
+      beforeReadys: () => this.#proposeWrites(),
       failed: (error) => this.#diskFailed(error),
       ...(parts.tuning === undefined ? {} : { tuning: parts.tuning }),
     });
@@ -105,10 +111,7 @@ export class StoreNode implements StoreNodeHost {
     });
     this.#actor = system.spawn(storeNodeMachine, { path: 'store', input: { host: this } });
     system.fallback('region', 'store');
-    this.#hooks = [
-      system.onTurnEnd(PROPOSE_ORDER, () => this.#proposeWrites()),
-      system.onTurnEnd(READ_ORDER, () => this.#reads.flush()),
-    ];
+    this.#hooks = [system.onTurnEnd(READ_ORDER, () => this.#reads.flush())];
   }
 
   get replicas(): ReadonlyMap<number, RegionReplica> {
