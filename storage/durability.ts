@@ -6,11 +6,12 @@
  * bytes, oldest first, by descriptors of its own.
  *
  * A new write-ahead file appears in the middle of somebody's write (when a memtable is full or flushed). RocksDB never
- * appends to an older file again, and file numbers only grow. Therefore: while the newest file known is being synced,
- * RocksDB is asked which file is current *now*. If it is the same one, every write that had resolved before is in it
- * (or in an older one that is complete). If not, the files between are listed and synced too, then the directory, and
- * then the marker says that everything older than the current file is complete, so that the check before the next
- * start can tell a file that lost its tail from one that was never synced (`wal-check.ts`).
+ * appends to an older file again, file numbers only grow, and every write makes exactly one file longer: its own. Only
+ * one write is under way at a time. Therefore the newest file known is looked at after each write: if it has grown, that
+ * write is in it; if not, RocksDB has moved on, and the next sync asks which file is current. Then the files between are
+ * listed and synced too, then the directory, and then the marker says that everything older than the current file is
+ * complete, so that the check before the next start can tell a file that lost its tail from one that was never synced
+ * (`wal-check.ts`).
  */
 import { close, fdatasync, fstatSync, fsync, open } from 'node:fs';
 import { mkdir, open as openFile, readdir, readFile, rename } from 'node:fs/promises';

@@ -88,6 +88,8 @@ export class RocksWriter {
   buffer: Handle | undefined;
   #queue: Waiting[] = [];
   #underWay: Waiting[] = [];
+  /** Why a write failed: no other may follow it. */
+  #failure: unknown;
   /** Keeps keys and values alive while native code reads them. */
   operations: readonly WriteOperation[] = [];
   readonly #onIdle: (() => void)[] = [];
@@ -112,6 +114,10 @@ export class RocksWriter {
 
   write(batch: RocksBatch): Promise<void> {
     return new Promise((resolve, reject) => {
+      if (this.#failure !== undefined) {
+        reject(this.#failure);
+        return;
+      }
       this.#queue.push({ batch, resolve, reject });
       if (this.#underWay.length === 0) this.#writeNext();
     });
@@ -152,7 +158,11 @@ export class RocksWriter {
       this.buffer = this.calls.writeBuffer(this.#handle, this.#capacity);
     }
     this.#durability.writing();
-    this.calls.write(this.#db, this.#handle, operations, this, this.#onWritten);
+    try {
+      this.calls.write(this.#db, this.#handle, operations, this, this.#onWritten);
+    } catch (error) {
+      this.#onWritten(error as Error);
+    }
   }
 
   #onWritten(refused: Error | undefined): void {
@@ -166,7 +176,8 @@ export class RocksWriter {
       error ??= cause;
     }
     if (error) {
-      // What is queued behind a failed write must not be written: the caller stops.
+      // What comes behind a failed write must not be written: the caller stops.
+      this.#failure = error;
       for (const waiting of [...done, ...this.#queue.splice(0)]) waiting.reject(error);
     } else {
       for (const waiting of done) waiting.resolve();

@@ -309,8 +309,9 @@ export class Dispatcher {
     const { entrySize = 0, maxEntryBytes = 0 } = error.raftEntryTooLarge ?? {};
     const only = batch.calls.length === 1 ? batch.calls[0] : undefined;
     if (only === undefined) {
-      const size = batch.calls.reduce((bytes, call) => bytes + call.bytes, 0);
-      this.#maxWriteBytes = Math.max(1, Math.floor(size / 2));
+      const half = Math.floor(batch.calls.reduce((bytes, call) => bytes + call.bytes, 0) / 2);
+      const limit = maxEntryBytes > ENTRY_OVERHEAD_BYTES ? maxEntryBytes - ENTRY_OVERHEAD_BYTES : half;
+      this.#maxWriteBytes = Math.max(1, Math.min(half, limit));
       this.#retry(batch.calls, 'again', new TroupeError('unavailable', error.message));
     } else if (!only.settled) {
       const sentence = `The write takes ${entrySize} bytes; the cluster takes ${maxEntryBytes} bytes at most: store it in parts.`;

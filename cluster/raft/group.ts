@@ -1,8 +1,8 @@
 import {
+  type Fetch,
   type InitialState,
   type Message,
   type RaftConfig,
-  RaftInvariantError,
   RawNode,
   type Ready,
   type SoftState,
@@ -11,7 +11,7 @@ import {
 } from '../../machines/index.js';
 import type { CommandLog, Outcome, RefusalCode, StateMachine } from './state-machine.js';
 
-/** A proposal waits for the entry at its index; another term there means that it lost its place (field note 2). */
+/** A proposal waits for the entry at its index; another term there means that it lost its place. */
 interface Proposal {
   readonly index: number;
   readonly term: number;
@@ -76,7 +76,7 @@ export class RaftGroup implements CommandLog {
   }
 
   get isLeader(): boolean {
-    return this.#soft.role === 'leader';
+    return !this.#stopped && this.#soft.role === 'leader';
   }
 
   get term(): number {
@@ -104,7 +104,7 @@ export class RaftGroup implements CommandLog {
     if (!this.isLeader) return done(this.#refusal('not-leader'));
     const proposed = this.#guarded(() => this.raft.propose(data));
     if (proposed === undefined) return done(this.#refusal('stopped'));
-    if (!proposed.ok) return done(this.#refusal('busy'));
+    if (!proposed.ok) return done(this.#refusal(this.raft.role === 'leader' ? 'busy' : 'not-leader'));
     this.#proposals.push({ index: proposed.index, term: proposed.term, done });
     this.#touch(this);
   }
@@ -120,6 +120,18 @@ export class RaftGroup implements CommandLog {
     this.#waitingReads++;
     this.#gatheringReads.push(done);
     this.#touch(this);
+  }
+
+  /** Entries, or a snapshot, that were read for the core. */
+  fetched(answer: (raft: RawNode) => void): void {
+    if (this.#stopped) return;
+    this.#guarded(() => answer(this.raft));
+    this.#touch(this);
+  }
+
+  /** What the core wants read from disk since the last call. For the host. */
+  fetches(): readonly Fetch[] {
+    return this.#stopped ? [] : (this.#guarded(() => this.raft.fetches()) ?? []);
   }
 
   step(message: Message): void {
@@ -200,8 +212,8 @@ export class RaftGroup implements CommandLog {
     try {
       return call();
     } catch (error) {
-      if (!(error instanceof RaftInvariantError)) throw error;
-      this.fail(error);
+      // Whatever the core threw, its state can no longer be trusted: this group ends, the others and the process go on.
+      this.fail(error instanceof Error ? error : new Error(String(error)));
       return undefined;
     }
   }

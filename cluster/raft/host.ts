@@ -1,5 +1,5 @@
 import type { ActorSystem, Clock, Logger, TimerHandle } from '../../actors/index.js';
-import type { Fetch, Message, RaftConfig, Ready, StorageAppend, StorageApply } from '../../machines/index.js';
+import type { Fetch, Message, RaftConfig, StorageAppend, StorageApply } from '../../machines/index.js';
 import { type Engine, RaftLog, StorageError, type Truncated, type WriteBatch } from '../../storage/index.js';
 import { RaftGroup } from './group.js';
 import type { StateMachine } from './state-machine.js';
@@ -51,6 +51,14 @@ interface Append {
 
 const NO_MESSAGES: readonly Message[] = [];
 
+/**
+ * A candidate asks for votes only when its own is durable: else it could win by the votes of others, crash, forget the
+ * term, and win the same term again.
+ */
+function waitsForSync(message: Message): boolean {
+  return message.type === 'requestVote';
+}
+
 interface Apply {
   readonly group: RaftGroup;
   readonly apply: StorageApply;
@@ -85,6 +93,8 @@ export class RaftHost {
   #ticker: TimerHandle | undefined;
   #phase: 'idle' | 'proposing' = 'idle';
   #closed = false;
+  /** The disk refused a write: nothing may be written after it. */
+  #failed = false;
   readonly #removeHook: () => void;
   readonly counters = { batches: 0, syncs: 0, entries: 0, applied: 0 };
 
@@ -183,33 +193,30 @@ export class RaftHost {
     const touched = this.#touched;
     this.#touched = new Set();
     for (const group of touched) {
-      const ready = group.takeReady();
-      if (ready !== undefined) {
-        const afterSync = this.#sendNow(group, ready);
-        if (ready.append !== undefined) {
-          this.#appends.push({ group, append: ready.append, mustSync: ready.mustSync, afterSync });
-        }
-        if (ready.apply !== undefined) this.#applies.push({ group, apply: ready.apply });
+      try {
+        this.#take(group);
+      } catch (error) {
+        group.fail(error instanceof Error ? error : new Error(String(error)));
       }
-      for (const fetch of group.raft.fetches()) this.#fetch(group, fetch);
     }
     this.#evaluateReady();
     for (const group of touched) this.#applyNow ||= group.waitsForApplied;
     this.#startChain();
   }
 
-  /**
-   * Sends what need not wait; returns what must. A candidate asks for votes only when its own is durable: else it could
-   * win by the votes of others, crash, forget the term, and win the same term again.
-   */
-  #sendNow(group: RaftGroup, { messages, append }: Ready): readonly Message[] {
-    let afterSync: Message[] | undefined;
-    for (const message of messages) {
-      if (message.type !== 'requestVote' || append === undefined) this.#options.send(group, message);
-      else if (afterSync === undefined) afterSync = [message];
-      else afterSync.push(message);
+  /** What must be written is noted before anything is sent. */
+  #take(group: RaftGroup): void {
+    const ready = group.takeReady();
+    if (ready !== undefined) {
+      const { append, apply, messages, mustSync } = ready;
+      const afterSync = append === undefined ? NO_MESSAGES : messages.filter(waitsForSync);
+      if (append !== undefined) this.#appends.push({ group, append, mustSync, afterSync });
+      if (apply !== undefined) this.#applies.push({ group, apply });
+      for (const message of messages) {
+        if (append === undefined || !waitsForSync(message)) this.#options.send(group, message);
+      }
     }
-    return afterSync ?? NO_MESSAGES;
+    for (const fetch of group.fetches()) this.#fetch(group, fetch);
   }
 
   /** Evaluates what can be evaluated without reading: that does not have to wait for the disk. */
@@ -276,7 +283,7 @@ export class RaftHost {
 
   /** Changes of evaluated entries alone are in no hurry: they go with the next entries, a read that waits, or a tick. */
   #somethingToWrite(): boolean {
-    if (this.#closed) return false;
+    if (this.#closed || this.#failed) return false;
     if (this.#appends.length > 0 || this.#applies.length > 0) return true;
     return this.#evaluated.length > 0 && (this.#applyNow || this.#openBatch().bytes > MAX_IDLE_BATCH_BYTES);
   }
@@ -290,6 +297,7 @@ export class RaftHost {
       },
       (error: unknown) => {
         this.#chain = undefined;
+        this.#failed = true;
         for (const group of this.#groups.values()) group.stop();
         this.#options.failed(error instanceof Error ? error : new Error(String(error)));
       },
@@ -298,8 +306,9 @@ export class RaftHost {
 
   async #writeAll(): Promise<void> {
     while (this.#somethingToWrite()) {
+      // In turns: neither may new entries keep an evaluation that reads waiting, nor the other way round.
+      if (this.#evaluated.length === 0 && this.#applies.length > 0) await this.#evaluateNext();
       if (this.#appends.length > 0 || this.#evaluated.length > 0) await this.#write();
-      else await this.#evaluateNext();
     }
   }
 
@@ -354,17 +363,14 @@ export class RaftHost {
 
   #fetch(group: RaftGroup, fetch: Fetch): void {
     if (fetch.kind === 'snapshot') {
-      group.raft.snapshotFetched(fetch, undefined);
+      // Logs are not compacted, so nobody needs one.
+      group.fetched((raft) => raft.snapshotFetched(fetch, undefined));
       return;
     }
-    this.#log.fetch(group.id, fetch.low, fetch.high, fetch.maxBytes).then(
-      (entries) => {
-        if (group.stopped) return;
-        group.raft.entriesFetched(fetch, entries);
-        this.#touch(group);
-      },
-      (error: unknown) => group.fail(error instanceof Error ? error : new Error(String(error))),
-    );
+    this.#log
+      .fetch(group.id, fetch.low, fetch.high, fetch.maxBytes)
+      .then((entries) => group.fetched((raft) => raft.entriesFetched(fetch, entries)))
+      .catch((error: unknown) => group.fail(error instanceof Error ? error : new Error(String(error))));
   }
 }
 

@@ -81,6 +81,7 @@ export class StoreNode implements StoreNodeHost {
   readonly #actor: ActorRef;
   readonly #hooks: (() => void)[];
   #fail: (error: Error) => void = () => {};
+  #stopped = false;
   #closing: Promise<void> | undefined;
 
   constructor(parts: StoreParts) {
@@ -125,13 +126,20 @@ export class StoreNode implements StoreNodeHost {
   /** Starts the peers that are on disk, and tells the scheduler from now on. */
   async start(): Promise<void> {
     void this.#directory.refresh();
-    for (const state of await loadRegionStates(this.#parts.engine)) {
-      if (state.state !== raft_serverpb.PeerState.Tombstone && state.region !== undefined) {
-        await this.#startPeer(state.region);
-      }
-    }
+    const starting = this.#bootstrapping.then(() => this.#startPeers());
+    // What the scheduler asks for meanwhile comes after.
+    this.#bootstrapping = starting.catch(() => {});
+    await starting;
     this.#actor.tell({ type: 'registered' });
     this.#reporter.start(() => this.#actor.tell({ type: 'reportDue' }));
+  }
+
+  async #startPeers(): Promise<void> {
+    for (const state of await loadRegionStates(this.#parts.engine)) {
+      if (state.state !== raft_serverpb.PeerState.Tombstone && state.region !== undefined) {
+        if (!this.#replicas.has(state.region.id)) await this.#startPeer(state.region);
+      }
+    }
   }
 
   /** Stops serving, finishes what the disk has begun, and closes engine and connection. Idempotent. */
@@ -144,6 +152,8 @@ export class StoreNode implements StoreNodeHost {
     const { system, engine } = this.#parts;
     this.#reporter.stop();
     this.stop();
+    this.#proposeWrites();
+    this.#reads.flush();
     for (const remove of this.#hooks) remove();
     await this.#host.close();
     await this.#lone?.idle();
@@ -189,6 +199,7 @@ export class StoreNode implements StoreNodeHost {
 
   /** Everybody who waits is answered; nothing is acknowledged any more. */
   stop(): void {
+    this.#stopped = true;
     for (const replica of this.#replicas.values()) replica.stop();
   }
 
@@ -251,7 +262,14 @@ export class StoreNode implements StoreNodeHost {
       roleChanged: (one) => this.#reporter.roleChanged(one),
     });
     this.#replicas.set(region.id, replica);
-    const commands = await this.#openCommands(region.id, peer.id, replica);
+    let commands: CommandLog;
+    try {
+      commands = await this.#openCommands(region.id, peer.id, replica);
+      if (this.#stopped) throw new TroupeError('closed', `store ${this.storeId} has stopped`);
+    } catch (error) {
+      this.#replicas.delete(region.id);
+      throw error;
+    }
     const actor = system.spawn(peerMachine, {
       path: peerPath(region.id, peer.id),
       input: { replica, initialised: true },
@@ -259,6 +277,8 @@ export class StoreNode implements StoreNodeHost {
       supervision: { onFailure: 'stop' },
     });
     replica.attach(commands, actor);
+    // A peer that hears nothing any more must not go on to vote and lead.
+    actor.watch(() => replica.stop());
     this.#actor.tell({ type: 'regionStarted' });
     return replica;
   }

@@ -19,6 +19,8 @@ export interface ReadableReplica {
 
 /** Keys one scan page may hold, whatever the client asks. */
 const MAX_SCAN_KEYS = 4096;
+/** Calls that may wait for the disk; more are refused as busy. */
+const MAX_CALLS_READING = 16_384;
 const NO_BYTES = new Uint8Array(0);
 
 /**
@@ -30,6 +32,8 @@ export class ReadTurn {
   readonly #maxReplyBytes: number;
   readonly #failed: (error: unknown) => void;
   #confirmed: ConfirmedRead[] = [];
+  /** Calls between their snapshot and their answer. */
+  #reading = 0;
 
   /**
    * @param maxReplyBytes bytes of keys and values in one reply; a longer one answers only the first of its requests
@@ -51,35 +55,49 @@ export class ReadTurn {
     const confirmed = this.#confirmed;
     this.#confirmed = [];
     const points = new PointReads();
-    const scans: Scan[] = [];
     const reads: CallRead[] = [];
     for (const { call, replica } of confirmed) {
       if (replica.stopped) {
         call.refuse({ ok: false, code: 'stopped', leader: 0 });
         continue;
       }
-      const read = new CallRead(call, points, scans);
+      if (this.#reading >= MAX_CALLS_READING) {
+        call.refuse({ ok: false, code: 'busy', leader: 0 });
+        continue;
+      }
+      const read = new CallRead(call, points);
       const regionError =
         checkVersion(replica.region, call.event.context.regionEpoch) ?? read.plan(replica.region);
-      if (regionError === undefined) reads.push(read);
-      else call.fail(regionError);
+      if (regionError !== undefined) {
+        call.fail(regionError);
+        continue;
+      }
+      this.#reading++;
+      reads.push(read);
     }
-    if (reads.length === 0) return;
-    const snapshot = this.#engine.snapshot();
-    this.#read(reads, points, scans, snapshot)
-      .catch((error: unknown) => this.#failed(error))
-      .finally(() => snapshot.release());
+    if (reads.length > 0) void this.#serve(reads, points);
   }
 
-  async #read(
-    reads: readonly CallRead[],
-    points: PointReads,
-    scans: readonly Scan[],
-    snapshot: EngineSnapshot,
-  ): Promise<void> {
-    await points.fetch(this.#engine, snapshot);
-    for (const scan of scans) await scan.fetch(this.#engine, snapshot, this.#maxReplyBytes);
-    for (const read of reads) read.answer(points, this.#maxReplyBytes);
+  /** Never rejects: whoever is not answered by the end of it is refused. */
+  async #serve(reads: readonly CallRead[], points: PointReads): Promise<void> {
+    let snapshot: EngineSnapshot | undefined;
+    try {
+      snapshot = this.#engine.snapshot();
+      await points.fetch(this.#engine, snapshot);
+      // Gets do not wait for scans, and a scan's page is held only until its own call is answered.
+      for (const read of reads) if (!read.scanning) read.answer(points, this.#maxReplyBytes);
+      for (const read of reads) {
+        if (!read.scanning) continue;
+        await read.scan(this.#engine, snapshot, this.#maxReplyBytes);
+        read.answer(points, this.#maxReplyBytes);
+      }
+    } catch (error) {
+      for (const read of reads) read.call.refuse({ ok: false, code: 'stopped', leader: 0 });
+      this.#failed(error);
+    } finally {
+      this.#reading -= reads.length;
+      snapshot?.release();
+    }
   }
 }
 
@@ -139,12 +157,20 @@ type Source =
 
 class CallRead {
   readonly #sources: Source[] = [];
+  readonly #scans: Scan[] = [];
 
   constructor(
     readonly call: RegionCall,
     readonly points: PointReads,
-    readonly scans: Scan[],
   ) {}
+
+  get scanning(): boolean {
+    return this.#scans.length > 0;
+  }
+
+  async scan(engine: Engine, snapshot: EngineSnapshot, maxBytes: number): Promise<void> {
+    for (const scan of this.#scans) await scan.fetch(engine, snapshot, maxBytes / this.#scans.length);
+  }
 
   /** Finds out what to read. @returns why the region cannot serve the call */
   plan(region: metapb.Region): errorpb.Error | undefined {
@@ -177,7 +203,7 @@ class CallRead {
       const { start, end } = reverse ? rawRange(endKey, startKey) : rawRange(startKey, endKey);
       if (!containsRange(region, start, end)) return keyNotInRegion(region, start);
       const scan = new Scan(cf, start, end, rawScan);
-      this.scans.push(scan);
+      this.#scans.push(scan);
       this.#sources.push({ kind: 'scan', scan });
     }
     return undefined;
@@ -194,16 +220,8 @@ class CallRead {
     for (const source of this.#sources) {
       let response: troupepb.RegionResponse;
       if (source.kind === 'point') {
-        const value = points.value(source.cf, source.place);
-        bytes += value?.length ?? 0;
-        response = {
-          rawGet: {
-            regionError: undefined,
-            error: '',
-            value: value ?? NO_BYTES,
-            notFound: value === undefined,
-          },
-        };
+        response = pointResponse(points, source.cf, source.place);
+        bytes += response.rawGet?.value?.length ?? 0;
       } else if (source.kind === 'scan') {
         const { keys, values, more } = source.scan.result;
         const kvs = keys.map((key, i) => pair(key, values[i]));
@@ -216,6 +234,21 @@ class CallRead {
       responses.push(response);
     }
     this.call.answer(responses);
+  }
+}
+
+/** A value that this version cannot read is the answer to its own request, and nobody else's trouble. */
+function pointResponse(points: PointReads, cf: ColumnFamily, place: number): troupepb.RegionResponse {
+  try {
+    const value = points.value(cf, place);
+    return {
+      rawGet: { regionError: undefined, error: '', value: value ?? NO_BYTES, notFound: value === undefined },
+    };
+  } catch (error) {
+    if (!(error instanceof StorageError)) throw error;
+    return {
+      rawGet: { regionError: undefined, error: `failed: ${error.message}`, value: NO_BYTES, notFound: true },
+    };
   }
 }
 

@@ -15,21 +15,34 @@ export interface CalledRegion {
 /** One client's requests of one turn to one region, and the one answer that they get. */
 export class RegionCall {
   readonly event: RegionEvent;
-  readonly #replyTo: ReplyTo<troupepb.RegionResponses>;
+  /** Absent when the requests were told instead of asked: then nobody hears of them. */
+  readonly #replyTo: ReplyTo<troupepb.RegionResponses> | undefined;
   readonly #called: CalledRegion;
+  #answered = false;
 
-  constructor(event: RegionEvent, replyTo: ReplyTo<troupepb.RegionResponses>, called: CalledRegion) {
+  constructor(
+    event: RegionEvent,
+    replyTo: ReplyTo<troupepb.RegionResponses> | undefined,
+    called: CalledRegion,
+  ) {
     this.event = event;
     this.#replyTo = replyTo;
     this.#called = called;
   }
 
   answer(responses: readonly troupepb.RegionResponse[]): void {
-    this.#replyTo.send({ regionError: undefined, responses });
+    this.#send({ regionError: undefined, responses });
   }
 
   fail(regionError: errorpb.Error): void {
-    this.#replyTo.send({ regionError, responses: [] });
+    this.#send({ regionError, responses: [] });
+  }
+
+  /** The first answer counts. */
+  #send(reply: troupepb.RegionResponses): void {
+    if (this.#answered) return;
+    this.#answered = true;
+    this.#replyTo?.send(reply);
   }
 
   /** Tells the caller which kind of "no" it was: only `undetermined` leaves a doubt. */

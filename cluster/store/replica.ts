@@ -12,7 +12,7 @@ import {
 import type { troupepb } from '../proto/index.js';
 import type { RaftEvent, RegionEvent } from '../protocol.js';
 import type { CommandLog, StateMachine } from '../raft/state-machine.js';
-import { type CommandResult, checkKeys, comparesAndSwaps, evaluate } from './evaluate.js';
+import { type CommandResult, comparesAndSwaps, evaluate } from './evaluate.js';
 import type { ReadTurn } from './read-turn.js';
 import { type CalledRegion, errorOf, RegionCall } from './region-call.js';
 import { checkVersion, notLeader } from './region-check.js';
@@ -108,9 +108,9 @@ export class RegionReplica implements PeerReplica<RaftEvent, RegionEvent>, State
     const error = this.#refusalOf(event);
     if (error !== undefined) return call.fail(error);
     const first = this.#writes.isEmpty;
-    if (!this.#writes.add(call, () => this.proposeWrites())) {
-      call.fail(tooLarge(this.region, this.#options.maxEntryBytes));
-    } else if (first) this.#options.wantsTurn(this);
+    const refused = this.#writes.add(call, this.region, () => this.proposeWrites());
+    if (refused !== undefined) call.fail(refused);
+    else if (first) this.#options.wantsTurn(this);
   }
 
   refuse(event: RegionEvent, reason: PeerRefusal): void {
@@ -138,9 +138,11 @@ export class RegionReplica implements PeerReplica<RaftEvent, RegionEvent>, State
   proposeWrites(): void {
     if (this.#writes.isEmpty) return;
     const { requests, waiting } = this.#writes.take();
-    const regionError = checkKeys(requests, this.region);
-    if (regionError !== undefined) {
-      waiting.settle({ ok: true, result: { regionError, swaps: undefined } satisfies CommandResult });
+    if (requests.length === 0) {
+      waiting.settle({
+        ok: true,
+        result: { regionError: undefined, swaps: undefined } satisfies CommandResult,
+      });
       return;
     }
     const { id: regionId, regionEpoch } = this.region;
@@ -156,7 +158,7 @@ export class RegionReplica implements PeerReplica<RaftEvent, RegionEvent>, State
   /** A compare-and-swap looks at what stands there. */
   needsReads(entries: readonly Entry[]): boolean {
     try {
-      this.#decoded = this.#decode(entries);
+      if (this.#decoded?.entries !== entries) this.#decoded = this.#decode(entries);
     } catch {
       // `apply` meets it again, where it may stop the peer.
       return false;
@@ -216,8 +218,6 @@ export class RegionReplica implements PeerReplica<RaftEvent, RegionEvent>, State
 
   #callOf(event: RegionEvent): RegionCall {
     const { replyTo } = event as RegionEvent & { readonly replyTo?: ReplyTo<troupepb.RegionResponses> };
-    if (replyTo === undefined)
-      throw new Error(`a ${event.type} came without anybody to answer: it must be asked`);
     return new RegionCall(event, replyTo, this);
   }
 
@@ -238,13 +238,4 @@ interface DecodedEntries {
   readonly commands: readonly raft_cmdpb.RaftCmdRequest[];
   /** Per entry, the place of its command; -1 for one without. */
   readonly placeOf: readonly number[];
-}
-
-function tooLarge(region: metapb.Region, maxEntryBytes: number) {
-  return errorOf(
-    `the writes sent together exceed the cluster's limit of ${maxEntryBytes} bytes an entry: send fewer`,
-    {
-      raftEntryTooLarge: { regionId: region.id, entrySize: 0, maxEntryBytes },
-    },
-  );
 }

@@ -1,9 +1,9 @@
 import { encodeRawValue, rawKey, rawRange, StorageError } from '../../storage/index.js';
-import { raft_cmdpb } from '../../storage/proto/index.js';
-import type { troupepb } from '../proto/index.js';
+import { type metapb, raft_cmdpb } from '../../storage/proto/index.js';
+import type { errorpb, troupepb } from '../proto/index.js';
 import type { Outcome } from '../raft/state-machine.js';
-import { type CommandResult, dataFamily } from './evaluate.js';
-import type { RegionCall } from './region-call.js';
+import { type CommandResult, checkKeys, dataFamily } from './evaluate.js';
+import { errorOf, type RegionCall } from './region-call.js';
 
 const { CmdType } = raft_cmdpb;
 
@@ -42,22 +42,20 @@ export class WriteTurn {
 
   /**
    * Takes a call in. When it does not fit into the entry under way, `full` must propose that entry first.
-   * @returns false when the call alone exceeds the entry limit.
+   * @returns why the call is refused: a key is not in the region, or it alone exceeds the entry limit.
    */
-  add(call: RegionCall, full: () => void): boolean {
-    const translated: Translation[] = [];
-    let bytes = 0;
-    for (const request of call.event.requests) {
-      const translation = translateWrite(request);
-      translated.push(translation);
-      if (typeof translation !== 'string') bytes += requestBytes(translation);
-    }
-    if (HEADER_BYTES + bytes > this.#maxEntryBytes) return false;
-    if (this.#bytes + bytes > this.#maxEntryBytes) full();
-    this.#bytes += bytes;
+  add(call: RegionCall, region: metapb.Region, full: () => void): errorpb.Error | undefined {
+    const translated = call.event.requests.map(translateWrite);
+    const requests = translated.filter((one) => typeof one !== 'string');
+    const bytes = requests.reduce((sum, request) => sum + requestBytes(request), HEADER_BYTES);
+    if (bytes > this.#maxEntryBytes) return tooLarge(region, bytes, this.#maxEntryBytes);
+    const error = checkKeys(requests, region);
+    if (error !== undefined) return error;
+    if (this.#bytes + bytes - HEADER_BYTES > this.#maxEntryBytes) full();
+    this.#bytes += bytes - HEADER_BYTES;
     const places = translated.map((one) => (typeof one === 'string' ? one : this.#requests.push(one) - 1));
     this.#members.push({ call, places });
-    return true;
+    return undefined;
   }
 
   /** Ends the command under way: its requests, and who is to be answered with their outcome. */
@@ -122,6 +120,13 @@ function response(
       previousValue: swap?.previous ?? NO_BYTES,
     },
   };
+}
+
+function tooLarge(region: metapb.Region, entrySize: number, maxEntryBytes: number): errorpb.Error {
+  return errorOf(
+    `the writes sent together take ${entrySize} bytes, the cluster's limit is ${maxEntryBytes} an entry: send fewer`,
+    { raftEntryTooLarge: { regionId: region.id, entrySize, maxEntryBytes } },
+  );
 }
 
 function requestBytes({ put, delete: remove, deleteRange, compareAndSwap }: raft_cmdpb.Request): number {
