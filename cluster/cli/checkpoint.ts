@@ -5,9 +5,10 @@
  */
 
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { makeDirectory } from './directory.js';
 
 /** Content of a checkpoint: names and numbers. */
 export type CheckpointState = Readonly<Record<string, string | number>>;
@@ -35,7 +36,7 @@ export class Checkpoint {
   /** Replaces it atomically. @returns false when the directory cannot be written: then there will be no resuming */
   write(state: CheckpointState): boolean {
     try {
-      mkdirSync(join(this.#path, '..'), { recursive: true });
+      makeDirectory('state', join(this.#path, '..'));
       writeFileSync(`${this.#path}.new`, JSON.stringify(state));
       renameSync(`${this.#path}.new`, this.#path);
       return true;

@@ -52,6 +52,13 @@ async function runExport(
   const identity = [settings.cluster, settings.nats, options.prefix ?? ''];
   const sink: ExportSink =
     file === '-' ? new StandardOutput() : new ExportFile(file, identity, options.resume === true);
+  if (options.resume) {
+    say(
+      sink.records === 0
+        ? 'nothing to resume: exporting from the first record'
+        : `resuming after ${grouped(sink.records)} records`,
+    );
+  }
   const from = performance.now();
   let records = sink.records;
   const live = new LiveLine(() => `${grouped(records)} records`);

@@ -1,6 +1,15 @@
 /** Where an export goes: standard output, or a file that an interrupted export can go on with. */
 
-import { closeSync, existsSync, fsyncSync, ftruncateSync, openSync, renameSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  renameSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { resolve } from 'node:path';
 import { TroupeError } from '../errors.js';
 import { Checkpoint } from './checkpoint.js';
@@ -53,6 +62,9 @@ export class ExportFile implements ExportSink {
    * @throws TroupeError `usage` when the file cannot be written
    */
   constructor(path: string, identity: readonly string[], resume: boolean) {
+    if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) {
+      throw new TroupeError('usage', `${path} cannot be written: it is a directory; name a file in it`);
+    }
     this.#path = path;
     this.#partial = `${path}.partial`;
     this.#checkpoint = new Checkpoint(['export', resolve(path), ...identity]);

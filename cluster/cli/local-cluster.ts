@@ -1,11 +1,12 @@
 /** A whole cluster on this machine: nats-server, one scheduler and some stores, each a process of its own. */
 
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { TroupeError } from '../errors.js';
 import { freePort, type NatsServer, probePort, startNatsServer } from '../nats-server.js';
 import { connectTo } from './connection.js';
+import { makeDirectory } from './directory.js';
 import { PASSING } from './importer.js';
 import { NodeProcess } from './node-process.js';
 import type { ConnectionSettings } from './settings.js';
@@ -128,7 +129,7 @@ export class LocalCluster {
 
   async #start(): Promise<void> {
     const { stores, events, directory, settings, standalone } = this.#options;
-    mkdirSync(join(directory, 'logs'), { recursive: true });
+    makeDirectory('--data', join(directory, 'logs'));
     await this.#findNats();
     this.#checkStopping();
     events.starting(`scheduler and ${stores} ${stores === 1 ? 'store' : 'stores'}`);
@@ -162,7 +163,7 @@ export class LocalCluster {
   #addNode(role: 'scheduler' | 'store', name: string, args: readonly string[]): void {
     const { directory, events } = this.#options;
     const data = join(directory, name);
-    mkdirSync(data, { recursive: true });
+    makeDirectory('--data', data);
     const node: NodeProcess = new NodeProcess({
       role,
       name,
@@ -176,14 +177,28 @@ export class LocalCluster {
     this.#nodes.push(node);
   }
 
+  /** Says so at once when none of the servers that were named answers; what else may be wrong with one, the nodes find. */
+  async #checkNats(servers: string): Promise<void> {
+    for (const server of servers.split(',')) {
+      const { hostname, port } = new URL(server.includes('://') ? server : `nats://${server}`);
+      const probe = await probePort(hostname.replace(/^\[|\]$/g, ''), Number(port || USUAL_PORT));
+      if (probe.kind !== 'nobody') return;
+    }
+    throw new TroupeError(
+      'unavailable',
+      `no NATS server answers at ${servers}: start one there, name another with --nats, or leave --nats out`,
+    );
+  }
+
   /** Uses the NATS server that was named, or a usable one on the usual port, or starts one. */
   async #findNats(): Promise<void> {
     const { settings, ownNats, events } = this.#options;
+    const from = Date.now();
     if (settings.natsGiven) {
-      events.up('nats-server', `used on ${settings.nats}`, 0);
+      await this.#checkNats(settings.nats);
+      events.up('nats-server', `used on ${settings.nats}`, Date.now() - from);
       return;
     }
-    const from = Date.now();
     const probe = ownNats ? undefined : await probePort('127.0.0.1', USUAL_PORT);
     if (
       probe?.kind === 'nats' &&

@@ -1,9 +1,9 @@
 /** `troupe scheduler` and `troupe store`: one node in this process, until a signal or its launcher ends it. */
 
-import { mkdirSync } from 'node:fs';
 import type { Command } from 'commander';
 import { exitCodeOf, TroupeError } from '../errors.js';
 import { natsOptions } from './connection.js';
+import { makeDirectory } from './directory.js';
 import { nodeLogger } from './log-lines.js';
 import { checkToken, connectionSettings, parseCount, withConnection } from './settings.js';
 import { endSoon, say } from './terminal.js';
@@ -77,12 +77,7 @@ async function runNode(role: 'scheduler' | 'store', options: NodeFlags): Promise
   const settings = connectionSettings(options);
   const expectedStores = parseCount('--expected-stores', options.expectedStores ?? '3', 1, 7);
   const logger = nodeLogger(name, logLevel);
-  try {
-    mkdirSync(data, { recursive: true });
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new TroupeError('usage', `--data: ${data} cannot be made: ${reason}`, { cause });
-  }
+  makeDirectory('--data', data);
   if (role === 'store' && process.env.UV_THREADPOOL_SIZE === undefined) {
     logger.warn({}, 'UV_THREADPOOL_SIZE is not set: set it to 16 so that compactions do not delay syncs');
   }

@@ -1,10 +1,11 @@
 /** `troupe up`: a cluster on this machine, for as long as this process runs. */
 
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join, relative, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { TroupeError } from '../errors.js';
+import { makeDirectory } from './directory.js';
 import { claimDirectory, LocalCluster, type LocalClusterEvents } from './local-cluster.js';
 import { readLogLine } from './log-lines.js';
 import { connectionSettings, parseCount, withConnection } from './settings.js';
@@ -62,7 +63,7 @@ async function up(options: UpOptions & Readonly<Record<string, unknown>>): Promi
     removeTemporary();
   });
   try {
-    if (!temporary) makeDirectory(directory);
+    if (!temporary) makeDirectory('--data', directory);
     const stores = claimDirectory(directory, settings.cluster, asked);
     display.begin();
     cluster = await LocalCluster.start({
@@ -87,15 +88,6 @@ async function up(options: UpOptions & Readonly<Record<string, unknown>>): Promi
   }
   say(temporary ? 'Stopped. Its data was temporary and is gone.' : `Stopped. Its data is in ${directory}.`);
   interruption.release();
-}
-
-function makeDirectory(directory: string): void {
-  try {
-    mkdirSync(directory, { recursive: true });
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new TroupeError('usage', `--data: ${directory} cannot be made: ${reason}`, { cause });
-  }
 }
 
 /** Signals: the first asks for a clean stop, a second one ends everything at once. */

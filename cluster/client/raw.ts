@@ -221,7 +221,13 @@ export class RawSpace {
 }
 
 function bytesOf(bytes: Bytes): Uint8Array {
-  if (typeof bytes === 'string') return Buffer.from(bytes, 'utf8');
+  if (typeof bytes === 'string') {
+    if (bytes.isWellFormed()) return Buffer.from(bytes, 'utf8');
+    throw new TroupeError(
+      'invalid-argument',
+      'A key or value holds half a surrogate pair, which UTF-8 cannot say: give its bytes as a Uint8Array.',
+    );
+  }
   if (bytes instanceof Uint8Array) return bytes;
   throw new TroupeError(
     'invalid-argument',
