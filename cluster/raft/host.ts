@@ -65,7 +65,7 @@ interface Apply {
 }
 
 /**
- * A node's turn (design section 4): the Readys of all groups that something happened to go into one batch, one sync.
+ * A node's turn (docs/decisions/turn.md): the Readys of all groups that something happened to go into one batch, one sync.
  *
  * Messages that need no durable state leave in the turn that made them; the others when the sync is done. Committed
  * entries are evaluated, and their proposers answered, in the turn that learns of the commit; what they change goes

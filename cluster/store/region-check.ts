@@ -23,7 +23,7 @@ export function containsRange(region: metapb.Region, start: Uint8Array, end: Uin
 
 /**
  * Reads and writes of data depend on the region's range, so its version must be equal: a newer one is refused too,
- * for this replica may not have applied what the caller already saw (reference: TiKV's epoch table).
+ * for this replica may not have applied what the caller already saw.
  */
 export function checkVersion(
   region: metapb.Region,

@@ -165,7 +165,7 @@ function describeRaftLog(
       );
     });
 
-    it('compacts: the entries are gone from the disk and the rest is as it was (field note 15)', async () => {
+    it('compacts: the entries are gone from the disk and the rest is as it was', async () => {
       await append(entries(6, [6, 6, 7, 7, 8]), 5);
       const batch = engine.batch();
       log.saveState(batch, GROUP, {
@@ -194,7 +194,7 @@ function describeRaftLog(
       expect(state?.terms).to.deep.equal([]);
     });
 
-    it('refuses a log that ends before what is applied or committed (field note 9)', async () => {
+    it('refuses a log that ends before what is applied or committed', async () => {
       await append(entries(6, [6]), 5);
       let batch = engine.batch();
       log.saveState(batch, GROUP, { apply: { applied: 7, truncated: { index: 5, term: 5 } } });
