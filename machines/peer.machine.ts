@@ -5,7 +5,7 @@ import { setup } from 'xstate';
  * replica that is handed in does it.
  *
  * An uninitialised peer knows its ids and nothing else: it takes Raft messages (they bring its snapshot), and
- * neither serves nor campaigns. A failed one has met a broken invariant: it answers nobody until it is repaired.
+ * neither serves nor campaigns. A failed one has met a broken invariant: it refuses everybody until the store restarts.
  */
 export interface PeerReplica<Raft, Request> {
   stepRaft(message: Raft): void;
@@ -16,7 +16,7 @@ export interface PeerReplica<Raft, Request> {
   stop(): void;
 }
 
-export type PeerRefusal = 'uninitialised' | 'failed' | 'stopped';
+export type PeerRefusal = 'uninitialised' | 'failed';
 
 export type PeerEvent =
   | { readonly type: 'raft' }
@@ -25,8 +25,7 @@ export type PeerEvent =
   /** The region's range and members are known: it may vote, campaign and serve. */
   | { readonly type: 'initialised' }
   /** An invariant broke, or a command could not be applied. */
-  | { readonly type: 'broke'; readonly error: Error }
-  | { readonly type: 'stop' };
+  | { readonly type: 'broke'; readonly error: Error };
 
 type Replica = PeerReplica<unknown, unknown>;
 
@@ -50,7 +49,6 @@ export const peerMachine = setup({
     proposeWrite: ({ context, event }) => context.replica.proposeWrite(event),
     refuseUninitialised: ({ context, event }) => context.replica.refuse(event, 'uninitialised'),
     refuseFailed: ({ context, event }) => context.replica.refuse(event, 'failed'),
-    refuseStopped: ({ context, event }) => context.replica.refuse(event, 'stopped'),
     stopReplica: ({ context }) => context.replica.stop(),
   },
 }).createMachine({
@@ -59,7 +57,6 @@ export const peerMachine = setup({
   initial: 'starting',
   on: {
     broke: { target: '.failed' },
-    stop: { target: '.stopped' },
   },
   states: {
     starting: {
@@ -85,13 +82,6 @@ export const peerMachine = setup({
       on: {
         read: { actions: 'refuseFailed' },
         write: { actions: 'refuseFailed' },
-      },
-    },
-    stopped: {
-      entry: 'stopReplica',
-      on: {
-        read: { actions: 'refuseStopped' },
-        write: { actions: 'refuseStopped' },
       },
     },
   },

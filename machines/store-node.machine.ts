@@ -3,7 +3,7 @@ import { setup } from 'xstate';
 /**
  * A store's own life, as its process lives it (the scheduler's view of a store is another chart).
  *
- * It registers under its name, then hosts regions. When the disk refuses, or another process has taken its place,
+ * Registered under its name, it starts the peers that are on its disk, then hosts regions. When the disk refuses, or another process has taken its place,
  * nothing may be acknowledged any more: every request is refused until the process is started again.
  */
 export interface StoreNodeHost {
@@ -21,15 +21,15 @@ export interface StoreNodeHost {
 }
 
 export type StoreNodeEvent =
-  | { readonly type: 'registered' }
+  /** The peers that are on disk have started. */
+  | { readonly type: 'loaded' }
   | { readonly type: 'store.bootstrapRegion' }
   | { readonly type: 'regionStarted' }
   | { readonly type: 'raft' }
   | { readonly type: 'read' }
   | { readonly type: 'write' }
   | { readonly type: 'reportDue' }
-  | { readonly type: 'failed'; readonly error: Error }
-  | { readonly type: 'stop' };
+  | { readonly type: 'failed'; readonly error: Error };
 
 export const storeNodeMachine = setup({
   types: {
@@ -48,18 +48,17 @@ export const storeNodeMachine = setup({
 }).createMachine({
   id: 'storeNode',
   context: ({ input }) => input,
-  initial: 'registering',
+  initial: 'loading',
   on: {
     'store.bootstrapRegion': { actions: 'bootstrapRegion' },
     read: { actions: 'refuseAbsent' },
     write: { actions: 'refuseAbsent' },
     failed: { target: '.failed' },
-    stop: { target: '.stopped' },
   },
   states: {
-    registering: {
+    loading: {
       on: {
-        registered: { target: 'empty' },
+        loaded: { target: 'empty' },
         regionStarted: { target: 'serving' },
       },
     },
@@ -78,10 +77,6 @@ export const storeNodeMachine = setup({
       },
     },
     failed: {
-      entry: 'stopHost',
-      on: { 'store.bootstrapRegion': { actions: 'refuseBootstrap' } },
-    },
-    stopped: {
       entry: 'stopHost',
       on: { 'store.bootstrapRegion': { actions: 'refuseBootstrap' } },
     },

@@ -11,6 +11,8 @@ interface Waiting {
 
 /** Commands that may wait for the disk before more are refused as `busy`. */
 const MAX_WAITING = 4096;
+/** After the hook in which the host lets the turn's writes be proposed. */
+const WRITE_ORDER = RAFT_TURN_ORDER + 1;
 /** The only peer of its group leads it from the start, in its first term. */
 const TERM = 1;
 
@@ -43,7 +45,7 @@ export class LoneCommands implements CommandLog {
     this.#storage = storage;
     this.#system = system;
     this.#failed = failed;
-    this.#removeHook = system.onTurnEnd(RAFT_TURN_ORDER, () => this.#startWriting());
+    this.#removeHook = system.onTurnEnd(WRITE_ORDER, () => this.#startWriting());
   }
 
   get stopped(): boolean {

@@ -11,7 +11,7 @@ export const SCHEDULER_COMMAND_VERSION = 1;
 
 /** Ids below are for the first region and its peers, so that those do not depend on a window. */
 const FIRST_FREE_ID = 1000;
-/** Regions known at most: 100,000 descriptors are about 100 MB. */
+/** Regions known at most: their descriptors are about 1 GB. */
 const MAX_REGIONS = 1_000_000;
 
 /** What a command did. */

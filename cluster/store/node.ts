@@ -130,7 +130,7 @@ export class StoreNode implements StoreNodeHost {
     // What the scheduler asks for meanwhile comes after.
     this.#bootstrapping = starting.catch(() => {});
     await starting;
-    this.#actor.tell({ type: 'registered' });
+    this.#actor.tell({ type: 'loaded' });
     this.#reporter.start(() => this.#actor.tell({ type: 'reportDue' }));
   }
 
