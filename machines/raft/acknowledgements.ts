@@ -15,12 +15,12 @@ export function persistedEntries(core: RaftCore, acknowledgement: Message): void
 /** A snapshot holds what is committed, so its installation counts in whatever term it is reported. */
 export function persistedSnapshot(core: RaftCore, { snapshot }: Message): void {
   if (snapshot === undefined) return;
-  core.log.stableSnapshotTo(snapshot.index);
-  core.log.appliedTo(Math.max(snapshot.index, core.log.applied), 0);
+  core.log.snapshotInstalled(snapshot.index);
 }
 
 export function appliedEntries(core: RaftCore, { index, entries }: Message): void {
-  core.log.appliedTo(Math.max(index, core.log.applied), entriesSize(entries));
+  core.log.appliedTo(index, entriesSize(entries));
+  // Entries of earlier terms were never counted here, so what is applied may be more than what is outstanding.
   core.uncommittedSize = Math.max(0, core.uncommittedSize - payloadSize(entries));
 }
 

@@ -23,6 +23,8 @@ export interface RaftConfig {
   readonly checkQuorum: boolean;
   /** `leaseBased` trusts that clocks tick alike, and needs `checkQuorum`. */
   readonly readOnlyOption: 'safe' | 'leaseBased';
+  /** Reads that wait for their leader to be confirmed; more are dropped. */
+  readonly maxPendingReads: number;
   /** Writes are acknowledged by `StorageAppend.responses` and `StorageApply.responses`, never by `advance`. */
   readonly asyncStorageWrites: boolean;
   /**
@@ -57,6 +59,7 @@ export const DEFAULT_RAFT_CONFIG: Omit<RaftConfig, 'id' | 'random'> = {
   preVote: true,
   checkQuorum: true,
   readOnlyOption: 'safe',
+  maxPendingReads: 4_096,
   asyncStorageWrites: false,
   skipBroadcastCommit: false,
   disableProposalForwarding: false,
@@ -78,6 +81,7 @@ export function completeConfig(options: RaftOptions): RaftConfig {
   if (config.heartbeatTick <= 0) refuse('heartbeatTick must be above 0');
   if (config.electionTick <= config.heartbeatTick) refuse('electionTick must be above heartbeatTick');
   if (config.maxInflightMsgs <= 0) refuse('maxInflightMsgs must be above 0');
+  if (config.maxPendingReads <= 0) refuse('maxPendingReads must be above 0');
   if (config.maxInflightBytes !== 0 && config.maxInflightBytes < config.maxSizePerMsg) {
     refuse('maxInflightBytes must be at least maxSizePerMsg');
   }

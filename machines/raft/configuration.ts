@@ -49,7 +49,7 @@ export function changeSimply(
 ): Reconfiguration | RaftError {
   if (isJoint(from)) return invalid("can't apply simple config change in joint config");
   const draft = new Draft(from);
-  if (!draft.apply(steps)) return invalid('removed all voters');
+  if (!draft.apply(steps)) return noVoter();
   let changed = 0;
   for (const id of from.voters) if (!draft.voters.has(id)) changed++;
   for (const id of draft.voters) if (!from.voters.includes(id)) changed++;
@@ -66,7 +66,7 @@ export function enterJoint(
   if (isJoint(from)) return invalid('config is already joint');
   if (from.voters.length === 0) return invalid("can't make a zero-voter config joint");
   const draft = new Draft({ ...from, outgoing: from.voters });
-  if (!draft.apply(steps)) return invalid('removed all voters');
+  if (!draft.apply(steps)) return noVoter();
   return draft.finish(autoLeave);
 }
 
@@ -232,6 +232,10 @@ function sameIds(a: readonly number[], b: readonly number[]): boolean {
 
 function ascending(ids: Iterable<number>): number[] {
   return [...ids].sort((a, b) => a - b);
+}
+
+function noVoter(): RaftError {
+  return new RaftError('conf-change-no-voter', 'removed all voters');
 }
 
 function invalid(sentence: string): RaftError {

@@ -20,8 +20,8 @@ import type { ConfState, Fetch, HardState, InitialState, Message, ReadState, Rol
 
 /**
  * Everything a peer knows: the tables behind the role machine, owned by it and changed in place by its actions. What
- * may change when is decided by the chart; the rules themselves stand in election.ts, replication.ts, following.ts,
- * proposals.ts, reads.ts and membership.ts.
+ * may change when is decided by the chart; the rules themselves stand in election.ts, following.ts, leading.ts,
+ * membership.ts, reads.ts and replication.ts.
  */
 export class RaftCore implements AckedIndexes {
   readonly id: number;
@@ -97,7 +97,7 @@ export class RaftCore implements AckedIndexes {
         `peer ${this.id}: commit ${commit} and applied ${applied} on disk are outside the log [${log.committed}, ${log.lastIndex}]`,
     );
     log.committed = known;
-    if (applied > log.applied) log.appliedTo(applied, 0);
+    if (applied > log.applied) log.skipTo(applied);
     this.term = term;
     this.vote = vote;
     if (term > 0 && this.config.readOnlyOption === 'leaseBased') this.voteEmbargo = this.config.electionTick;
@@ -132,6 +132,13 @@ export class RaftCore implements AckedIndexes {
 
   get isSingleton(): boolean {
     return this.configuration.voters.length === 1 && this.configuration.outgoing.length === 0;
+  }
+
+  /** Why it serves nobody now, as people read it. */
+  get standing(): string {
+    if (this.role !== 'leader') return this.lead === 0 ? 'it knows no leader' : `peer ${this.lead} leads`;
+    if (this.transferee !== 0) return `it hands over to peer ${this.transferee}`;
+    return this.progress.has(this.id) ? 'it leads' : 'it leads, and is no longer a member';
   }
 
   /** Until then a leader does not know the whole committed log, and confirms no read (Raft 8). */

@@ -1,3 +1,4 @@
+import { invariant } from './errors.js';
 import type { Entry } from './types.js';
 
 export const NO_ENTRIES: readonly Entry[] = [];
@@ -64,6 +65,7 @@ export class EntryCache {
   }
 
   push(entry: Entry): void {
+    invariant(entry.index === this.end, () => `entry ${entry.index} where ${this.end} belongs`);
     this.entries.push(entry);
     this.bytes += entrySize(entry);
   }
@@ -73,6 +75,10 @@ export class EntryCache {
     if (low >= high) return NO_ENTRIES;
     const limit = maxBytes >= this.bytes ? Number.POSITIVE_INFINITY : maxBytes;
     if (low === this.memoLow && high === this.memoHigh && limit === this.memoLimit) return this.memo;
+    invariant(
+      low >= this.start && high <= this.end,
+      () => `entries [${low}, ${high}) are asked of memory, which holds [${this.start}, ${this.end})`,
+    );
     const from = this.head + low - this.start;
     let to = this.head + high - this.start;
     if (limit < this.bytes) {

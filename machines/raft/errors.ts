@@ -2,11 +2,30 @@
 export type RaftErrorCode =
   /** No leader is known, this peer may not forward, a transfer is under way, or a limit is reached: try again later. */
   | 'proposal-dropped'
-  /** The leader refused a membership change and appended an empty entry in its place. */
-  | 'conf-change-refused'
-  /** A membership change that cannot follow from the configuration in force. */
+  // Of a membership change that the leader refused: an empty entry is appended in its place.
+  /** An earlier change may not be applied yet: propose again when it is. */
+  | 'conf-change-pending'
+  /** The joint configuration in force must be left first. */
+  | 'conf-change-joint'
+  /** Leaves a joint configuration, and there is none. */
+  | 'conf-change-not-joint'
+  /** Removes or updates somebody who is no member. */
+  | 'conf-change-unknown-peer'
+  /** Says two things of the same peer. */
+  | 'conf-change-duplicate-peer'
+  /** Would leave nobody who votes. */
+  | 'conf-change-no-voter'
+  /** Cannot follow from the configuration in force for another reason. */
   | 'conf-change-invalid'
-  /** No leader is known to confirm the read: ask again later. */
+  /** Its bytes do not decode. */
+  | 'conf-change-malformed'
+  /** A learner, a stranger or the leader itself cannot be made the leader: name another voter. */
+  | 'transfer-refused'
+  /** No leader is known that could hand its office on: ask again later. */
+  | 'transfer-dropped'
+  /** A follower whose reads trust a lease cannot forget who holds it. */
+  | 'forget-refused'
+  /** No leader is known to confirm the read, or too many wait for that already: ask again later. */
   | 'read-dropped'
   /** This peer is not a voter, has a snapshot to install, or has membership changes to apply first. */
   | 'campaign-refused'
@@ -14,7 +33,7 @@ export type RaftErrorCode =
   | 'peer-not-found'
   /** An acknowledgement that only the peer's own host may give. */
   | 'local-message'
-  /** The entries of a message are not a run of log entries. */
+  /** What a message carries cannot be: entries that are no run of a log, a snapshot with an impossible membership. */
   | 'malformed-message';
 
 /** An expected refusal: a value that is returned, never thrown. */

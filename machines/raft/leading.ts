@@ -1,14 +1,12 @@
-import { type ConfChange, decodeConfChange, leavesJoint, NO_BYTES } from './conf-change.js';
-import { isJoint, reconfigure } from './configuration.js';
+import { NO_BYTES } from './conf-change.js';
 import type { RaftCore } from './core.js';
 import { payloadSize } from './entry-cache.js';
-import { invariant, RaftError, RaftInvariantError } from './errors.js';
-import { makeMessage } from './message.js';
-import { releasePostponedReads } from './reads.js';
-import { broadcastAppend, maybeCommit, sendAppend } from './replication.js';
+import { invariant, type RaftError } from './errors.js';
+import { refuseConfChange } from './membership.js';
+import { broadcastAppend, sendAppend } from './replication.js';
 import { type Entry, EntryType, type Message } from './types.js';
 
-/** Taking office, proposals, membership changes and transfers. */
+/** Taking office, proposals and transfers. */
 
 /** Starts the term of office with an empty entry: with it everything before it commits (Raft 5.4.2, 8). */
 export function becomeLeader(core: RaftCore): void {
@@ -26,47 +24,32 @@ export function becomeLeader(core: RaftCore): void {
   broadcastAppend(core);
 }
 
-/** Appends the entries of a proposal, or refuses all of them. */
+/** Appends the entries of a proposal, or refuses all of them; a membership change may be refused alone. */
 export function handleProposal(core: RaftCore, proposal: Message): void {
   let entries = proposal.entries;
   invariant(entries.length > 0, () => `peer ${core.id} was handed a proposal without entries`);
+  let pending = core.pendingConfIndex;
+  let refused: RaftError | undefined;
   for (let i = 0; i < entries.length; i++) {
     const entry = entries[i] as Entry;
     if (entry.type === EntryType.normal) continue;
-    const refused = refuseConfChange(core, entry);
-    if (refused === undefined) {
-      core.pendingConfIndex = core.log.lastIndex + 1 + i;
+    const reason = refuseConfChange(core, entry, pending);
+    if (reason === undefined) {
+      pending = core.log.lastIndex + 1 + i;
       continue;
     }
     // The change is dropped but its place in the log is not: the rest of the batch keeps its indexes.
     entries = entries.with(i, { term: 0, index: 0, type: EntryType.normal, data: NO_BYTES });
-    core.refuse('conf-change-refused', refused);
+    refused = reason;
   }
   if (!appendOwn(core, entries)) {
-    core.refuse('proposal-dropped', `peer ${core.id} holds as many uncommitted bytes as it may`);
+    const sentence = `peer ${core.id} holds as many uncommitted bytes as it may: propose again when some are applied`;
+    core.refuse('proposal-dropped', sentence);
     return;
   }
+  core.pendingConfIndex = pending;
+  core.refusal = refused;
   broadcastAppend(core);
-}
-
-function refuseConfChange(core: RaftCore, entry: Entry): string | undefined {
-  let change: ConfChange;
-  try {
-    change = decodeConfChange(entry);
-  } catch {
-    return 'the bytes of the membership change do not decode';
-  }
-  if (core.config.disableConfChangeValidation) return undefined;
-  if (core.pendingConfIndex > core.log.applied) {
-    return `the membership change at ${core.pendingConfIndex} may not be applied yet (applied: ${core.log.applied})`;
-  }
-  const leaving = change.changes.length === 0;
-  if (isJoint(core.configuration) !== leaving) {
-    return leaving ? 'there is no joint membership to leave' : 'the joint membership must be left first';
-  }
-  // No other change stands between: what cannot be applied now could not be applied then, and would stop every peer.
-  const next = reconfigure(core.configuration, change);
-  return next instanceof RaftError ? next.message : undefined;
 }
 
 /** Stamps and appends; the own acknowledgement follows once they are on disk. Returns false above the limit. */
@@ -85,55 +68,19 @@ function appendOwn(core: RaftCore, proposed: readonly Entry[]): boolean {
   return true;
 }
 
-// Membership
-
-/** With these entries applied a joint configuration is to be left by itself: nothing stands before that. */
-export function endsJointMembership(core: RaftCore, acknowledgement: Message): boolean {
-  const applied = Math.max(acknowledgement.index, core.log.applied);
-  return core.configuration.autoLeave && applied >= core.pendingConfIndex;
-}
-
-/** The proposal to leave a joint configuration: no payload, so that no limit can refuse it. */
-export function leaveProposal(core: RaftCore): Message {
-  return makeMessage({
-    type: 'propose',
-    from: core.id,
-    to: core.id,
-    entries: [{ term: 0, index: 0, type: EntryType.confChangeV2, data: NO_BYTES }],
-  });
-}
-
-/** Puts an applied membership change in force. @throws RaftInvariantError when it cannot follow. */
-export function applyConfChange(core: RaftCore, change: ConfChange): void {
-  const next = reconfigure(core.configuration, change);
-  if (next instanceof RaftError) {
-    throw new RaftInvariantError(
-      `peer ${core.id} cannot apply a committed membership change (${leavesJoint(change) ? 'leave' : 'change'}): ${next.message}`,
-    );
-  }
-  core.adoptConfiguration(next.configuration, next.added);
-}
-
-/** A leader whose quorum changed may commit more now; else it speaks to new members without waiting for a tick. */
-export function reachOutToMembers(core: RaftCore): void {
-  if (maybeCommit(core)) {
-    releasePostponedReads(core);
-    broadcastAppend(core);
-    return;
-  }
-  for (const [id, progress] of core.progress) {
-    if (id !== core.id) sendAppend(core, id, progress, false);
-  }
-}
-
-export function isRemovedOrDemoted(core: RaftCore): boolean {
-  return !core.progress.has(core.id) || core.isLearner;
-}
-
 // Transfer (Raft thesis 3.10)
 
+/** A voter, or one that is about to become one or to stop being one, but no learner and nobody else. */
 export function mayLeadNext(core: RaftCore, target: number): boolean {
   return core.progress.has(target) && !core.configuration.learners.includes(target);
+}
+
+export function refuseTransfer(core: RaftCore, target: number): void {
+  const voters = core.configuration.voters.join(', ');
+  let why = `peer ${target} is no member of the group`;
+  if (target === core.id) why = `peer ${target} leads already`;
+  else if (core.progress.has(target)) why = `peer ${target} is a learner and must be promoted first`;
+  core.refuse('transfer-refused', `${why}: leadership can move to one of the voters ${voters}`);
 }
 
 /** The target campaigns as soon as it has the whole log; there is one election timeout for all of it. */

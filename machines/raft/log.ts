@@ -1,33 +1,33 @@
+import { ConfChangeWatch } from './conf-change-watch.js';
 import { countWithin, EntryCache, entriesSize, NO_ENTRIES } from './entry-cache.js';
 import { invariant } from './errors.js';
 import { TermIndex, UNKNOWN_TERM } from './term-index.js';
-import { type Entry, EntryType, type InitialState, type Snapshot } from './types.js';
+import type { Entry, InitialState, Snapshot } from './types.js';
 
 /**
  * One peer's log: the terms of all of it, the bodies of its newest part, and how far it is written, committed and
  * applied. Owned by the role machine and changed in place.
  *
- * Invariants, checked where the fields change:
- * truncatedIndex <= applied <= applying <= committed <= lastIndex (while a snapshot is being installed, applied and
- * applying still stand before it); truncatedIndex < offset <= offsetInProgress <= lastIndex + 1; committed entries
- * never change; every entry from `offset` on is in memory.
+ * Its invariants stand at the fields and are asserted where these change: a violation means that something was lost or
+ * mixed up, and is never mended by taking the nearest value that would fit.
  */
 export class RaftLog {
-  /** The log begins behind this position. */
+  /** The log begins behind this position. Invariant: at most `applied`, but for a snapshot that is being installed. */
   truncatedIndex: number;
   truncatedTerm: number;
+  /** Invariant: at least `committed`, and each entry stands one behind the one before, with at least its term. */
   lastIndex: number;
-  /** Known to be on the disks of a quorum. */
+  /** Known to be on the disks of a quorum. Never falls, and no entry through it ever changes. */
   committed: number;
-  /** Handed out for applying. */
+  /** Handed out for applying. Invariant: applied <= applying <= committed. */
   applying: number;
-  /** Reported as applied. */
+  /** Reported as applied. Never falls. */
   applied: number;
-  /** Entries from here on are not known to be on this peer's disk. */
+  /** Entries from here on are not known to be on this peer's disk; all of them are in memory. */
   offset: number;
-  /** Entries in [offset, offsetInProgress) have been handed out for writing. */
+  /** Entries before it have been handed out for writing. Invariant: offset <= offsetInProgress <= lastIndex + 1. */
   offsetInProgress: number;
-  /** Received and not yet known to be on disk. */
+  /** Received and not yet known to be on disk. Invariant: `truncatedIndex` is its index. */
   snapshot: Snapshot | undefined;
   private snapshotInProgress = false;
 
@@ -42,10 +42,7 @@ export class RaftLog {
   /** Entries read back from disk, from applying + 1 on. */
   private fetched: readonly Entry[] = NO_ENTRIES;
 
-  /** Indexes of membership changes behind `applied`, ascending. */
-  private readonly confChanges: number[] = [];
-  /** Entries through here were written by an earlier run and not seen by this one: any may be a membership change. */
-  private unseenThrough: number;
+  private readonly confChanges: ConfChangeWatch;
 
   constructor(initial: InitialState, limits: { maxCachedBytes: number; maxCommittedSizePerReady: number }) {
     const { truncated, lastIndex, entries, terms } = initial;
@@ -61,14 +58,17 @@ export class RaftLog {
     this.maxApplyingSize = limits.maxCommittedSizePerReady;
     this.terms = new TermIndex(terms);
     this.cache = new EntryCache(lastIndex + 1 - entries.length);
-    this.unseenThrough = lastIndex - entries.length;
+    const unseenThrough = lastIndex - entries.length;
+    this.confChanges = new ConfChangeWatch(unseenThrough);
     invariant(
       lastIndex >= truncated.index &&
-        this.terms.firstIndex === (lastIndex === truncated.index ? undefined : truncated.index + 1),
+        this.terms.firstIndex === (lastIndex === truncated.index ? undefined : truncated.index + 1) &&
+        (terms[0]?.term ?? truncated.term) >= truncated.term &&
+        (terms[terms.length - 1]?.index ?? lastIndex) <= lastIndex,
       () => `the term boundaries do not cover the log (${truncated.index}, ${lastIndex}]`,
     );
     invariant(
-      this.unseenThrough >= truncated.index,
+      unseenThrough >= truncated.index,
       () => `${entries.length} entries are more than the log (${truncated.index}, ${lastIndex}]`,
     );
     entries.forEach((entry, i) => {
@@ -78,7 +78,7 @@ export class RaftLog {
         () => `entry (${entry.index}, term ${entry.term}) where (${index}, term ${this.term(index)}) belongs`,
       );
       this.cache.push(entry);
-      this.noteConfChange(entry);
+      this.confChanges.note(entry, this.applied);
     });
     this.evict();
   }
@@ -150,12 +150,21 @@ export class RaftLog {
       () => `entry ${first} conflicts with committed index ${this.committed}`,
     );
     invariant(first <= this.lastIndex + 1, () => `entry ${first} would leave a gap behind ${this.lastIndex}`);
+    const before = this.term(first - 1);
+    invariant(
+      (entries[from] as Entry).term >= before,
+      () => `entry ${first} goes back from term ${before} to ${(entries[from] as Entry).term}`,
+    );
     if (first <= this.lastIndex) this.truncateFrom(first);
     for (let i = from; i < entries.length; i++) {
       const entry = entries[i] as Entry;
+      invariant(
+        entry.index === first + i - from,
+        () => `entry ${entry.index} where ${first + i - from} belongs`,
+      );
       this.terms.extend(entry.index, entry.term);
       this.cache.push(entry);
-      this.noteConfChange(entry);
+      this.confChanges.note(entry, this.applied);
     }
     this.lastIndex = first + entries.length - from - 1;
     this.evict();
@@ -167,13 +176,7 @@ export class RaftLog {
     this.lastIndex = index - 1;
     this.offset = Math.min(this.offset, index);
     this.offsetInProgress = Math.min(this.offsetInProgress, index);
-    this.unseenThrough = Math.min(this.unseenThrough, index - 1);
-    while (
-      this.confChanges.length > 0 &&
-      (this.confChanges[this.confChanges.length - 1] as number) >= index
-    ) {
-      this.confChanges.pop();
-    }
+    this.confChanges.truncateFrom(index);
   }
 
   /** Never goes back. @throws RaftInvariantError beyond the log: this peer has lost entries that it acknowledged. */
@@ -247,19 +250,31 @@ export class RaftLog {
    */
   stableTo(index: number, term: number): void {
     if (index < this.offset || !this.matches(index, term)) return;
+    invariant(
+      index < this.offsetInProgress,
+      () =>
+        `entry ${index} is reported as written but only those before ${this.offsetInProgress} were handed out`,
+    );
     this.offset = index + 1;
-    this.offsetInProgress = Math.max(this.offsetInProgress, this.offset);
     this.evict();
   }
 
-  stableSnapshotTo(index: number): void {
-    if (this.snapshot?.index !== index) return;
-    this.snapshot = undefined;
-    this.snapshotInProgress = false;
+  /** The snapshot at `index` is installed: it is what is applied, whatever was being applied before it. */
+  snapshotInstalled(index: number): void {
+    if (this.snapshot?.index === index) {
+      this.snapshot = undefined;
+      this.snapshotInProgress = false;
+    }
+    // Else a newer one came in its place; what the older one held is applied all the same.
+    if (index > this.applied) this.skipTo(index);
   }
 
   /** Starts over behind a snapshot that a leader sent. */
   restore(snapshot: Snapshot): void {
+    invariant(
+      snapshot.index > this.committed,
+      () => `a snapshot at ${snapshot.index} would take back what is committed through ${this.committed}`,
+    );
     this.truncatedIndex = snapshot.index;
     this.truncatedTerm = snapshot.term;
     this.lastIndex = snapshot.index;
@@ -271,8 +286,7 @@ export class RaftLog {
     this.terms.clear();
     this.cache.clear(this.offset);
     this.fetched = NO_ENTRIES;
-    this.confChanges.length = 0;
-    this.unseenThrough = snapshot.index;
+    this.confChanges.restart(snapshot.index);
   }
 
   /** The host removed everything through `index` from disk. */
@@ -282,6 +296,12 @@ export class RaftLog {
       index <= this.applied,
       () => `compaction through ${index} is beyond what is applied (${this.applied})`,
     );
+    invariant(
+      index < this.offsetInProgress,
+      () => `compaction through ${index} is beyond what was handed out for writing`,
+    );
+    // Written and removed again, although a change of term made the acknowledgement of the write void.
+    if (this.offset <= index) this.offset = index + 1;
     this.truncatedTerm = this.term(index);
     this.truncatedIndex = index;
     this.terms.compact(index);
@@ -350,49 +370,37 @@ export class RaftLog {
       this.applyingSize >= this.maxApplyingSize || last.index < this.maxAppliable(allowUnstable);
   }
 
-  /** Everything through `index` is applied; `size` of what was outstanding no longer is. */
+  /** The entries through `index`, `size` in all, which were handed out for it, are applied. */
   appliedTo(index: number, size: number): void {
+    invariant(
+      index <= this.applying,
+      () => `entry ${index} is reported as applied but only those through ${this.applying} were handed out`,
+    );
+    invariant(
+      size <= this.applyingSize,
+      () => `${size} bytes are reported as applied but only ${this.applyingSize} were handed out`,
+    );
+    this.applyingSize -= size;
+    this.applyingPaused = this.applyingSize >= this.maxApplyingSize;
+    // A snapshot may have overtaken what was being applied: then that tells nothing new but makes room.
+    if (index <= this.applied) return;
+    this.applied = index;
+    this.confChanges.applied(index);
+  }
+
+  /** What was applied before this run, or came with a snapshot, was never handed out. */
+  skipTo(index: number): void {
     invariant(
       this.applied <= index && index <= this.committed,
       () => `applied index ${index} is outside [${this.applied}, ${this.committed}]`,
     );
     this.applied = index;
-    this.applying = Math.max(this.applying, index);
-    this.applyingSize = Math.max(0, this.applyingSize - size);
-    this.applyingPaused = this.applyingSize >= this.maxApplyingSize;
-    let gone = 0;
-    while (gone < this.confChanges.length && (this.confChanges[gone] as number) <= index) gone++;
-    if (gone > 0) this.confChanges.splice(0, gone);
+    if (this.applying < index) this.applying = index;
+    this.confChanges.applied(index);
   }
 
   /** Whether a membership change may be committed and not yet applied: no campaign before it is. */
   get hasUnappliedConfChange(): boolean {
-    if (this.applied >= this.committed) return false;
-    const first = this.confChanges[0];
-    return (
-      (first !== undefined && first <= this.committed) ||
-      this.applied < Math.min(this.unseenThrough, this.committed)
-    );
+    return this.confChanges.mayHold(this.applied, this.committed);
   }
-
-  private noteConfChange(entry: Entry): void {
-    if (entry.type !== EntryType.normal && entry.index > this.applied) this.confChanges.push(entry.index);
-  }
-}
-
-/** Whether the message of a leader at `term` carries a run of log entries behind (`prevIndex`, `prevTerm`). */
-export function isLogSlice(
-  term: number,
-  prevIndex: number,
-  prevTerm: number,
-  entries: readonly Entry[],
-): boolean {
-  let index = prevIndex;
-  let last = prevTerm;
-  for (let i = 0; i < entries.length; i++) {
-    const entry = entries[i] as Entry;
-    if (entry.index !== ++index || entry.term < last) return false;
-    last = entry.term;
-  }
-  return term >= last;
 }

@@ -1,6 +1,6 @@
 import { NO_BYTES } from './conf-change.js';
 import { NO_ENTRIES } from './entry-cache.js';
-import type { Message, MessageType } from './types.js';
+import type { Entry, Message, MessageType } from './types.js';
 
 /** A message in the making. */
 export type MessageDraft = { -readonly [Field in keyof Message]: Message[Field] };
@@ -58,6 +58,23 @@ export function dependsOnDisk(type: MessageType): boolean {
 /** What a leader of the term sends: whoever gets it knows its leader. */
 export function comesFromLeader(type: MessageType): boolean {
   return type === 'appendEntries' || type === 'heartbeat' || type === 'installSnapshot';
+}
+
+/** Whether the message of a leader at `term` carries a run of log entries behind (`prevIndex`, `prevTerm`). */
+export function isLogSlice(
+  term: number,
+  prevIndex: number,
+  prevTerm: number,
+  entries: readonly Entry[],
+): boolean {
+  let index = prevIndex;
+  let last = prevTerm;
+  for (let i = 0; i < entries.length; i++) {
+    const entry = entries[i] as Entry;
+    if (entry.index !== ++index || entry.term < last) return false;
+    last = entry.term;
+  }
+  return term >= last;
 }
 
 const TRANSFER_MARKER = Uint8Array.from('CampaignTransfer', (letter) => letter.charCodeAt(0));

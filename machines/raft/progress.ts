@@ -1,3 +1,4 @@
+import { invariant } from './errors.js';
 import type { Inflights } from './inflights.js';
 
 /**
@@ -8,14 +9,14 @@ export type ProgressState = 'probe' | 'replicate' | 'snapshot';
 
 /** What a leader knows of one member's log (Raft, figure 2: nextIndex and matchIndex), owned and changed in place. */
 export class Progress {
-  /** The member's log equals the leader's up to here. Invariant: 0 <= match < next. */
+  /** The member's log equals the leader's up to here. Never falls in a leader's term. Invariant: 0 <= match < next. */
   match: number;
-  /** Entries in (match, next) are under way. With a snapshot pending: pendingSnapshot + 1. */
+  /** Entries in (match, next) are under way. Invariant: in `snapshot`, pendingSnapshot + 1. */
   next: number;
   state: ProgressState = 'probe';
   /** The highest commit index under way; may fall when the member rejects an append. */
   sentCommit = 0;
-  /** In `snapshot`: index of the snapshot that was sent; else 0. */
+  /** Index of the snapshot that was sent. Invariant: 0 in every state but `snapshot`. */
   pendingSnapshot = 0;
   /** The member was heard from since the leader last checked its quorum. Always true for the leader itself. */
   recentActive = false;
@@ -49,12 +50,23 @@ export class Progress {
     this.lowerSentCommit();
   }
 
+  /** The snapshot did not arrive: the member has what it had before. */
+  snapshotFailed(): void {
+    invariant(this.state === 'snapshot', () => `a snapshot is given up that was not sent, in ${this.state}`);
+    this.pendingSnapshot = 0;
+    this.becomeProbe();
+  }
+
   becomeReplicate(): void {
     this.enter('replicate');
     this.next = this.match + 1;
   }
 
   becomeSnapshot(index: number): void {
+    invariant(
+      index > this.match,
+      () => `a snapshot at ${index} is for a member that matches through ${this.match}`,
+    );
     this.enter('snapshot');
     this.pendingSnapshot = index;
     this.next = index + 1;
@@ -63,6 +75,7 @@ export class Progress {
 
   /** Accounts for an append of `count` entries with `bytes` of payload, from `next` on. Not while in `snapshot`. */
   sentEntries(count: number, bytes: number): void {
+    invariant(this.state !== 'snapshot', () => 'entries are sent to a member that waits for a snapshot');
     if (this.state === 'replicate') {
       if (count > 0) {
         this.next += count;

@@ -1,4 +1,5 @@
 import { type Actor, createActor } from 'xstate';
+import { refuseMessage } from './admission.js';
 import {
   type ConfChange,
   encodeConfChange,
@@ -8,9 +9,8 @@ import {
 } from './conf-change.js';
 import { completeConfig, type RaftOptions } from './config.js';
 import type { RaftCore } from './core.js';
-import { RaftError, RaftInvariantError } from './errors.js';
-import { isLogSlice } from './log.js';
-import { isLocal, isResponse, makeMessage } from './message.js';
+import { type RaftError, RaftInvariantError } from './errors.js';
+import { makeMessage } from './message.js';
 import { type MessageEvent, type RaftEvent, raftMachine } from './role.machine.js';
 import { type Status, statusOf } from './status.js';
 import {
@@ -81,23 +81,8 @@ export class RawNode {
    * peer's own id as `from`.
    */
   step(message: Message): RaftError | undefined {
-    if (isLocal(message.type) && message.from !== this.core.id) {
-      return new RaftError('local-message', `${message.type} can only come from the peer's own host`);
-    }
-    if (isResponse(message.type) && !this.core.progress.has(message.from)) {
-      return new RaftError('peer-not-found', 'raft: cannot step as peer not found');
-    }
-    const { entries } = message;
-    if (message.type === 'propose' && entries.length === 0) {
-      return new RaftError('malformed-message', 'a proposal holds at least one entry');
-    }
-    if (message.type === 'appendEntries' && entries.length > 0) {
-      const term = message.term === 0 ? this.core.term : message.term;
-      if (!isLogSlice(term, message.index, message.logTerm, entries)) {
-        return new RaftError('malformed-message', `the entries behind ${message.index} are no run of a log`);
-      }
-    }
-    return this.route(message);
+    const refusal = refuseMessage(this.core, message);
+    return refusal ?? this.route(message);
   }
 
   /** Proposes one normal entry. */
@@ -111,7 +96,8 @@ export class RawNode {
   }
 
   /**
-   * Proposes a membership change. A change that the leader refuses leaves an empty entry in the log, and the error here.
+   * Proposes a membership change. A change that the leader refuses (`conf-change-…`) changes nothing, but leaves an empty
+   * entry in the log as etcd does, and the error here; a follower hands it on, and nobody waits for the answer.
    * `form` is the entry's type: the older one holds a single step.
    */
   proposeConfChange(change: ConfChange, form: 'v1' | 'v2' = 'v2'): ProposeResult {
@@ -149,14 +135,18 @@ export class RawNode {
     return this.deliver(makeMessage({ type: 'readIndex', to: this.core.id, context }) as RaftEvent);
   }
 
-  /** Asks the leader to make `to` the leader. Given up after one election timeout. */
-  transferLeader(to: number): void {
-    this.deliver(makeMessage({ type: 'transferLeader', from: to, to: this.core.id }) as RaftEvent);
+  /**
+   * Asks the leader to make `to` the leader; a follower hands the question on, and nobody waits for the answer. Given up
+   * after one election timeout, or when the leader itself is named meanwhile. Returns why it cannot be: `to` is a learner,
+   * a stranger or the leader (`transfer-refused`), or no leader is known (`transfer-dropped`); then nothing has changed.
+   */
+  transferLeader(to: number): RaftError | undefined {
+    return this.deliver(makeMessage({ type: 'transferLeader', from: to, to: this.core.id }) as RaftEvent);
   }
 
-  /** Makes a follower forget its leader, so that it may grant votes; it does not campaign. */
-  forgetLeader(): void {
-    this.deliver({ type: 'forgetLeader' });
+  /** Makes a follower forget its leader, so that it may grant votes; it does not campaign. Nothing to other roles. */
+  forgetLeader(): RaftError | undefined {
+    return this.deliver({ type: 'forgetLeader' });
   }
 
   /** The last message to the member was not delivered. */
@@ -337,7 +327,7 @@ export class RawNode {
     return this.core.log.lastIndex;
   }
 
-  /** Term of the entry at `index`; -1 where the log does not reach. */
+  /** Term of the entry at `index`; -1 where the log does not reach, or reaches no more. */
   termAt(index: number): number {
     return this.core.log.term(index);
   }

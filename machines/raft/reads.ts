@@ -13,6 +13,7 @@ export function handleRead(core: RaftCore, request: Message): void {
     answerRead(core, request.from, index, request.context);
     return;
   }
+  if (refusesRead(core, core.reads.pending)) return;
   core.reads.add({ from: request.from, index, context: request.context });
   core.reads.acknowledge(core.id, core.reads.count);
   broadcastHeartbeat(core);
@@ -20,7 +21,14 @@ export function handleRead(core: RaftCore, request: Message): void {
 
 /** Kept until this leader has committed an entry of its term: before that its commit index may lag behind. */
 export function postponeRead(core: RaftCore, request: Message): void {
-  core.postponedReads.push(request);
+  if (!refusesRead(core, core.postponedReads.length)) core.postponedReads.push(request);
+}
+
+/** A leader that is cut off would gather them until it notices. */
+function refusesRead(core: RaftCore, waiting: number): boolean {
+  if (waiting < core.config.maxPendingReads) return false;
+  core.refuse('read-dropped', `peer ${core.id} has ${waiting} reads to confirm already: ask again later`);
+  return true;
 }
 
 export function releasePostponedReads(core: RaftCore): void {

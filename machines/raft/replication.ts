@@ -237,7 +237,7 @@ export function handleUnreachable(core: RaftCore, peer: number): void {
 export function handleSnapshotStatus(core: RaftCore, peer: number, delivered: boolean): void {
   const progress = core.progress.get(peer);
   if (progress?.state !== 'snapshot') return;
-  if (!delivered) progress.pendingSnapshot = 0;
-  progress.becomeProbe();
+  if (delivered) progress.becomeProbe();
+  else progress.snapshotFailed();
   progress.flowPaused = true;
 }

@@ -6,6 +6,7 @@ import { RaftCore } from './core.js';
 import * as election from './election.js';
 import * as following from './following.js';
 import * as leading from './leading.js';
+import * as membership from './membership.js';
 import { comesFromLeader } from './message.js';
 import * as reads from './reads.js';
 import * as replication from './replication.js';
@@ -78,6 +79,7 @@ const CANDIDACY = {
   installSnapshot: { target: '#raft.follower', actions: ['followSender', 'installSnapshot'] },
   propose: { actions: 'dropProposal' },
   readIndex: { actions: 'dropRead' },
+  transferLeader: { actions: 'dropTransfer' },
 } as const;
 
 /**
@@ -132,10 +134,10 @@ export const raftMachine = setup({
       core.config.checkQuorum && core.electionPeriodOver && replication.quorumLost(core),
     forMember: ({ context, event }) =>
       (event as EventOf<'entriesFetched' | 'snapshotFetched'>).fetch.peer !== context.core.id,
-    endsJointMembership: (step) => leading.endsJointMembership(step.context.core, message(step)),
+    endsJointMembership: (step) => membership.endsJointMembership(step.context.core, message(step)),
     mustStepDown: ({ context: { core } }) =>
-      leading.isRemovedOrDemoted(core) && core.config.stepDownOnRemoval,
-    isRemovedOrDemoted: ({ context }) => leading.isRemovedOrDemoted(context.core),
+      membership.isRemovedOrDemoted(core) && core.config.stepDownOnRemoval,
+    isRemovedOrDemoted: ({ context }) => membership.isRemovedOrDemoted(context.core),
     // Transfer
     isSelf: (step) => message(step).from === step.context.core.id,
     isTransferee: (step) => message(step).from === step.context.core.transferee,
@@ -144,7 +146,7 @@ export const raftMachine = setup({
       leading.mayLeadNext(step.context.core, message(step).from),
     mayNeverLead: (step) => !leading.mayLeadNext(step.context.core, message(step).from),
     transfereeLeft: ({ context: { core } }) =>
-      !leading.isRemovedOrDemoted(core) && !core.isVoter(core.transferee),
+      !membership.isRemovedOrDemoted(core) && !core.isVoter(core.transferee),
   },
   actions: {
     // Terms
@@ -185,9 +187,25 @@ export const raftMachine = setup({
     },
     noteReadState: (step) => reads.noteReadState(step.context.core, message(step)),
     dropProposal: ({ context: { core } }) =>
-      core.refuse('proposal-dropped', `peer ${core.id} can take no proposal at term ${core.term} now`),
+      core.refuse(
+        'proposal-dropped',
+        `peer ${core.id} can take no proposal at term ${core.term} now (${core.standing}): propose again later`,
+      ),
     dropRead: ({ context: { core } }) =>
-      core.refuse('read-dropped', `peer ${core.id} knows no leader at term ${core.term} to confirm the read`),
+      core.refuse(
+        'read-dropped',
+        `peer ${core.id} knows no leader at term ${core.term} to confirm the read: ask again later`,
+      ),
+    dropTransfer: ({ context: { core } }) =>
+      core.refuse(
+        'transfer-dropped',
+        `peer ${core.id} knows no leader at term ${core.term} that could hand over: ask again later`,
+      ),
+    refuseForgetting: ({ context: { core } }) =>
+      core.refuse(
+        'forget-refused',
+        `peer ${core.id} may not forget its leader while reads trust a lease: turn readOnlyOption to safe first`,
+      ),
     // Leaders
     becomeLeader: ({ context }) => leading.becomeLeader(context.core),
     propose: (step) => leading.handleProposal(step.context.core, message(step)),
@@ -210,8 +228,9 @@ export const raftMachine = setup({
       const { fetch, snapshot } = event as EventOf<'snapshotFetched'>;
       if (fetch.kind === 'snapshot') replication.sendFetchedSnapshot(context.core, fetch, snapshot);
     },
-    leaveJoint: raise(({ context }) => leading.leaveProposal(context.core) as MessageEvent),
+    leaveJoint: raise(({ context }) => membership.leaveProposal(context.core) as MessageEvent),
     // Transfer
+    refuseTransfer: (step) => leading.refuseTransfer(step.context.core, message(step).from),
     startTransfer: (step) => leading.startTransfer(step.context.core, message(step).from),
     endTransfer: ({ context }) => {
       context.core.transferee = 0;
@@ -224,8 +243,8 @@ export const raftMachine = setup({
       acknowledgements.fetchedForApplying(context.core, fetch, entries);
     },
     switchConfiguration: ({ context, event }) =>
-      leading.applyConfChange(context.core, (event as EventOf<'confChangeApplied'>).change),
-    reachOutToMembers: ({ context }) => leading.reachOutToMembers(context.core),
+      membership.applyConfChange(context.core, (event as EventOf<'confChangeApplied'>).change),
+    reachOutToMembers: ({ context }) => membership.reachOutToMembers(context.core),
     reviewMembership: raise({ type: 'membershipChanged' }),
   },
 }).createMachine({
@@ -264,8 +283,11 @@ export const raftMachine = setup({
         propose: [{ guard: 'mayForwardProposal', actions: 'forwardToLeader' }, { actions: 'dropProposal' }],
         readIndex: [{ guard: 'knowsLeader', actions: 'forwardToLeader' }, { actions: 'dropRead' }],
         readIndexResponse: { actions: 'noteReadState' },
-        transferLeader: { guard: 'knowsLeader', actions: 'forwardToLeader' },
-        forgetLeader: { guard: 'mayForgetLeader', actions: 'forgetLeader' },
+        transferLeader: [{ guard: 'knowsLeader', actions: 'forwardToLeader' }, { actions: 'dropTransfer' }],
+        forgetLeader: [
+          { guard: 'mayForgetLeader', actions: 'forgetLeader' },
+          { actions: 'refuseForgetting' },
+        ],
       },
     },
     preCandidate: {
@@ -313,7 +335,10 @@ export const raftMachine = setup({
           { guard: 'isRemovedOrDemoted' },
           { actions: 'reachOutToMembers' },
         ],
-        transferLeader: { guard: 'mayLeadNext', target: '.transferring', actions: 'startTransfer' },
+        transferLeader: [
+          { guard: 'mayLeadNext', target: '.transferring', actions: 'startTransfer' },
+          { actions: 'refuseTransfer' },
+        ],
       },
       states: {
         /** Which entries of earlier terms are committed is known only once one of this term is (Raft 5.4.2). */
@@ -337,7 +362,7 @@ export const raftMachine = setup({
               { actions: 'tickLeader' },
             ],
             transferLeader: [
-              { guard: 'mayNeverLead' },
+              { guard: 'mayNeverLead', actions: 'refuseTransfer' },
               { guard: 'isTransferee' },
               { guard: 'isSelf', target: 'electing first commit' },
               { target: 'transferring', reenter: true, actions: 'startTransfer' },

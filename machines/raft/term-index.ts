@@ -1,3 +1,4 @@
+import { invariant } from './errors.js';
 import type { TermBoundary } from './types.js';
 
 /** Answer for an index that is compacted away or not yet there; equals no term. */
@@ -32,7 +33,12 @@ export class TermIndex {
 
   /** An entry of `term` stands at `index`, behind everything known so far. */
   extend(index: number, term: number): void {
-    if (term === this.last) return;
+    const { last, starts } = this;
+    if (term === last) return;
+    invariant(
+      term > last && index > (starts[starts.length - 1] ?? 0),
+      () => `term ${term} at ${index} cannot follow term ${last}`,
+    );
     this.starts.push(index);
     this.terms.push(term);
   }

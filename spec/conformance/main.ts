@@ -13,7 +13,15 @@ else {
 }
 
 function etcd(): void {
-  if (testDataFolder() === undefined) {
+  let folder: string | undefined;
+  try {
+    folder = testDataFolder();
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : error}\n`);
+    process.exitCode = 1;
+    return;
+  }
+  if (folder === undefined) {
     process.stderr.write(
       "skipped: etcd's test data is neither in ../shared/etcd-raft nor where ETCD_RAFT_TESTDATA points\n",
     );
@@ -23,7 +31,8 @@ function etcd(): void {
   const { files } = runEtcdConformance();
   if (json) process.stdout.write(`${JSON.stringify({ files })}\n`);
   else for (const file of files) process.stdout.write(`${line(file)}\n`);
-  if (files.some(({ passed, total }) => passed < total)) process.exitCode = 1;
+  if (files.length === 0) process.stderr.write(`there is none of etcd's files in ${folder}\n`);
+  if (files.length === 0 || files.some(({ passed, total }) => passed < total)) process.exitCode = 1;
 }
 
 function line({ file, level, passed, total, note }: FileReport): string {

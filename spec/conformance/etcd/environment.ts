@@ -5,9 +5,9 @@ import {
   type MessageType,
   makeMessage,
   type RaftError,
-  type Snapshot,
 } from '../../../machines/index.js';
-import { EMPTY_SNAPSHOT } from '../../machines/raft/memory-storage.js';
+import { parseNewNodes, toBoolean, toNumber } from './add-nodes.js';
+import { CommandError, etcdErrorText } from './command-error.js';
 import { type Arg, type Case, idsOf, parseDirective, valuesOf } from './datadriven.js';
 import {
   formatAppend,
@@ -20,97 +20,100 @@ import {
   roleName,
   STEP_LETTERS,
 } from './format.js';
-import { ELECTION_TICK, HEARTBEAT_TICK, InteractionPeer, peerOptions } from './interaction-peer.js';
+import { InteractionPeer } from './interaction-peer.js';
+import { Transcript } from './transcript.js';
 
 /** A whole group driven by the commands of etcd's interaction files. */
 export class InteractionEnvironment {
   private readonly peers: InteractionPeer[] = [];
   /** Sent and not yet delivered, in the order of sending. */
   private messages: Message[] = [];
-  private output = '';
-  private quiet = false;
+  private readonly transcript = new Transcript();
 
   /** `maxCachedBytes` 0 makes the peers read every entry back from storage. */
   constructor(private readonly maxCachedBytes = Number.POSITIVE_INFINITY) {}
 
-  /** Runs a case. Returns what etcd's harness prints, without log lines. */
+  /**
+   * Runs a case: its command, and the commands that its input holds line by line. Returns what etcd's harness prints,
+   * without log lines. What fails says so; the commands after it are carried out all the same, as etcd does.
+   */
   run(test: Case): string {
-    this.output = '';
-    let failure = '';
-    try {
-      if (test.command === 'propose-conf-change') {
-        this.proposeConfChange(test.args, test.input);
-      } else {
-        this.execute(test.command, test.args);
-        for (const line of test.input.split('\n').filter((text) => text !== '')) {
-          const { command, args } = parseDirective(line, test.line);
-          this.execute(command, args);
-        }
+    const { transcript } = this;
+    transcript.text = '';
+    const problems = [this.attempt(() => this.execute(test.command, test.args, test.input))];
+    if (problems[0] === undefined && test.command !== 'propose-conf-change') {
+      for (const line of test.input.split('\n').filter((text) => text !== '')) {
+        const { command, args } = parseDirective(line, test.line);
+        problems.push(this.attempt(() => this.execute(command, args, '')));
+        if (transcript.quiet && problems.at(-1) !== undefined) break;
       }
-    } catch (error) {
-      if (!(error instanceof CommandError)) throw error;
-      failure = error.message;
     }
-    if (failure !== '' && this.quiet) return failure;
-    const output = this.output + failure;
-    return output === '' ? 'ok' : output;
+    const problem = problems.at(-1);
+    // An error is printed even where nothing else is.
+    if (transcript.quiet && problem !== undefined) return problem;
+    return transcript.text === '' ? 'ok' : transcript.text;
   }
 
-  private execute(command: string, args: readonly Arg[]): void {
-    const ids = idsOf(args);
-    const first = () => this.peer(ids[0] as number);
+  /** Returns what a command found wrong; it is printed too. */
+  private attempt(command: () => void): string | undefined {
+    try {
+      command();
+      return undefined;
+    } catch (error) {
+      if (!(error instanceof CommandError)) throw error;
+      this.print(error.message);
+      return error.message;
+    }
+  }
+
+  private execute(command: string, args: readonly Arg[], input: string): void {
+    const ids = () => idsOf(args);
+    const first = () => this.peer(this.firstId(command, args));
     switch (command) {
       case '_breakpoint':
         return;
       case 'add-nodes':
-        return this.addNodes(ids[0] as number, args);
+        return this.addNodes(args);
       case 'campaign':
+        // It may not: etcd logs that.
         first().act((node) => node.campaign());
         return;
-      case 'propose': {
-        const data = new TextEncoder().encode((args[1] as Arg).key);
-        const result = first().act((node) => node.propose(data));
-        if (!result.ok) throw asEtcdError(result.error);
-        return;
-      }
+      case 'propose':
+        return this.propose(first(), args);
+      case 'propose-conf-change':
+        return this.proposeConfChange(first(), args, input);
       case 'process-ready':
-        return this.each(ids, 'handling Ready', (peer) => this.processReady(peer));
+        return this.each(ids(), 'handling Ready', (peer) => this.processReady(peer));
       case 'process-append-thread':
-        return this.each(ids, 'processing append thread', (peer) => this.processAppendThread(peer));
+        return this.each(ids(), 'processing append thread', (peer) => this.processAppendThread(peer));
       case 'process-apply-thread':
-        return this.each(ids, 'processing apply thread', (peer) => this.processApplyThread(peer));
+        return this.each(ids(), 'processing apply thread', (peer) => this.processApplyThread(peer));
       case 'deliver-msgs':
         return this.deliverCommand(args);
       case 'stabilize':
-        return this.stabilizeCommand(ids, args);
+        return this.stabilizeCommand(ids(), args);
       case 'tick-election':
-        return this.tick(first(), ELECTION_TICK);
+        return this.tick(first(), first().electionTick);
       case 'tick-heartbeat':
-        return this.tick(first(), HEARTBEAT_TICK);
-      case 'set-randomized-election-timeout': {
-        const { core } = first().node.actor.getSnapshot().context;
-        core.randomizedElectionTimeout = Number(valuesOf(args, 'timeout')[0]);
-        return;
-      }
-      case 'transfer-leadership': {
-        const [from, to] = [valuesOf(args, 'from')[0], valuesOf(args, 'to')[0]].map(Number);
-        this.peer(from as number).act((node) => node.transferLeader(to as number));
-        return;
-      }
+        return this.tick(first(), first().heartbeatTick);
+      case 'tick':
+        return this.tick(...this.pair(command, args, (id) => this.peer(id)));
+      case 'set-randomized-election-timeout':
+        return this.setElectionTimeout(first(), args);
+      case 'transfer-leadership':
+        return this.transferLeadership(args);
       case 'forget-leader':
         first().act((node) => node.forgetLeader());
         return;
-      case 'report-unreachable':
-        first().act((node) => node.reportUnreachable(ids[1] as number));
+      case 'report-unreachable': {
+        const [peer, lost] = this.pair(command, args, (id) => this.peer(id));
+        peer.act((node) => node.reportUnreachable(this.peer(lost).id));
         return;
-      case 'send-snapshot':
-        return this.sendSnapshot(first(), ids[1] as number);
-      case 'compact': {
-        const index = ids[1] as number;
-        const term = first().storage.compact(index);
-        first().act((node) => node.compact(index, term));
-        return this.printLog(first());
       }
+      case 'send-snapshot':
+        return this.sendSnapshot(...this.pair(command, args, (id) => this.peer(id)));
+      case 'compact':
+        return this.compact(...this.pair(command, args, (id) => this.peer(id)));
       case 'raft-log':
         return this.printLog(first());
       case 'raft-state':
@@ -120,7 +123,7 @@ export class InteractionEnvironment {
           this.print(`${formatProgress(id, progress)}\n`);
         return;
       case 'log-level':
-        return this.setLogLevel((args[0] as Arg).key);
+        return this.transcript.setLevel(args[0]?.key ?? '');
       default:
         throw new CommandError(`unknown command ${command}`);
     }
@@ -128,43 +131,63 @@ export class InteractionEnvironment {
 
   // Commands
 
-  private addNodes(count: number, args: readonly Arg[]): void {
-    const value = (key: string) => valuesOf(args, key)[0];
-    const bootstrapped = ['voters', 'learners', 'index', 'content'].some((key) => value(key) !== undefined);
-    const snapshot: Snapshot = bootstrapped
-      ? {
-          index: Number(value('index') ?? 0),
-          term: 1,
-          confState: {
-            voters: valuesOf(args, 'voters').map(Number),
-            votersOutgoing: [],
-            learners: valuesOf(args, 'learners').map(Number),
-            learnersNext: [],
-            autoLeave: false,
-          },
-          data: new TextEncoder().encode(value('content') ?? ''),
-        }
-      : EMPTY_SNAPSHOT;
-    if (bootstrapped && snapshot.index <= 1)
-      throw new CommandError('index must be specified as > 1 due to bootstrap');
+  private addNodes(args: readonly Arg[]): void {
+    const { count, snapshot, options } = parseNewNodes(args);
     for (let i = 0; i < count; i++) {
       const id = this.peers.length + 1;
-      this.peers.push(new InteractionPeer(peerOptions(id, args, this.maxCachedBytes), snapshot));
+      this.peers.push(new InteractionPeer({ ...options, id, maxCachedBytes: this.maxCachedBytes }, snapshot));
     }
   }
 
-  private proposeConfChange(args: readonly Arg[], input: string): void {
-    const transition = (valuesOf(args, 'transition')[0] ?? 'auto') as ConfChange['transition'];
-    const v1 = valuesOf(args, 'v1')[0] === 'true';
+  private propose(peer: InteractionPeer, args: readonly Arg[]): void {
+    const [, data, ...rest] = args;
+    if (data === undefined || data.values.length > 0 || rest.length > 0) {
+      throw new CommandError('propose: expected exactly one key with no vals');
+    }
+    const result = peer.act((node) => node.propose(new TextEncoder().encode(data.key)));
+    if (!result.ok) this.fail(result.error);
+  }
+
+  private proposeConfChange(peer: InteractionPeer, args: readonly Arg[], input: string): void {
+    let transition: ConfChange['transition'] = 'auto';
+    let v1 = false;
+    for (const { key, values } of args.slice(1)) {
+      const [value = ''] = values;
+      if (key === 'v1') v1 = toBoolean(value);
+      else if (key === 'transition') transition = toTransition(value);
+      else throw new CommandError(`unknown command ${key}`);
+    }
     const changes = parseSteps(input);
-    if (v1 && (changes.length > 1 || transition !== 'auto')) {
+    if (v1 && (changes.length !== 1 || transition !== 'auto')) {
       throw new CommandError('v1 conf change can only have one operation and no transition');
     }
     const change: ConfChange = { transition, changes, context: new Uint8Array(0) };
-    const result = this.peer(idsOf(args)[0] as number).act((node) =>
-      node.proposeConfChange(change, v1 ? 'v1' : 'v2'),
-    );
-    if (!result.ok) throw asEtcdError(result.error);
+    const result = peer.act((node) => node.proposeConfChange(change, v1 ? 'v1' : 'v2'));
+    if (!result.ok) this.fail(result.error);
+  }
+
+  private setElectionTimeout(peer: InteractionPeer, args: readonly Arg[]): void {
+    const timeout = toNumber(valuesOf(args, 'timeout')[0] ?? '');
+    if (timeout === 0) throw new CommandError('set-randomized-election-timeout: timeout=N must be above 0');
+    peer.node.actor.getSnapshot().context.core.randomizedElectionTimeout = timeout;
+  }
+
+  private transferLeadership(args: readonly Arg[]): void {
+    const peerOf = (key: 'from' | 'to') => this.peer(toNumber(valuesOf(args, key)[0] ?? ''));
+    const { id } = peerOf('to');
+    // A transfer that cannot be is logged by etcd, and no more.
+    peerOf('from').act((node) => node.transferLeader(id));
+  }
+
+  private compact(peer: InteractionPeer, index: number): void {
+    const { firstIndex, lastIndex } = peer.storage;
+    if (index < firstIndex) throw new CommandError('requested index is unavailable due to compaction');
+    if (index > lastIndex) {
+      throw new CommandError(`compact ${index} is out of bound lastindex(${lastIndex})`);
+    }
+    const term = peer.storage.compact(index);
+    peer.act((node) => node.compact(index, term));
+    this.printLog(peer);
   }
 
   private processReady(peer: InteractionPeer): void {
@@ -206,9 +229,16 @@ export class InteractionEnvironment {
     const only = type === undefined ? undefined : messageType(type);
     if (type !== undefined && only === undefined) throw new CommandError(`unknown message type ${type}`);
     const recipients = args.flatMap(({ key, values }) => {
-      if (values.length === 0) return [{ id: Number(key), drop: false }];
-      return key === 'drop' ? values.map((id) => ({ id: Number(id), drop: true })) : [];
+      if (values.length === 0) return [{ id: toNumber(key), drop: false }];
+      if (key === 'drop') return values.map((id) => ({ id: toNumber(id), drop: true }));
+      if (key === 'type') return [];
+      throw new CommandError(`deliver-msgs: unknown option ${key}; the options are drop and type`);
     });
+    for (const { id, drop } of recipients) {
+      if (drop && recipients.some((other) => other.id === id && !other.drop)) {
+        throw new CommandError(`can't both deliver and drop msgs to ${id}`);
+      }
+    }
     let handled = 0;
     for (const { id, drop } of recipients) handled += this.deliver(id, drop, only);
     if (handled === 0) this.print('no messages\n');
@@ -221,21 +251,24 @@ export class InteractionEnvironment {
       this.print(`${drop ? 'dropped: ' : ''}${formatMessage(message)}\n`);
       if (drop) continue;
       const error = this.peer(to).act((node) => node.step(message));
-      if (error === undefined) continue;
-      const known = asEtcdError(error, false);
-      if (known !== undefined) this.print(`${known.message}\n`);
+      const text = error === undefined ? undefined : etcdErrorText(error);
+      if (text !== undefined) this.print(`${text}\n`);
     }
     return taken.length;
   }
 
   private stabilizeCommand(ids: readonly number[], args: readonly Arg[]): void {
-    const level = valuesOf(args, 'log-level')[0];
-    const before = this.quiet;
-    if (level !== undefined) this.setLogLevel(level);
+    const before = this.transcript.level;
+    for (const { key, values } of args.filter((arg) => arg.values.length > 0)) {
+      if (key !== 'log-level') {
+        throw new CommandError(`stabilize: unknown option ${key}; the only option is log-level`);
+      }
+      this.transcript.setLevel(values[0] ?? '');
+    }
     try {
       this.stabilize(ids.length > 0 ? ids.map((id) => this.peer(id)) : this.peers);
     } finally {
-      this.quiet = before;
+      this.transcript.level = before;
     }
   }
 
@@ -245,7 +278,7 @@ export class InteractionEnvironment {
       const section = (peer: InteractionPeer, title: string, work: () => void) => {
         busy = true;
         this.print(`> ${peer.id} ${title}\n`);
-        this.indented(work);
+        this.transcript.indented(work);
       };
       for (const peer of peers) {
         if (peer.node.hasReady()) section(peer, 'handling Ready', () => this.processReady(peer));
@@ -274,8 +307,9 @@ export class InteractionEnvironment {
     for (let i = 0; i < times; i++) peer.act((node) => node.tick());
   }
 
-  private sendSnapshot(from: InteractionPeer, to: number): void {
+  private sendSnapshot(from: InteractionPeer, target: number): void {
     const { snapshot } = from;
+    const to = this.peer(target).id;
     const message = makeMessage({
       type: 'installSnapshot',
       from: from.id,
@@ -304,10 +338,6 @@ export class InteractionEnvironment {
     }
   }
 
-  private setLogLevel(level: string): void {
-    this.quiet = level.toLowerCase() === 'none';
-  }
-
   private each(ids: readonly number[], title: string, work: (peer: InteractionPeer) => void): void {
     for (const id of ids) {
       const peer = this.peer(id);
@@ -315,41 +345,43 @@ export class InteractionEnvironment {
         work(peer);
       } else {
         this.print(`> ${id} ${title}\n`);
-        this.indented(() => work(peer));
+        this.transcript.indented(() => work(peer));
       }
     }
   }
 
   private print(text: string): void {
-    if (!this.quiet) this.output += text;
+    this.transcript.print(text);
   }
 
-  private indented(work: () => void): void {
-    const before = this.output;
-    this.output = '';
-    work();
-    const lines = this.output.split('\n');
-    if (lines[lines.length - 1] === '') lines.pop();
-    this.output = before + lines.map((line) => `  ${line}\n`).join('');
+  /** Fails with what etcd prints; what it only logs, or says nothing of, is no failure of the command. */
+  private fail(error: RaftError): void {
+    const text = etcdErrorText(error);
+    if (text !== undefined) throw new CommandError(text);
   }
 
   private peer(id: number): InteractionPeer {
     const peer = this.peers[id - 1];
-    if (peer === undefined) throw new CommandError(`there is no node ${id}`);
+    if (peer === undefined) {
+      throw new CommandError(`node index ${id - 1} out of range [0, ${this.peers.length})`);
+    }
     return peer;
   }
-}
 
-/** A command's own failure: part of its output. */
-class CommandError extends Error {}
+  private firstId(command: string, args: readonly Arg[]): number {
+    const [first] = args;
+    if (first === undefined || first.values.length > 0) throw new CommandError(`${command}: say which node`);
+    return toNumber(first.key);
+  }
 
-/** What etcd calls the error. It is silent about some that this library tells its caller: none of those is printed. */
-function asEtcdError(error: RaftError): CommandError;
-function asEtcdError(error: RaftError, always: false): CommandError | undefined;
-function asEtcdError(error: RaftError, always = true): CommandError | undefined {
-  if (error.code === 'proposal-dropped') return new CommandError('raft proposal dropped');
-  if (error.code === 'peer-not-found') return new CommandError('raft: cannot step as peer not found');
-  return always ? new CommandError('') : undefined;
+  /** Two numbers, of which the first is a node's. */
+  private pair<First>(command: string, args: readonly Arg[], first: (id: number) => First): [First, number] {
+    const [one, two, ...rest] = args;
+    if (one === undefined || two === undefined || rest.length > 0) {
+      throw new CommandError(`${command}: expected two numbers`);
+    }
+    return [first(toNumber(one.key)), toNumber(two.key)];
+  }
 }
 
 /** Local messages are never dropped: they stand for function calls. */
@@ -365,6 +397,11 @@ export function parseSteps(text: string): MemberChange[] {
     .map((word) => {
       const kind = STEP_LETTERS[word[0] as string];
       if (kind === undefined) throw new CommandError(`unknown input: ${word}`);
-      return { kind, id: Number(word.slice(1)) };
+      return { kind, id: toNumber(word.slice(1)) };
     });
+}
+
+function toTransition(text: string): ConfChange['transition'] {
+  if (text === 'auto' || text === 'implicit' || text === 'explicit') return text;
+  throw new CommandError(`unknown transition ${text}`);
 }

@@ -1,4 +1,13 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { parseCases, parseDirective } from './datadriven.js';
@@ -36,6 +45,53 @@ describe("conformance with etcd-io/raft's own expectations", () => {
     const environment = new InteractionEnvironment();
     const outputs = parseCases(text).map((test) => environment.run(test));
     expect(outputs[2]).to.contain('HardState Term:1 Vote:1 Commit:2');
+  });
+});
+
+describe("etcd's interaction format", () => {
+  const scripts = join(process.cwd(), 'spec', 'conformance', 'etcd', 'scripts');
+
+  for (const { file, run } of conformanceFiles(scripts)) {
+    it(`is understood as a whole: ${file}`, () => {
+      const results = run();
+      expect(results.length, 'cases').to.be.greaterThan(10);
+      for (const { name, problem } of results) expect(problem, name).to.equal(undefined);
+    });
+  }
+
+  it('is looked for in every layout that etcd has, and nowhere in vain', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'troupe-etcd-'));
+    try {
+      const text = readFileSync(join(scripts, 'threads.txt'), 'utf8');
+      for (const group of ['', 'interaction', 'testdata']) {
+        mkdirSync(join(folder, group), { recursive: true });
+        writeFileSync(join(folder, group, 'threads.txt'), text);
+      }
+      writeFileSync(join(folder, 'broken.txt'), 'campaign 1\n----\nok\n');
+      const problems = conformanceFiles(folder).map(({ file, run }) => [
+        file,
+        run().find(({ problem }) => problem !== undefined)?.problem,
+      ]);
+      expect(problems).to.deep.equal([
+        ['interaction/threads.txt', undefined],
+        ['testdata/threads.txt', undefined],
+        ['broken.txt', 'expected\nok\nbut got\nnode index 0 out of range [0, 0)\n'],
+        ['threads.txt', undefined],
+      ]);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it('says so when the folder that is named is not there', () => {
+    const before = process.env.ETCD_RAFT_TESTDATA;
+    process.env.ETCD_RAFT_TESTDATA = '/nowhere';
+    try {
+      expect(() => testDataFolder()).to.throw('ETCD_RAFT_TESTDATA names /nowhere');
+    } finally {
+      if (before === undefined) delete process.env.ETCD_RAFT_TESTDATA;
+      else process.env.ETCD_RAFT_TESTDATA = before;
+    }
   });
 });
 

@@ -1,5 +1,6 @@
 import {
   type ConfState,
+  DEFAULT_RAFT_CONFIG,
   decodeConfChange,
   type Entry,
   EntryType,
@@ -10,7 +11,7 @@ import {
   type StorageApply,
 } from '../../../machines/index.js';
 import { MemoryStorage } from '../../machines/raft/memory-storage.js';
-import { type Arg, valuesOf } from './datadriven.js';
+import { CommandError } from './command-error.js';
 
 /** A peer of an interaction file: the node, its disk, and an application that appends data to a string. */
 export class InteractionPeer {
@@ -18,6 +19,8 @@ export class InteractionPeer {
   readonly node: RawNode;
   readonly storage: MemoryStorage;
   readonly asynchronous: boolean;
+  readonly electionTick: number;
+  readonly heartbeatTick: number;
   /** A snapshot for every applied entry, oldest first. */
   readonly history: Snapshot[];
   readonly appendWork: StorageAppend[] = [];
@@ -26,6 +29,8 @@ export class InteractionPeer {
   constructor(options: RaftOptions, snapshot: Snapshot) {
     this.id = options.id;
     this.asynchronous = options.asyncStorageWrites === true;
+    this.electionTick = options.electionTick ?? DEFAULT_RAFT_CONFIG.electionTick;
+    this.heartbeatTick = options.heartbeatTick ?? DEFAULT_RAFT_CONFIG.heartbeatTick;
     this.storage = new MemoryStorage(snapshot);
     this.node = new RawNode(options, this.storage.initialState(snapshot.index));
     this.history = [snapshot];
@@ -37,8 +42,12 @@ export class InteractionPeer {
 
   persist(write: Pick<StorageAppend, 'hardState' | 'entries' | 'snapshot'>): void {
     if (write.hardState !== undefined) this.storage.hardState = write.hardState;
-    if (write.snapshot !== undefined) this.storage.applySnapshot(write.snapshot);
-    else this.storage.append(write.entries);
+    if (write.snapshot === undefined) return this.storage.append(write.entries);
+    // etcd's harness cannot either.
+    if (write.entries.length > 0) {
+      throw new CommandError("can't apply snapshot and entries at the same time");
+    }
+    this.storage.applySnapshot(write.snapshot);
   }
 
   apply(entries: readonly Entry[]): void {
@@ -68,31 +77,4 @@ export class InteractionPeer {
     }
     return result;
   }
-}
-
-export const ELECTION_TICK = 3;
-export const HEARTBEAT_TICK = 1;
-
-/** etcd's stub of a configuration, with what `add-nodes` changes in it. */
-export function peerOptions(id: number, args: readonly Arg[], maxCachedBytes: number): RaftOptions {
-  const value = (key: string) => valuesOf(args, key)[0];
-  const flag = (key: string) => value(key) === 'true';
-  return {
-    id,
-    electionTick: ELECTION_TICK,
-    heartbeatTick: HEARTBEAT_TICK,
-    maxSizePerMsg: Number.POSITIVE_INFINITY,
-    maxCommittedSizePerReady: Number(value('max-committed-size-per-ready') ?? Number.POSITIVE_INFINITY),
-    maxUncommittedEntriesSize: 0,
-    maxInflightMsgs: Number(value('inflight') ?? 2 ** 31 - 1),
-    maxInflightBytes: 0,
-    preVote: flag('prevote'),
-    checkQuorum: flag('checkquorum'),
-    readOnlyOption: value('read-only') === 'lease-based' ? 'leaseBased' : 'safe',
-    asyncStorageWrites: flag('async-storage-writes'),
-    disableConfChangeValidation: flag('disable-conf-change-validation'),
-    stepDownOnRemoval: flag('step-down-on-removal'),
-    maxCachedBytes,
-    random: () => 0,
-  };
 }

@@ -16,9 +16,17 @@ export interface FileReport {
   readonly note?: string;
 }
 
-/** The folder with etcd's test data; `undefined` where it is absent. */
+/**
+ * The folder with etcd's test data; `undefined` where it is absent.
+ * @throws Error when ETCD_RAFT_TESTDATA names a folder that is not there.
+ */
 export function testDataFolder(): string | undefined {
-  const folder = process.env.ETCD_RAFT_TESTDATA ?? join(process.cwd(), '..', 'shared', 'etcd-raft');
+  const named = process.env.ETCD_RAFT_TESTDATA;
+  if (named !== undefined && named !== '') {
+    if (existsSync(named)) return named;
+    throw new Error(`ETCD_RAFT_TESTDATA names ${named}, which is not there: name a folder with etcd's files`);
+  }
+  const folder = join(process.cwd(), '..', 'shared', 'etcd-raft');
   return existsSync(folder) ? folder : undefined;
 }
 
@@ -30,7 +38,11 @@ export interface ConformanceFile {
   run(): { name: string; problem: string | undefined }[];
 }
 
-/** Every file below `folder`, whether or not it is one that this project has seen. */
+/**
+ * Every file below `folder`, whether or not it is one that this project has seen. Interaction files stand in
+ * `interaction/`, in etcd's own `testdata/`, or in the folder itself; the others in `quorum/` and `confchange/`, or in
+ * the `testdata/` below these.
+ */
 export function conformanceFiles(folder: string): ConformanceFile[] {
   const files: ConformanceFile[] = [];
   const add = (group: string, level: number, start: () => (test: Case) => string) => {
@@ -39,27 +51,31 @@ export function conformanceFiles(folder: string): ConformanceFile[] {
     for (const name of readdirSync(path).sort()) {
       if (!name.endsWith('.txt')) continue;
       files.push({
-        file: `${group}/${name}`,
+        file: join(group, name),
         level,
         run: () => runCases(readFileSync(join(path, name), 'utf8'), start()),
       });
     }
   };
-  add('quorum', 0, () => runQuorumCase);
-  add('confchange', 0, () => {
-    const cases = new ConfChangeCases();
-    return (test) => cases.run(test);
-  });
+  for (const group of ['quorum', 'quorum/testdata']) add(group, 0, () => runQuorumCase);
+  for (const group of ['confchange', 'confchange/testdata']) {
+    add(group, 0, () => {
+      const cases = new ConfChangeCases();
+      return (test) => cases.run(test);
+    });
+  }
   const vectors = join(folder, 'unit-vectors.json');
   if (existsSync(vectors)) {
     for (const [name, table] of vectorTables(readFileSync(vectors, 'utf8'))) {
       files.push({ file: `unit-vectors.json#${name}`, level: 1, run: () => runVectorTable(name, table) });
     }
   }
-  add('interaction', 3, () => {
-    const environment = new InteractionEnvironment();
-    return (test) => environment.run(test);
-  });
+  for (const group of ['interaction', 'testdata', '']) {
+    add(group, 3, () => {
+      const environment = new InteractionEnvironment();
+      return (test) => environment.run(test);
+    });
+  }
   return files;
 }
 

@@ -63,7 +63,7 @@ describe('configurations', () => {
         expectSound(left);
         expect(left).to.deep.equal(simple);
       }),
-      { numRuns: 1_000 },
+      { seed: 1, numRuns: 1_000 },
     );
   });
 
@@ -81,6 +81,7 @@ describe('configurations', () => {
         leaveJoint(joint.configuration);
         expect(joint.configuration).to.deep.equal(half);
       }),
+      { seed: 2 },
     );
   });
 
@@ -91,7 +92,7 @@ describe('configurations', () => {
         const state = joint ? configured(enterJoint(start, autoLeave, list)) : start;
         expect(restoreConfiguration(toConfState(state))).to.deep.equal(state);
       }),
-      { numRuns: 1_000 },
+      { seed: 3, numRuns: 1_000 },
     );
   });
 
@@ -150,6 +151,7 @@ describe('membership changes as bytes', () => {
           expect(decodeConfChange({ type: EntryType.confChangeV2, data })).to.deep.equal(change);
         },
       ),
+      { seed: 4 },
     );
     fc.assert(
       fc.property(kinds, id, context, (kind, node, extra) => {
@@ -160,6 +162,7 @@ describe('membership changes as bytes', () => {
           context: extra,
         });
       }),
+      { seed: 5 },
     );
   });
 
@@ -182,7 +185,7 @@ describe('membership changes as bytes', () => {
           }
         },
       ),
-      { numRuns: 2_000 },
+      { seed: 6, numRuns: 2_000 },
     );
   });
 });

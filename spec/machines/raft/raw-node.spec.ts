@@ -173,6 +173,28 @@ describe('the asynchronous Ready', () => {
     expect(node.status()).to.include({ term: 2, applied: 5, firstIndex: 6 });
   });
 
+  it('installs a second snapshot that comes before the first is on disk', () => {
+    const node = follower();
+    const take = (index: number) => {
+      const snapshot = { index, term: 1, confState: voters(1, 2, 3), data: bytes('') };
+      node.step(say('installSnapshot', 2, 1, { term: 1, snapshot }));
+      return node.ready().append;
+    };
+    const [first, second] = [take(5), take(9)];
+    expect([first?.snapshot?.index, second?.snapshot?.index]).to.deep.equal([5, 9]);
+    const finish = (responses: readonly Message[] = []) => {
+      for (const response of responses) if (response.to === 1) node.step(response);
+    };
+    finish(first?.responses);
+    expect([node.applied, node.campaign()?.code], 'the second is still to come').to.deep.equal([
+      5,
+      'campaign-refused',
+    ]);
+    finish(second?.responses);
+    expect(node.status()).to.include({ applied: 9, commit: 9, firstIndex: 10 });
+    expect(node.campaign()).to.equal(undefined);
+  });
+
   it('lets a leader send its appends before its own write, and count itself only after it', () => {
     const node = new RawNode(
       { ...PLAIN, id: 1, asyncStorageWrites: true },
@@ -215,6 +237,7 @@ describe('a raw node', () => {
       { heartbeatTick: 0 },
       { electionTick: 1 },
       { maxInflightMsgs: 0 },
+      { maxPendingReads: 0 },
       { maxInflightBytes: 5, maxSizePerMsg: 6 },
     ]) {
       expect(() => new RawNode({ ...PLAIN, id: 1, ...wrong }, initial), JSON.stringify(wrong)).to.throw(

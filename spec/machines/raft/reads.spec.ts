@@ -114,6 +114,14 @@ describe('reads without a log entry (thesis 6.4)', () => {
     expect(host.node.readIndex(bytes('r'))).to.include({ code: 'read-dropped' });
   });
 
+  it('are refused when as many wait as may, before and after the first commit of a term', () => {
+    for (const committed of [false, true]) {
+      const host = leader({ maxPendingReads: 2 }, committed);
+      const ask = () => host.node.readIndex(bytes('r'))?.code;
+      expect([ask(), ask(), ask()]).to.deep.equal([undefined, undefined, 'read-dropped']);
+    }
+  });
+
   it('are not confirmed for a leader that was replaced', () => {
     const network = Network.of(3);
     network.campaign(1);

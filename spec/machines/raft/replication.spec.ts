@@ -178,6 +178,74 @@ describe('replication (Raft 5.3)', () => {
   });
 });
 
+describe('answers to appends, by the names of raft_test.go', () => {
+  it('TestLeaderAppResp: what each answer moves, and what is sent for it', () => {
+    const cases: readonly [
+      index: number,
+      reject: boolean,
+      match: number,
+      next: number,
+      sent: readonly [index: number, commit: number][],
+    ][] = [
+      // Beyond what was sent, or a late rejection: nothing.
+      [3, true, 0, 3, []],
+      // The last probe is rejected: the next one goes further back.
+      [2, true, 0, 2, [[1, 0]]],
+      // It has the entry, which commits; the other member is being probed and is not told yet.
+      [2, false, 2, 4, [[2, 2]]],
+      // Nothing new is acknowledged.
+      [0, false, 0, 4, [[0, 0]]],
+    ];
+    for (const [index, reject, match, next, sent] of cases) {
+      const host = leader({}, { log: [0, 1], term: 0 });
+      host.node.step(
+        say('appendEntriesResponse', 2, 1, { term: 1, index, reject, rejectHint: index, logTerm: 0 }),
+      );
+      const progress = host.core.progress.get(2);
+      expect([progress?.match, progress?.next], `${index} ${reject}`).to.deep.equal([match, next]);
+      const appends = host.settle().filter(({ type }) => type === 'appendEntries');
+      expect(appends.map((append) => [append.index, append.commit])).to.deep.equal(sent);
+    }
+  });
+
+  it('TestLeaderIncreaseNext: what is sent counts as taken by those who keep up, and only by them', () => {
+    for (const [state, next] of [
+      ['replicate', 6],
+      ['probe', 2],
+    ] as const) {
+      const host = leader({}, { log: [1, 1, 1], term: 1 });
+      const progress = host.core.progress.get(2);
+      if (progress === undefined) throw new Error('peer 2 is not followed');
+      if (state === 'replicate') progress.becomeReplicate();
+      else progress.becomeProbe();
+      progress.match = 0;
+      progress.next = 2;
+      host.proposeAll('some data');
+      expect(progress.next, state).to.equal(next);
+    }
+  });
+
+  it('TestCannotCommitWithoutNewTermEntry, TestCommitWithoutNewTermEntry: only what the new leader began', () => {
+    const network = Network.of(5);
+    network.campaign(1);
+    for (const id of [3, 4, 5]) network.cut(1, id);
+    network.propose(1, 'some data', 'some data');
+    expect(network.host(1).node.commit).to.equal(1);
+    network.recover();
+    network.ignore('appendEntries');
+    network.campaign(2);
+    expect(network.host(2).node, 'elected, and nothing is heard of it').to.include({
+      role: 'leader',
+      commit: 1,
+    });
+    network.recover();
+    network.tick(1, 2);
+    expect(network.host(2).node.commit, 'with its own entry all before it').to.equal(4);
+    network.propose(2, 'some data');
+    expect(network.host(2).node.commit).to.equal(5);
+  });
+});
+
 describe('flow control', () => {
   it('sends one append while it probes, whatever is proposed', () => {
     const host = leader();

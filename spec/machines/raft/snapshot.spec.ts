@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import {
   EntryType,
   type Fetch,
+  RaftError,
   RaftInvariantError,
   RawNode,
   type Snapshot,
@@ -143,6 +144,63 @@ describe('snapshots (Raft 7)', () => {
     }
   });
 
+  it('TestRestoreVoterToLearner, TestRestoreLearnerPromotion: tell a peer what it has become meanwhile', () => {
+    const learning = { ...voters(2, 3), learners: [1] };
+    for (const [before, after, promotable] of [
+      [voters(1, 2, 3), learning, false],
+      [learning, voters(1, 2, 3), true],
+    ] as const) {
+      const host = new Host({ ...PLAIN, id: 1 }, { confState: before });
+      expect(host.core.promotable).to.equal(!promotable);
+      host.node.step(
+        say('installSnapshot', 2, 1, { term: 11, snapshot: { ...snapshot(11, 11), confState: after } }),
+      );
+      host.settle();
+      expect([host.core.promotable, host.node.applied]).to.deep.equal([promotable, 11]);
+    }
+  });
+
+  it('TestLearnerReceiveSnapshot: go to learners as to voters', () => {
+    const confState = { ...voters(1), learners: [2] };
+    const network = Network.of(
+      2,
+      {},
+      {
+        1: { snapshot: { ...snapshot(11, 11), confState }, term: 11 },
+        2: { confState },
+      },
+    );
+    network.campaign(1);
+    network.tick(2, 1);
+    expect(network.host(2).node.commit).to.equal(network.host(1).node.commit);
+    expect(network.host(2).storage.firstIndex, 'behind the newest applied entry').to.equal(13);
+  });
+
+  const impossible: Record<string, Snapshot | undefined> = {
+    'is not there': undefined,
+    'says that somebody both votes and learns': {
+      ...snapshot(9, 1),
+      confState: { ...voters(1, 2), learners: [2] },
+    },
+    'is left by learners of no outgoing half': {
+      ...snapshot(9, 1),
+      confState: { ...voters(1, 2), learnersNext: [3] },
+    },
+    'is left by itself although it is not joint': {
+      ...snapshot(9, 1),
+      confState: { ...voters(1, 2), autoLeave: true },
+    },
+  };
+  for (const [what, content] of Object.entries(impossible)) {
+    it(`with a membership that ${what} are refused, and change nothing`, () => {
+      const host = new Host({ ...PLAIN, id: 1 }, { confState: voters(1, 2) });
+      const refused = host.node.step(say('installSnapshot', 2, 1, { term: 3, snapshot: content }));
+      expect(refused).to.be.instanceOf(RaftError).and.include({ code: 'malformed-message' });
+      expect(host.node.status()).to.include({ term: 0, commit: 0, lead: 0 });
+      expect(host.node.hasReady()).to.equal(false);
+    });
+  }
+
   it('bring a peer that knows no members into its group', () => {
     const host = new Host({ ...PLAIN, id: 3 }, { confState: voters() });
     for (let i = 0; i < 50; i++) host.node.tick();
@@ -264,6 +322,23 @@ describe('entries that are no longer in memory', () => {
     expect(() => host.node.compact(1, 9)).to.throw(RaftInvariantError);
     host.compact(1);
     expect(host.node.status()).to.include({ firstIndex: 2, lastIndex: 2 });
+  });
+
+  it('may be compacted although the acknowledgement of their write was void', () => {
+    const host = new Host({ ...PLAIN, id: 1 }, { confState: voters(1, 2, 3) });
+    host.node.step(say('appendEntries', 2, 1, { term: 1, entries: entriesOf(1, 1, 1), commit: 2 }));
+    const ready = host.node.ready();
+    host.persist(ready);
+    host.apply(ready.committedEntries);
+    host.node.step(say('heartbeat', 3, 1, { term: 2 }));
+    host.node.advance();
+    expect(host.core.log.offset, 'it still takes them for unwritten').to.equal(1);
+    host.compact(2);
+    host.settle();
+    expect(host.node.status()).to.include({ firstIndex: 3, lastIndex: 2, applied: 2 });
+    host.node.step(say('appendEntries', 3, 1, { term: 2, index: 2, logTerm: 1, entries: entriesOf(3, 2) }));
+    host.settle();
+    expect(host.storage.entries.map(({ index }) => index)).to.deep.equal([3]);
   });
 
   it('keep their membership changes in mind', () => {

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { RaftError } from '../../../machines/index.js';
 import { bytes, Host, Network, PLAIN, say, voters } from './network.js';
 
 function led(count = 3, options = {}): Network {
@@ -62,15 +63,42 @@ describe('leader transfer (thesis 3.10)', () => {
     }
   });
 
-  it('to oneself, to a learner or to nobody is nothing', () => {
-    const confState = { ...voters(1, 2), learners: [3] };
-    const network = new Network([1, 2, 3].map((id) => new Host({ ...PLAIN, id }, { confState })));
-    network.campaign(1);
-    for (const target of [1, 3, 9]) {
-      network.host(1).node.transferLeader(target);
+  const refusals = { 1: 'peer 1 leads already', 3: 'peer 3 is a learner', 9: 'peer 9 is no member' };
+  for (const [target, says] of Object.entries(refusals)) {
+    it(`is refused with an error where ${says}, and nothing changes`, () => {
+      const confState = { ...voters(1, 2), learners: [3] };
+      const network = new Network([1, 2, 3].map((id) => new Host({ ...PLAIN, id }, { confState })));
+      network.campaign(1);
+      const one = network.host(1);
+      const refused = one.node.transferLeader(Number(target));
+      expect(refused).to.be.instanceOf(RaftError).and.include({ code: 'transfer-refused' });
+      expect(refused?.message).to.contain(says).and.contain('voters 1, 2');
       network.settle();
-      expect(network.host(1).state).to.equal('leader.serving');
-    }
+      expect([one.state, one.node.status().transferee]).to.deep.equal(['leader.serving', 0]);
+      expect(one.node.propose(bytes('x')).ok).to.equal(true);
+      // A follower cannot know, and hands the question on.
+      expect(network.host(2).node.transferLeader(Number(target))).to.equal(undefined);
+      network.settle();
+      expect(one.state).to.equal('leader.serving');
+    });
+  }
+
+  it('to one who may not lead does not end one that is under way', () => {
+    const network = slow();
+    const one = network.host(1);
+    expect(one.node.transferLeader(3)).to.equal(undefined);
+    expect(one.node.transferLeader(9)).to.include({ code: 'transfer-refused' });
+    expect([one.state, one.node.status().transferee]).to.deep.equal(['leader.transferring', 3]);
+  });
+
+  it('is dropped, and says so, where no leader is known', () => {
+    const host = new Host({ ...PLAIN, id: 1 }, { confState: voters(1, 2, 3) });
+    expect(host.node.transferLeader(2)).to.include({ code: 'transfer-dropped' });
+    host.node.campaign();
+    expect([host.node.role, host.node.transferLeader(2)?.code]).to.deep.equal([
+      'candidate',
+      'transfer-dropped',
+    ]);
   });
 
   it('again to the same member does not gain time; to another starts anew; to the leader itself ends it', () => {
