@@ -54,7 +54,39 @@ export interface ScanResult {
   readonly more: boolean;
 }
 
+/**
+ * Files beside the database, on the same disk: what is too large for a batch (snapshots on their way in).
+ *
+ * Names are plain (`[A-Za-z0-9._-]+`). Like everything on a disk, bytes are durable only after a sync: a power loss may
+ * leave a file shorter, or without its last writes.
+ */
+export interface SideFiles {
+  /**
+   * Opens for appending; made when absent. `length` is where the next append goes.
+   * @throws StorageError `locked` while it is open already
+   */
+  open(name: string): Promise<SideFile>;
+  /** Up to `length` bytes from `offset` on; fewer at the end of the file. @throws StorageError `not-found` */
+  read(name: string, offset: number, length: number): Promise<Uint8Array>;
+  /** Names and lengths in bytes, in order of the names. */
+  list(): Promise<readonly { readonly name: string; readonly length: number }[]>;
+  /** Durable when it resolves. Nothing happens when there is no such file. @throws StorageError `locked` while it is open */
+  remove(name: string): Promise<void>;
+}
+
+/** One file open for appending, by one writer. */
+export interface SideFile {
+  readonly length: number;
+  append(bytes: Uint8Array): Promise<void>;
+  /** Cuts the file off, before what is there is continued. */
+  truncate(length: number): Promise<void>;
+  /** Makes all bytes, and the file's name, durable. */
+  sync(): Promise<void>;
+  close(): Promise<void>;
+}
+
 export interface Engine {
+  readonly files: SideFiles;
   batch(): WriteBatch;
   /**
    * Applies the batch. When it resolves, reads see it; it is not yet durable. Writes take effect in call order.

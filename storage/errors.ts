@@ -15,7 +15,13 @@ export type StorageErrorCode =
   /** Entries, log and states of a Raft group contradict each other. */
   | 'invalid-log'
   /** A key outside the permitted length. */
-  | 'invalid-key';
+  | 'invalid-key'
+  /** What should name a file cannot. */
+  | 'invalid-name'
+  /** There is no such file. */
+  | 'not-found'
+  /** The bytes of a snapshot are not those that its sender read. */
+  | 'corrupt-snapshot';
 
 export class StorageError extends Error {
   readonly code: StorageErrorCode;

@@ -13,6 +13,7 @@ export * from './keys.js';
 export { type ApplyState, type GroupState, RaftLog, type Truncated } from './raft-log.js';
 export { type CompareAndSwapResult, RawOperations, type RawPair, type RawScan } from './raw-operations.js';
 export { decodeRawValue, encodeRawValue, type RawValue } from './raw-value.js';
+export { hashRegion, RegionSnapshotReader, regionBounds, type SnapshotChunk } from './region-snapshot.js';
 export {
   deleteRegionState,
   loadRegionState,
@@ -22,6 +23,15 @@ export {
 } from './region-state.js';
 export { openRocksEngine, type RocksEngineOptions } from './rocks-engine.js';
 export { SimulatedDisk, type SimulatedDiskOptions } from './simulated-disk.js';
+export { SNAPSHOT_CHUNK_BYTES, SNAPSHOT_FAMILIES, type SnapshotCursor } from './snapshot-chunk.js';
+export { SnapshotFile } from './snapshot-file.js';
+export { installRegionSnapshot } from './snapshot-install.js';
+export {
+  parseSnapshotFileName,
+  type SnapshotIdentity,
+  type SnapshotTotals,
+  snapshotFileName,
+} from './snapshot-records.js';
 export {
   type Modify,
   openStandalone,

@@ -2,8 +2,9 @@
  * Keys of what a store knows of itself and its Raft groups, in the families `raft` and `log`.
  *
  * The family `raft` has TiKV's layout: `01 01` the store's identity, `01 02 <group> <kind>` the states of a Raft group,
- * `01 03 <region> 01` a region's state. The family `log` holds entries at `<group> <index>`. Numbers are 64 bits, big
- * endian, so that keys sort as numbers do.
+ * `01 03 <region> 01` a region's state; what TiKV leaves free, `01 04`, what a repaired store must remember, and
+ * `01 04 <region> 11` how far its peer has recovered. The family `log` holds entries at `<group> <index>`. Numbers are 64
+ * bits, big endian, so that keys sort as numbers do.
  */
 
 const LOCAL = 0x01;
@@ -22,6 +23,8 @@ export const GROUP_RECORDS = { start: Uint8Array.of(LOCAL, GROUP), end: Uint8Arr
 export const REGION_RECORDS = { start: Uint8Array.of(LOCAL, REGION), end: Uint8Array.of(LOCAL, REGION + 1) };
 
 const REGION_STATE = 0x01;
+const REPAIR = 0x04;
+const RECOVERY_FLOOR = 0x11;
 const RECORD_LENGTH = 11;
 
 function record(space: number, id: number, kind: number): Buffer {
@@ -39,6 +42,13 @@ export function groupKey(group: number, kind: GroupRecord): Buffer {
 
 export function regionStateKey(region: number): Buffer {
   return record(REGION, region, REGION_STATE);
+}
+
+/** The record of the store's repair. */
+export const REPAIR_KEY: Uint8Array = Uint8Array.of(LOCAL, REPAIR);
+
+export function recoveryFloorKey(region: number): Buffer {
+  return record(REPAIR, region, RECOVERY_FLOOR);
 }
 
 /** Id and kind of a key in the family `raft` made by the functions above; `undefined` for any other key. */

@@ -121,6 +121,28 @@ export class RaftLog {
     batch.deleteRange('log', start, end);
   }
 
+  /** The log starts over behind a snapshot that takes the place of everything applied so far. */
+  restart(batch: WriteBatch, group: number, start: Truncated, confState: ConfState): void {
+    const { start: first, end } = entryRange(group);
+    batch.deleteRange('log', first, end);
+    this.saveState(batch, group, { apply: { applied: start.index, truncated: start }, confState });
+  }
+
+  /** Indexes of the entries that are on disk in [low, high): the first `limit` of them. */
+  async indexes(group: number, low: number, high: number, limit: number): Promise<number[]> {
+    const { keys } = await this.#engine.scan('log', {
+      ...entryRange(group, low, high),
+      limit,
+      keysOnly: true,
+    });
+    return keys.map(indexOfEntryKey);
+  }
+
+  /** Bytes of the group's log on disk, roughly. */
+  approximateBytes(group: number): Promise<number> {
+    return this.#engine.approximateSize('log', entryRange(group));
+  }
+
   /** Removes the log and all states of a group. */
   destroy(batch: WriteBatch, group: number): void {
     const { start, end } = entryRange(group);

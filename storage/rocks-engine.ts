@@ -1,5 +1,6 @@
 /** The engine on RocksDB: one database, one native write at a time, durability by `WalDurability`. */
 
+import { join } from 'node:path';
 import { holderOf, releaseHolder, writeHolder } from './directory-holder.js';
 import { createDurableDirectory, WalDurability, type WalPosition } from './durability.js';
 import type {
@@ -22,6 +23,7 @@ import {
   type NativeDatabase,
   type NativeSession,
 } from './rocksdb-binding.js';
+import { DirectoryFiles } from './side-files.js';
 import { checkWalFiles, type WalCheckLogger } from './wal-check.js';
 import { WalLimit } from './wal-limit.js';
 
@@ -48,6 +50,9 @@ const WRITE_BUFFERS: Readonly<Record<Family, number>> = {
 /** The families that fill up slowly and so keep old write-ahead files alive. */
 const COLD_FAMILIES = ['raft', 'lock', 'write', SYNCED_FAMILY] as const;
 const ALL_FAMILIES = [...COLD_FAMILIES, 'log', 'default'] as const;
+
+/** Where the files beside the database are, in the data directory. */
+const FILES_DIRECTORY = 'snapshots';
 
 /** What a change takes in the write-ahead file besides its key and value, roughly. */
 const CHANGE_BYTES = 16;
@@ -121,6 +126,7 @@ export async function openRocksEngine(options: RocksEngineOptions): Promise<Engi
 }
 
 class RocksEngine implements Engine {
+  readonly files: DirectoryFiles;
   readonly #path: string;
   readonly #walLimit: WalLimit;
   readonly #db: NativeDatabase;
@@ -162,6 +168,10 @@ class RocksEngine implements Engine {
       durability,
     );
     this.#reader = new RocksReader(binding.calls, db._state._handle, handles);
+    this.files = new DirectoryFiles(join(options.path, FILES_DIRECTORY), {
+      refusal: () => this.#refusal(),
+      fail: (what, cause) => this.#fail(what, cause),
+    });
   }
 
   batch(): WriteBatch {
@@ -240,6 +250,7 @@ class RocksEngine implements Engine {
     await this.#writer.idle();
     await this.#reader.idle();
     await this.#walLimit.idle();
+    await this.files.close();
     await Promise.allSettled([...this.#calls]);
     this.#reader.releaseSnapshots();
     try {
@@ -259,8 +270,14 @@ class RocksEngine implements Engine {
   }
 
   #assertUsable(): void {
-    if (this.#failure) throw this.#failure;
-    if (this.#closing) throw new StorageError('closed', `The engine of ${this.#path} is closed.`);
+    const refusal = this.#refusal();
+    if (refusal) throw refusal;
+  }
+
+  #refusal(): StorageError | undefined {
+    if (this.#failure) return this.#failure;
+    if (this.#closing) return new StorageError('closed', `The engine of ${this.#path} is closed.`);
+    return undefined;
   }
 
   #fail(what: string, cause: unknown): StorageError {

@@ -18,6 +18,7 @@ import {
 import { DirectoryLockedError, EngineFailedError, StorageError } from './errors.js';
 import { compareBytes } from './keys.js';
 import { OrderedMap } from './ordered-map.js';
+import { FileContents, SimulatedFiles } from './simulated-files.js';
 
 export interface SimulatedDiskOptions {
   /** Source of every choice that the disk makes; numbers in [0, 1). */
@@ -51,6 +52,8 @@ export class SimulatedDisk {
   readonly #options: SimulatedDiskOptions;
   /** States that a power loss may leave: the durable one first, then one per unsynced batch. */
   #states: DiskState[] = [{ batches: 0, families: emptyFamilies() }];
+  /** @internal */
+  readonly files = new FileContents();
   #engine: SimulatedEngine | undefined;
   #faults: { call: 'write' | 'sync'; after: number; message: string }[] = [];
 
@@ -68,7 +71,7 @@ export class SimulatedDisk {
 
   /**
    * The power goes: what is under way never completes, and of the batches after the last completed sync only a prefix
-   * is left. The disk can be opened again at once.
+   * is left; of the unsynced bytes of files, some. The disk can be opened again at once.
    * @returns how many unsynced batches were lost.
    */
   crash(): number {
@@ -78,10 +81,11 @@ export class SimulatedDisk {
     this.#engine?.stop();
     this.#engine = undefined;
     this.#states = [survivor];
+    this.files.crash(this.#options.random);
     return before - survivor.batches;
   }
 
-  /** Lets the next such call fail, or the one after `after` more, as a broken disk would. */
+  /** Lets the next such call fail, of the engine or of a file, or the one after `after` more, as a broken disk would. */
   failNext(call: 'write' | 'sync', { after = 0, message = 'Input/output error' } = {}): void {
     this.#faults.push({ call, after, message });
   }
@@ -175,6 +179,7 @@ function copy(bytes: Uint8Array): Uint8Array {
 }
 
 class SimulatedEngine implements Engine {
+  readonly files: SimulatedFiles;
   readonly #disk: SimulatedDisk;
   readonly #options: SimulatedDiskOptions;
   readonly #families: Families;
@@ -192,6 +197,10 @@ class SimulatedEngine implements Engine {
     this.#options = options;
     this.#families = families;
     this.#batches = batches;
+    this.files = new SimulatedFiles(disk.files, {
+      refusal: () => this.#refusal(),
+      complete: (call, effect) => this.#complete(call, effect),
+    });
   }
 
   /** The power went: nothing under way ever completes. */
@@ -276,6 +285,7 @@ class SimulatedEngine implements Engine {
   async #close(): Promise<void> {
     await this.#lastWrite;
     await (this.#next ?? this.#running)?.catch(() => {});
+    await this.files.idle();
     if (!this.#crashed) this.#disk.closed(this.#failure === undefined);
   }
 
@@ -287,18 +297,17 @@ class SimulatedEngine implements Engine {
   }
 
   /** Runs `effect` when the call's time has passed, unless a fault is planned or the power went. */
-  #complete(call: 'write' | 'sync', effect: () => void): Promise<void> {
+  #complete<T>(call: 'write' | 'sync' | 'read', effect: () => T): Promise<T> {
     return new Promise((resolve, reject) => {
       const finish = () => {
         if (this.#crashed) return;
-        const fault = this.#failure ? undefined : this.#disk.takeFault(call);
+        const fault = this.#failure || call === 'read' ? undefined : this.#disk.takeFault(call);
         if (fault) this.#failure = new EngineFailedError(`The simulated disk refused a ${call}: ${fault}.`);
         if (this.#failure) {
           reject(this.#failure);
           return;
         }
-        effect();
-        resolve();
+        resolve(effect());
       };
       this.#after(call, finish);
     });

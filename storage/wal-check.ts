@@ -10,8 +10,8 @@
  *   batch behind the bad place that says the log was durable beyond it proves damage.
  * - The marker (`durability.ts`) says which files were complete, and after a clean stop how long the last one was.
  * - The MANIFEST tells which files RocksDB itself closed and synced before it flushed a table.
- * - Bytes that were never synced are missing or zeros, by whole sectors. A record that is all there, has no zeros where
- *   a lost sector would leave them, and fails its checksum, was changed afterwards.
+ * - Bytes that were never synced are missing or zeros, by whole sectors. A record whose checksum is wrong for another
+ *   reason was changed afterwards (`torn-record.ts`).
  *
  * Without such proof nothing at or behind the bad place was ever acknowledged, and it is cut off: a batch whole, as
  * RocksDB replays it whole. Bytes of a record are never repaired.
@@ -28,6 +28,7 @@ import {
 } from './durability.js';
 import { StorageCorruptionError } from './errors.js';
 import { type Manifest, readManifest } from './manifest.js';
+import { couldBeTorn } from './torn-record.js';
 import { type BadPlace, type LogRecord, readBeyond, readLog } from './wal-format.js';
 
 export interface WalCheckLogger {
@@ -45,7 +46,6 @@ export interface WalCheckOptions {
 /** Bytes of a record that are looked at: sequence number, count, and the first change. */
 const HEAD_BYTES = 64;
 const BATCH_HEADER_BYTES = 12;
-const SECTOR_BYTES = 512;
 /** RocksDB's tag of a put into a family other than the default one. */
 const PUT_IN_FAMILY = 5;
 
@@ -60,6 +60,8 @@ export async function checkWalFiles(directory: string, options: WalCheckOptions)
 /** A bad place in a write-ahead file, and what is wrong there. */
 interface Suspect extends BadPlace {
   readonly file: number;
+  /** A record stands there that is bad in itself; otherwise something is missing. */
+  readonly isRecord: boolean;
 }
 
 class WalCheck {
@@ -128,13 +130,13 @@ class WalCheck {
       const bad = await readLog(this.#path(walFileName(file)), HEAD_BYTES, (record) => {
         const { sequence, count } = batchHeader(record.payload);
         if (sequence === undefined) {
-          suspect = { ...place(record), file, reason: 'a record is too short for a batch' };
+          suspect = { ...place(record), file, isRecord: true, reason: 'a record is too short for a batch' };
         } else if (expected === undefined ? sequence > manifest.lastSequence + 1n : sequence !== expected) {
           suspect = {
             // What is missing belongs behind the last good record, perhaps in the file before.
             ...(end > 0 ? { file, offset: end } : { file: previous.file, offset: previous.end }),
             fragment: record.offset,
-            fragmentEnd: undefined,
+            isRecord: false,
             reason: `batches are missing before sequence number ${sequence}`,
           };
         } else {
@@ -144,13 +146,13 @@ class WalCheck {
         return suspect === undefined;
       });
       if (suspect) return suspect;
-      if (bad) return { ...bad, file };
+      if (bad) return { ...bad, file, isRecord: true };
       if (this.#marker?.file === file && end < this.#marker.length) {
         return {
           file,
           offset: end,
           fragment: end,
-          fragmentEnd: undefined,
+          isRecord: false,
           reason: 'the file has lost its end',
         };
       }
@@ -173,8 +175,8 @@ class WalCheck {
 
     if (this.#marker && covers(this.#marker)) refuse('the marker says that it was durable');
     if (suspect.file < manifest.syncedBelow) refuse('RocksDB had synced this file');
-    if (suspect.fragmentEnd !== undefined && !(await this.#couldBeTorn(suspect, suspect.fragmentEnd))) {
-      refuse('no power loss leaves a whole record so');
+    if (suspect.isRecord && !(await couldBeTorn(this.#path(walFileName(suspect.file)), suspect))) {
+      refuse('no power loss leaves a record so');
     }
     for (const file of files.filter((file) => file >= suspect.file)) {
       const from = file === suspect.file ? suspect.offset : 0;
@@ -185,28 +187,6 @@ class WalCheck {
         return !proven;
       });
       if (proven) refuse('a later batch was written after it had become durable');
-    }
-  }
-
-  /** Whether a record that is there in full may have lost a sector, or lies in a file whose end is zeros. */
-  async #couldBeTorn(suspect: Suspect, end: number): Promise<boolean> {
-    const file = await open(this.#path(walFileName(suspect.file)), 'r');
-    try {
-      const { size } = await file.stat();
-      const bytes = Buffer.alloc(end - suspect.fragment);
-      await file.read(bytes, 0, bytes.length, suspect.fragment);
-      const last = Buffer.alloc(1, 1);
-      await file.read(last, 0, 1, size - 1);
-      if (last[0] === 0) return true;
-      for (let from = suspect.fragment; from < end; ) {
-        const to = Math.min(end, (Math.floor(from / SECTOR_BYTES) + 1) * SECTOR_BYTES);
-        if (bytes.subarray(from - suspect.fragment, to - suspect.fragment).every((byte) => byte === 0))
-          return true;
-        from = to;
-      }
-      return false;
-    } finally {
-      await file.close();
     }
   }
 
@@ -243,7 +223,9 @@ class WalCheck {
       follows = true;
       return false;
     });
-    if (follows) throw new StorageCorruptionError(manifest.path, torn.fragment, torn.reason);
+    if (follows || !(await couldBeTorn(manifest.path, torn))) {
+      throw new StorageCorruptionError(manifest.path, torn.fragment, torn.reason);
+    }
     await this.#options.assertUnlocked();
     this.#options.logger?.warn(
       { file: manifest.path, offset: torn.offset, reason: torn.reason },
@@ -264,7 +246,7 @@ async function truncateDurably(path: string, length: number): Promise<void> {
 }
 
 function place(record: LogRecord): Omit<BadPlace, 'reason'> {
-  return { offset: record.offset, fragment: record.offset, fragmentEnd: record.end };
+  return { offset: record.offset, fragment: record.offset };
 }
 
 function batchHeader(payload: Uint8Array): { readonly sequence: bigint | undefined; readonly count: number } {

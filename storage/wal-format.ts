@@ -9,8 +9,8 @@ import { open } from 'node:fs/promises';
 import { maskedCrc32c } from './crc32c.js';
 
 export const BLOCK_BYTES = 32768;
-const HEADER_BYTES = 7;
-const RECYCLABLE_HEADER_BYTES = 11;
+export const HEADER_BYTES = 7;
+export const RECYCLABLE_HEADER_BYTES = 11;
 const READ_BLOCKS = 32;
 
 const ZERO = 0;
@@ -39,8 +39,6 @@ export interface BadPlace {
   readonly offset: number;
   /** Where the bad fragment begins. */
   readonly fragment: number;
-  /** The end of that fragment where its header can be believed and the file holds it all. */
-  readonly fragmentEnd: number | undefined;
   readonly reason: string;
 }
 
@@ -50,11 +48,10 @@ interface Fragment {
   readonly payload: number;
   readonly end: number;
   readonly bad: string | undefined;
-  readonly badEnd: number | undefined;
 }
 
-function badFragment(bad: string, badEnd?: number): Fragment {
-  return { type: ZERO, payload: 0, end: 0, bad, badEnd };
+function badFragment(bad: string): Fragment {
+  return { type: ZERO, payload: 0, end: 0, bad };
 }
 
 /** Reads the fragment at `at`, of which at least a header is there; `limit` is the end of the block or of the file. */
@@ -73,18 +70,15 @@ function fragmentAt(block: Uint8Array, at: number, limit: number): Fragment {
       ((block[at + 3] as number) << 24)) >>>
     0;
   if (maskedCrc32c(block, at + 6, end) !== stored) {
-    return badFragment('the checksum of a record does not match', end);
+    return badFragment('the checksum of a record does not match');
   }
-  if (type > LARGEST_META && type < SKIPPABLE)
-    return badFragment(`a record has the unknown type ${type}`, end);
-  if (type === COMPRESSED)
-    return badFragment('the file is compressed, which this version does not read', end);
+  if (type > LARGEST_META && type < SKIPPABLE) return badFragment(`a record has the unknown type ${type}`);
+  if (type === COMPRESSED) return badFragment('the file is compressed, which this version does not read');
   return {
     type: recyclable ? type - RECYCLABLE_FULL + FULL : type,
     payload,
     end,
     bad: undefined,
-    badEnd: undefined,
   };
 }
 
@@ -108,7 +102,6 @@ export async function readLog(
       bad = {
         offset,
         fragment: blockOffset + at,
-        fragmentEnd: fragment.badEnd === undefined ? undefined : blockOffset + fragment.badEnd,
         reason: fragment.bad ?? '',
       };
       return false;
@@ -123,8 +116,7 @@ export async function readLog(
       if (fragment.bad !== undefined) return stop(fragment);
       if (fragment.type >= FULL && fragment.type <= LAST) {
         const begins = fragment.type === FULL || fragment.type === FIRST;
-        if (begins === assembly.open)
-          return stop(badFragment('the parts of a record are out of order', fragment.end));
+        if (begins === assembly.open) return stop(badFragment('the parts of a record are out of order'));
         if (begins) assembly.begin(blockOffset + at);
         assembly.add(block.subarray(fragment.payload, fragment.end));
         if (fragment.type === FULL || fragment.type === LAST) {
@@ -139,7 +131,6 @@ export async function readLog(
     bad = {
       offset: assembly.offset,
       fragment: assembly.offset,
-      fragmentEnd: undefined,
       reason: 'the file ends inside a record',
     };
   }

@@ -5,6 +5,7 @@ import type {
   KeyRange,
   ScanOptions,
   ScanResult,
+  SideFiles,
   WriteBatch,
 } from '../../storage/index.js';
 import { decodeEntry, raft_serverpb } from '../../storage/proto/index.js';
@@ -13,6 +14,10 @@ import { GroupRecord, indexOfEntryKey, parseRecordKey } from '../../storage/raft
 /** An engine that stands before another one and changes nothing: observers and planted bugs override what they need. */
 export class ForwardingEngine implements Engine {
   constructor(protected readonly inner: Engine) {}
+
+  get files(): SideFiles {
+    return this.inner.files;
+  }
 
   batch(): WriteBatch {
     return this.inner.batch();
