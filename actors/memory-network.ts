@@ -158,7 +158,7 @@ export class MemoryNetwork {
         this.counts.reordered++;
         this.clock.setTimeout(arrive, delay);
       } else {
-        this.#queue(from, to).add(arrive, delay);
+        this.#queue(sent).add(arrive, delay);
       }
     }
   }
@@ -200,8 +200,9 @@ export class MemoryNetwork {
     return probability > 0 && this.random() < probability;
   }
 
-  #queue(from: string, to: string): InOrder {
-    const key = pair(from, to);
+  /** Messages and chunks travel by different connections, and do not wait for each other. */
+  #queue({ from, to, lane }: FrameInFlight): InOrder {
+    const key = lane === 'bulk' ? `${pair(from, to)} bulk` : pair(from, to);
     let queue = this.#queues.get(key);
     if (queue === undefined) {
       queue = new InOrder(this.clock);
@@ -262,7 +263,7 @@ class MemoryTransport implements Transport {
     return {
       send: (to, chunk) => {
         if (this.host === undefined || !this.connected) return false;
-        this.network.carry({ from: this.node, to, lane: 'bulk', bytes: chunk.slice() }, 0, 0);
+        this.network.carry({ from: this.node, to, lane: 'bulk', bytes: new Uint8Array(chunk) }, 0, 0);
         return true;
       },
       close: async () => {

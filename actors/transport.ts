@@ -44,9 +44,13 @@ export interface OutgoingFrame {
   readonly lastAsk: number;
 }
 
-/** Chunks of large things (snapshots) between two servers, beside the messages and never in their way. */
+/**
+ * Chunks of large things (snapshots) between two servers, beside the messages and never in their way: at most once, in
+ * order among the chunks of a pair of nodes, in no order with their messages. How much is under way is the sender's
+ * business, who has to let the receiver set the pace.
+ */
 export interface BulkChannel {
-  /** False when there is no connection: the chunk is lost. */
+  /** False when there is no connection: the chunk is not sent, now or later. True does not mean that it arrives. */
   send(node: string, chunk: Uint8Array): boolean;
   close(): Promise<void>;
 }

@@ -3,5 +3,6 @@ export type { SwapResult } from './client/call.js';
 export type { ClusterAdmin, ClusterStatus, Database } from './client/database.js';
 export { type ConnectOptions, connect } from './client/index.js';
 export type { Bytes, CallOptions, DataFamily, RawSpace, ScanOptions } from './client/raw.js';
+export type { RegionCheckReport, ReplicaCheckState } from './client/region-checks.js';
 export type { ScanEntry } from './client/scan.js';
 export { TroupeError, type TroupeErrorCode } from './errors.js';

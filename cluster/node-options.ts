@@ -17,7 +17,7 @@ import {
 } from '../storage/index.js';
 import { TroupeError, type TroupeErrorCode } from './errors.js';
 import { codecs } from './protocol.js';
-import type { RaftTuning } from './raft/host.js';
+import type { StoreTuning } from './store/node.js';
 
 /** What every node of a cluster is started with. */
 export interface NodeOptions {
@@ -39,7 +39,7 @@ export interface NodeOptions {
   readonly logger?: Logger;
   /** Grows at each start of the node: the wall clock's milliseconds when absent. */
   readonly incarnation?: number;
-  readonly tuning?: RaftTuning;
+  readonly tuning?: StoreTuning;
 }
 
 /** Opens the node's data directory. @throws TroupeError `conflict` when it is in use, `failed` when it is damaged */

@@ -20,6 +20,7 @@ import {
   pdpb,
   troupepb,
 } from './proto/index.js';
+import { snapshotCodecs } from './snapshot-protocol.js';
 
 export type { RaftEvent };
 
@@ -51,6 +52,9 @@ export interface Protocol {
     request: troupepb.BootstrapRegionRequest;
     reply: troupepb.BootstrapRegionResponse;
   };
+  'store.checkRegion': { request: troupepb.CheckRegionRequest; reply: troupepb.CheckRegionResponse };
+  'store.regionHash': { request: troupepb.RegionHashRequest; reply: troupepb.RegionHashResponse };
+  'store.peerTerm': { request: troupepb.PeerTermRequest; reply: troupepb.PeerTermResponse };
 }
 
 /** The event of one of these kinds; without a parameter, of any. */
@@ -95,6 +99,19 @@ const rows: { readonly [K in keyof Protocol]: Codec } = {
     troupepb.BootstrapRegionResponse,
     SERVERS,
   ),
+  'store.checkRegion': row(
+    'store.checkRegion',
+    troupepb.CheckRegionRequest,
+    troupepb.CheckRegionResponse,
+    ANYBODY,
+  ),
+  'store.regionHash': row(
+    'store.regionHash',
+    troupepb.RegionHashRequest,
+    troupepb.RegionHashResponse,
+    SERVERS,
+  ),
+  'store.peerTerm': row('store.peerTerm', troupepb.PeerTermRequest, troupepb.PeerTermResponse, SERVERS),
 };
 
 const raft: Codec<RaftEvent> = { encode: encodeRaftEvent, decode: decodeRaftEvent, lanes: SERVERS };
@@ -104,6 +121,7 @@ export const codecs: ReadonlyMap<string, Codec> = new Map([
   ['raft', raft as Codec],
   ['read', region('read')],
   ['write', region('write')],
+  ...snapshotCodecs,
   ...Object.entries(rows),
 ]);
 

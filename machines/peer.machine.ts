@@ -13,6 +13,8 @@ export interface PeerReplica<Raft, Request> {
   proposeWrite(request: Request): void;
   /** Answers a request that this state does not allow; the caller may try elsewhere. */
   refuse(request: Request, reason: PeerRefusal): void;
+  /** Entries that the log has left behind were removed from the disk, or could not be. */
+  noteLogDeletion(deletion: { readonly through: number; readonly error?: Error }): void;
   stop(): void;
 }
 
@@ -24,6 +26,11 @@ export type PeerEvent =
   | { readonly type: 'write' }
   /** The region's range and members are known: it may vote, campaign and serve. */
   | { readonly type: 'initialised' }
+  /** A snapshot was taken in: its data is about to take the place of what is here. */
+  | { readonly type: 'snapshotAccepted' }
+  /** The snapshot's data is in place. */
+  | { readonly type: 'snapshotInstalled' }
+  | { readonly type: 'logDeleted'; readonly through: number; readonly error?: Error }
   /** An invariant broke, or a command could not be applied. */
   | { readonly type: 'broke'; readonly error: Error };
 
@@ -47,6 +54,9 @@ export const peerMachine = setup({
     stepRaft: ({ context, event }) => context.replica.stepRaft(event),
     serveRead: ({ context, event }) => context.replica.serveRead(event),
     proposeWrite: ({ context, event }) => context.replica.proposeWrite(event),
+    noteLogDeletion: ({ context, event }) => {
+      if (event.type === 'logDeleted') context.replica.noteLogDeletion(event);
+    },
     refuseUninitialised: ({ context, event }) => context.replica.refuse(event, 'uninitialised'),
     refuseFailed: ({ context, event }) => context.replica.refuse(event, 'failed'),
     stopReplica: ({ context }) => context.replica.stop(),
@@ -71,10 +81,27 @@ export const peerMachine = setup({
       },
     },
     active: {
+      initial: 'normal',
       on: {
         raft: { actions: 'stepRaft' },
-        read: { actions: 'serveRead' },
-        write: { actions: 'proposeWrite' },
+        logDeleted: { actions: 'noteLogDeletion' },
+      },
+      states: {
+        normal: {
+          on: {
+            read: { actions: 'serveRead' },
+            write: { actions: 'proposeWrite' },
+            snapshotAccepted: { target: 'applyingSnapshot' },
+          },
+        },
+        /** Its data is being replaced: it takes part in the group, and serves nobody. */
+        applyingSnapshot: {
+          on: {
+            snapshotInstalled: { target: 'normal' },
+            read: { actions: 'refuseUninitialised' },
+            write: { actions: 'refuseUninitialised' },
+          },
+        },
       },
     },
     failed: {

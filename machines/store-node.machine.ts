@@ -3,8 +3,9 @@ import { setup } from 'xstate';
 /**
  * A store's own life, as its process lives it (the scheduler's view of a store is another chart).
  *
- * Registered under its name, it starts the peers that are on its disk, then hosts regions. When the disk refuses, or another process has taken its place,
- * nothing may be acknowledged any more: every request is refused until the process is started again.
+ * Registered under its name, it starts the peers that are on its disk, then hosts regions. When the disk refuses, or
+ * another process has taken its place, nothing may be acknowledged any more: every request is refused until the process
+ * is started again.
  */
 export interface StoreNodeHost {
   /** Makes a region of the cluster's bootstrap durable and starts its peer. */
@@ -15,6 +16,12 @@ export interface StoreNodeHost {
   routeAbsent(event: unknown): void;
   /** A request for a region that is not here. */
   refuseAbsent(event: unknown): void;
+  /** Compares all replicas of a region. */
+  checkRegion(event: unknown): void;
+  /** Tells another store the hash of a replica. */
+  answerHash(event: unknown): void;
+  /** Tells another store the term of a peer. */
+  answerTerm(event: unknown): void;
   /** Tells the scheduler about this store and the regions that it leads. */
   report(): void;
   stop(): void;
@@ -24,6 +31,9 @@ export type StoreNodeEvent =
   /** The peers that are on disk have started. */
   | { readonly type: 'loaded' }
   | { readonly type: 'store.bootstrapRegion' }
+  | { readonly type: 'store.checkRegion' }
+  | { readonly type: 'store.regionHash' }
+  | { readonly type: 'store.peerTerm' }
   | { readonly type: 'regionStarted' }
   | { readonly type: 'raft' }
   | { readonly type: 'read' }
@@ -42,6 +52,9 @@ export const storeNodeMachine = setup({
     refuseBootstrap: ({ context, event }) => context.host.refuseBootstrap(event),
     routeAbsent: ({ context, event }) => context.host.routeAbsent(event),
     refuseAbsent: ({ context, event }) => context.host.refuseAbsent(event),
+    checkRegion: ({ context, event }) => context.host.checkRegion(event),
+    answerHash: ({ context, event }) => context.host.answerHash(event),
+    answerTerm: ({ context, event }) => context.host.answerTerm(event),
     report: ({ context }) => context.host.report(),
     stopHost: ({ context }) => context.host.stop(),
   },
@@ -72,6 +85,9 @@ export const storeNodeMachine = setup({
     },
     serving: {
       on: {
+        'store.checkRegion': { actions: 'checkRegion' },
+        'store.regionHash': { actions: 'answerHash' },
+        'store.peerTerm': { actions: 'answerTerm' },
         raft: { actions: 'routeAbsent' },
         reportDue: { actions: 'report' },
       },

@@ -37,9 +37,13 @@ class NatsTransport implements Transport {
   #connection: NatsConnection | undefined;
   #connected = false;
   #closed = false;
+  /** It neither hears nor sends any more. */
+  #failed = false;
   #claim: NameClaim | undefined;
   #service: Service | undefined;
+  /** A connection of its own for chunks, so that messages do not wait behind them. */
   #bulk: NatsConnection | undefined;
+  #bulkConnected = false;
   #bulkSubscription: Subscription | undefined;
   readonly #subscriptions: Subscription[] = [];
   /** Subjects by node, made once. */
@@ -93,7 +97,13 @@ class NatsTransport implements Transport {
       throw new ActorSystemError('invalid-argument', 'only servers have a bulk channel');
     }
     const connection = this.#options.connection ?? this.#bulk ?? (await this.#connect(' bulk'));
-    if (connection !== main) this.#bulk = connection;
+    if (connection !== main && connection !== this.#bulk) {
+      this.#bulk = connection;
+      this.#bulkConnected = true;
+      this.#followBulk(host, connection).catch((error: unknown) =>
+        host.logger.error({ err: error }, 'lost sight of the connection for chunks'),
+      );
+    }
     this.#bulkSubscription?.unsubscribe();
     const subscription = connection.subscribe(bulkSubject(host.cluster, host.node), {
       callback: (error, message) => {
@@ -104,9 +114,9 @@ class NatsTransport implements Transport {
     await connection.flush();
     return {
       send: (node, chunk) => {
+        // The client keeps chunks while it is disconnected, and then drops them: that is no way to send.
+        if (!(connection === main ? this.#connected : this.#bulkConnected)) return false;
         try {
-          // The client keeps chunks while it is disconnected, and then drops them: that is no way to send.
-          if (connection.isClosed() || connection.info === undefined) return false;
           connection.publish(bulkSubject(host.cluster, node), chunk);
           return true;
         } catch {
@@ -130,10 +140,11 @@ class NatsTransport implements Transport {
       if (own) await connection.close();
     }
     if (this.#bulk !== undefined) {
-      if (this.#connected) await withinLimit(this.#bulk.drain());
+      if (this.#bulkConnected) await withinLimit(this.#bulk.drain());
       await this.#bulk.close();
     }
     this.#connected = false;
+    this.#bulkConnected = false;
   }
 
   #connect(suffix: string): Promise<NatsConnection> {
@@ -240,7 +251,23 @@ class NatsTransport implements Transport {
     );
   }
 
+  /** Whether chunks can be sent, until the connection is closed. Lost ones are the sender's business. */
+  async #followBulk(host: TransportHost, connection: NatsConnection): Promise<void> {
+    for await (const status of connection.status()) {
+      if (status.type === 'disconnect') {
+        this.#bulkConnected = false;
+        host.logger.warn({ server: status.server }, 'the connection for chunks is lost; trying on');
+      } else if (status.type === 'reconnect') {
+        this.#bulkConnected = !this.#failed;
+      } else if (status.type === 'ldm' && connection.getServers().length > 1) {
+        await connection.reconnect().catch(() => {});
+      }
+    }
+    this.#bulkConnected = false;
+  }
+
   #reconnected(host: TransportHost, connection: NatsConnection, server: string): void {
+    if (this.#failed) return;
     try {
       this.#checkPayload(connection);
     } catch (error) {
@@ -265,7 +292,9 @@ class NatsTransport implements Transport {
 
   /** The node cannot go on: it neither hears nor sends from now on. */
   #fail(error: ActorSystemError): void {
+    this.#failed = true;
     this.#connected = false;
+    this.#bulkConnected = false;
     this.#leave();
     this.#host?.logger.error({ err: error }, error.message);
     this.#host?.status({ type: 'failed', error });
@@ -276,6 +305,7 @@ class NatsTransport implements Transport {
     this.#service?.stop().catch(() => {});
     this.#claim?.release();
     for (const subscription of this.#subscriptions) if (!subscription.isClosed()) subscription.unsubscribe();
+    if (this.#bulkSubscription?.isClosed() === false) this.#bulkSubscription.unsubscribe();
   }
 
   #subject(lane: Lane, node: string): string {

@@ -7,9 +7,9 @@ import type { RunningTarget } from './target.js';
 const STORES = 3;
 const CLUSTER = 'bench';
 
-export async function startTroupe(directory: string): Promise<RunningTarget> {
-  const deaths: string[] = [];
-  const cluster = await LocalCluster.start({
+/** Three stores in processes of their own, with a nats-server of their own. */
+export function startLocalCluster(directory: string): Promise<LocalCluster> {
+  return LocalCluster.start({
     settings: connectionSettings({ cluster: CLUSTER }, {}),
     stores: STORES,
     directory,
@@ -20,12 +20,20 @@ export async function startTroupe(directory: string): Promise<RunningTarget> {
       up() {},
       returned() {},
       line() {},
+      repaired() {},
+      damaged: async (part, { message }) => {
+        process.stderr.write(`${part}: ${message}\n`);
+        return false;
+      },
       died: (part, how) => {
-        deaths.push(`${part}: ${how}`);
         process.stderr.write(`${part} died: ${how}\n`);
       },
     },
   });
+}
+
+export async function startTroupe(directory: string): Promise<RunningTarget> {
+  const cluster = await startLocalCluster(directory);
   return {
     description: `Troupe, ${STORES} stores, one region, one nats-server, fsync before each acknowledgement`,
     pids: () => cluster.nodes().flatMap(({ pid }) => (pid === undefined ? [] : [pid])),

@@ -5,10 +5,10 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { TroupeError } from '../errors.js';
 import { freePort, type NatsServer, probePort, startNatsServer } from '../nats-server.js';
-import { connectTo } from './connection.js';
+import { connectTo, natsOptions } from './connection.js';
 import { makeDirectory } from './directory.js';
 import { PASSING } from './importer.js';
-import { NodeProcess } from './node-process.js';
+import { NodeDamagedError, NodeProcess } from './node-process.js';
 import type { ConnectionSettings } from './settings.js';
 
 /** What happens while it runs. */
@@ -20,6 +20,12 @@ export interface LocalClusterEvents {
   died(part: string, how: string, pauseMs: number): void;
   returned(part: string, pid: number | undefined): void;
   line(part: string, line: string): void;
+  /**
+   * A store's data is damaged, so it does not run; the others go on.
+   * @returns whether it is to be repaired now; while the cluster serves nobody is asked
+   */
+  damaged(part: string, damage: NodeDamagedError, mayRepair: boolean): Promise<boolean>;
+  repaired(part: string, aside: string | undefined): void;
 }
 
 export interface LocalClusterOptions {
@@ -105,11 +111,18 @@ export class LocalCluster {
     ];
   }
 
+  /** What every store counts about itself since it started, by its name; nothing for one that is dead. */
+  async counters(): Promise<ReadonlyMap<string, Readonly<Record<string, number>>>> {
+    const stores = this.#nodes.filter(({ role }) => role === 'store');
+    return new Map(
+      await Promise.all(stores.map(async (store) => [store.name, await store.counters()] as const)),
+    );
+  }
+
   /** The sum of one counter over all stores since they started. */
   async counted(name: string): Promise<number> {
-    const stores = this.#nodes.filter(({ role }) => role === 'store');
-    const all = await Promise.all(stores.map((store) => store.counters()));
-    return all.reduce((sum, counters) => sum + (counters[name] ?? 0), 0);
+    const all = await this.counters();
+    return [...all.values()].reduce((sum, counters) => sum + (counters[name] ?? 0), 0);
   }
 
   /** Stops stores, scheduler and nats-server, in this order, cleanly. Idempotent. */
@@ -139,16 +152,46 @@ export class LocalCluster {
       this.#addNode('store', `store-${number}`, standalone ? ['--standalone'] : []);
     }
     const from = Date.now();
-    await Promise.all(
+    const damaged = await Promise.all(
       this.#nodes.map(async (node) => {
-        await node.start();
+        try {
+          await node.start();
+        } catch (error) {
+          if (error instanceof NodeDamagedError) return { node, damage: error };
+          throw error;
+        }
         events.up(node.name, `pid ${node.pid}`, Date.now() - from);
+        return undefined;
       }),
     );
+    this.#checkStopping();
+    // One after the other: each is asked about, and a repair needs the scheduler.
+    for (const one of damaged) if (one !== undefined) await this.#offerRepair(one.node, one.damage);
     this.#checkStopping();
     events.starting('first put and get');
     await this.#probe();
     events.up(`cluster ${settings.cluster}`, 'takes puts and gets', Date.now() - from);
+  }
+
+  /** The store stays away unless somebody wants it repaired; its peers come back by snapshot then. */
+  async #offerRepair(node: NodeProcess, damage: NodeDamagedError): Promise<void> {
+    const { events, directory } = this.#options;
+    if (!(await events.damaged(node.name, damage, true))) return;
+    this.#checkStopping();
+    const { repairStore } = await import('../store/repair.js');
+    const { cluster, schedulers } = this.settings;
+    const from = Date.now();
+    const repaired = await repairStore({
+      cluster,
+      name: node.name,
+      dataDir: join(directory, node.name),
+      nats: natsOptions(this.settings),
+      schedulers,
+      confirm: async () => true,
+    });
+    events.repaired(node.name, repaired?.aside);
+    await node.start();
+    events.up(node.name, `pid ${node.pid}`, Date.now() - from);
   }
 
   /** A name that is taken mostly means that the whole cluster runs already. */
@@ -173,6 +216,7 @@ export class LocalCluster {
       onLine: (line) => events.line(name, line),
       onDeath: (how, pauseMs) => events.died(name, how, pauseMs),
       onReturn: () => events.returned(name, node.pid),
+      onDamage: (damage) => void events.damaged(name, damage, false),
     });
     this.#nodes.push(node);
   }

@@ -5,14 +5,26 @@ import { exitCodeOf, TroupeError } from '../errors.js';
 import { natsOptions } from './connection.js';
 import { makeDirectory } from './directory.js';
 import { nodeLogger } from './log-lines.js';
-import { checkToken, connectionSettings, parseCount, withConnection } from './settings.js';
+import {
+  type ConnectionSettings,
+  checkToken,
+  connectionSettings,
+  parseCount,
+  withConnection,
+} from './settings.js';
 import { endSoon, say } from './terminal.js';
 
 /** What a node tells the process that launched it, over IPC. */
 export type NodeReport =
   | { readonly kind: 'serving' }
   | { readonly kind: 'counters'; readonly counters: Readonly<Record<string, number>> }
-  | { readonly kind: 'failed'; readonly message: string; readonly exitCode: number };
+  | {
+      readonly kind: 'failed';
+      readonly message: string;
+      readonly exitCode: number;
+      /** The data is damaged: starting again is of no use before this command has repaired it. */
+      readonly repair?: string;
+    };
 
 const LEVELS = ['debug', 'info', 'warn', 'error', 'silent'];
 /** After this long a node that was told to stop is ended; Kubernetes kills after 30 s. */
@@ -104,19 +116,34 @@ async function runNode(role: 'scheduler' | 'store', options: NodeFlags): Promise
     // A node that has not begun to serve owes nobody anything.
     if (node === undefined) process.exit();
     process.on('message', (question: NodeQuestion) => {
-      if (question.kind === 'counters') report({ kind: 'counters', counters: node.counters ?? {} });
+      if (question.kind !== 'counters') return;
+      const { heapUsed, external } = process.memoryUsage();
+      report({ kind: 'counters', counters: { ...node.counters, heapUsed, external } });
     });
     logger.info({ cluster: settings.cluster, nats: settings.nats }, `the ${role} serves`);
     report({ kind: 'serving' });
     await serve(node, name, stopWanted);
-  } catch (error) {
+  } catch (failure) {
+    const error = role === 'store' ? await explained(failure, name, data, settings) : failure;
     const message = error instanceof Error ? error.message : String(error);
-    report({ kind: 'failed', message, exitCode: exitCodeOf(error) });
+    const repair = error instanceof TroupeError && 'repair' in error ? { repair: String(error.repair) } : {};
+    report({ kind: 'failed', message, exitCode: exitCodeOf(error), ...repair });
     throw error;
   } finally {
     if (process.connected) process.disconnect();
     endSoon();
   }
+}
+
+/** Where damage is behind the failure: what it means, and the command that repairs it. */
+async function explained(
+  failure: unknown,
+  name: string,
+  dataDir: string,
+  { cluster, nats, natsGiven }: ConnectionSettings,
+): Promise<unknown> {
+  const { explainDamage } = await import('../store/damage.js');
+  return explainDamage(failure, { name, dataDir, cluster, nats: natsGiven ? nats : undefined });
 }
 
 /** Resolves at the first signal, or when the launcher is gone; a second signal ends the process at once. */

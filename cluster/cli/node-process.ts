@@ -35,6 +35,19 @@ export interface NodeProcessOptions {
   readonly onDeath: (how: string, pauseMs: number) => void;
   /** It serves again after a death. */
   readonly onReturn: () => void;
+  /** Its data is damaged, as it found while it ran: it is not started again. */
+  readonly onDamage: (damage: NodeDamagedError) => void;
+}
+
+/** The node does not start before its data is repaired. */
+export class NodeDamagedError extends TroupeError {
+  /** The command that repairs it. */
+  readonly repair: string;
+
+  constructor(sentence: string, repair: string) {
+    super('failed', sentence);
+    this.repair = repair;
+  }
 }
 
 export class NodeProcess {
@@ -67,7 +80,11 @@ export class NodeProcess {
     return this.#child?.pid;
   }
 
-  /** Starts it and waits until it serves. @throws TroupeError with the node's own sentence and code */
+  /**
+   * Starts it and waits until it serves.
+   * @throws NodeDamagedError when its data is damaged
+   * @throws TroupeError with the node's own sentence and code
+   */
   start(): Promise<void> {
     return this.#launch(false);
   }
@@ -131,7 +148,10 @@ export class NodeProcess {
     child.on('message', (report: NodeReport) => {
       switch (report.kind) {
         case 'failed':
-          failure = new TroupeError(codeOf(report.exitCode), `${this.name}: ${report.message}`);
+          failure =
+            report.repair === undefined
+              ? new TroupeError(codeOf(report.exitCode), `${this.name}: ${report.message}`)
+              : new NodeDamagedError(`${this.name}: ${report.message}`, report.repair);
           return;
         case 'counters':
           this.#asked.shift()?.(report.counters);
@@ -147,7 +167,7 @@ export class NodeProcess {
         if (this.#child !== child) return;
         this.#child = undefined;
         for (const answer of this.#asked.splice(0)) answer({});
-        if (serving || again) this.#scheduleRestart(failure?.message ?? how, Date.now() - startedAt);
+        if (serving || again) this.#ended(failure, how, Date.now() - startedAt);
         settle(
           failure ??
             new TroupeError(
@@ -163,8 +183,13 @@ export class NodeProcess {
     return started;
   }
 
-  #scheduleRestart(how: string, ranMs: number): void {
+  #ended(failure: TroupeError | undefined, how: string, ranMs: number): void {
     if (this.#stopping) return;
+    if (failure instanceof NodeDamagedError) this.#options.onDamage(failure);
+    else this.#scheduleRestart(failure?.message ?? how, ranMs);
+  }
+
+  #scheduleRestart(how: string, ranMs: number): void {
     if (ranMs > STEADY_MS) this.#pauseMs = FIRST_PAUSE_MS;
     const pauseMs = this.#pauseMs;
     this.#pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS);

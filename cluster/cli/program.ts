@@ -6,7 +6,9 @@ import { ExitCode, exitCodeOf, TroupeError } from '../errors.js';
 import { addBenchCommand } from './bench-command.js';
 import { addKvCommands } from './kv-command.js';
 import { addNodeCommands } from './node-command.js';
+import { addRegionCommands } from './region-command.js';
 import { addStatusCommand } from './status-command.js';
+import { addStoreCommands } from './store-command.js';
 import { paletteFor, say } from './terminal.js';
 import { addUpCommand } from './up.js';
 
@@ -27,8 +29,10 @@ export function createProgram(): Command {
     .addHelpText('after', AFTER_HELP);
   addUpCommand(program);
   addNodeCommands(program);
+  addStoreCommands(program);
   addKvCommands(program);
   addStatusCommand(program);
+  addRegionCommands(program);
   addBenchCommand(program);
   settle(program);
   return program;

@@ -1,5 +1,6 @@
 /** What people see: data on standard output, everything else on standard error, colour where it is wanted. */
 
+import { createInterface } from 'node:readline';
 import type { WriteStream } from 'node:tty';
 
 type Paint = (text: string) => string;
@@ -42,6 +43,26 @@ export function print(line: string): void {
 /** Writes a line for people. */
 export function say(line: string): void {
   process.stderr.write(`${line}\n`);
+}
+
+/** Asks a person; only `y` and `yes` are yes. To be called with a terminal on standard input. */
+export async function confirmed(question: string): Promise<boolean> {
+  const lines = createInterface({ input: process.stdin, output: process.stderr });
+  // The terminal hands Ctrl-C to whoever reads lines.
+  lines.once('SIGINT', () => {
+    lines.close();
+    process.kill(process.pid, 'SIGINT');
+  });
+  try {
+    const answer = await new Promise<string>((resolve) => {
+      // The end of the input is no answer.
+      lines.once('close', () => resolve(''));
+      lines.question(`${question} [y/N] `, resolve);
+    });
+    return /^y(es)?$/i.test(answer.trim());
+  } finally {
+    lines.close();
+  }
 }
 
 /**

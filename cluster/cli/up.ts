@@ -8,8 +8,19 @@ import { TroupeError } from '../errors.js';
 import { makeDirectory } from './directory.js';
 import { claimDirectory, LocalCluster, type LocalClusterEvents } from './local-cluster.js';
 import { readLogLine } from './log-lines.js';
+import type { NodeDamagedError } from './node-process.js';
 import { connectionSettings, parseCount, withConnection } from './settings.js';
-import { elapsed, endSoon, goOnWithoutReader, LiveLine, paletteFor, print, say, table } from './terminal.js';
+import {
+  confirmed,
+  elapsed,
+  endSoon,
+  goOnWithoutReader,
+  LiveLine,
+  paletteFor,
+  print,
+  say,
+  table,
+} from './terminal.js';
 
 /** A launcher may pass one Ctrl-C on a second time (npm does): signals closer together than this are one. */
 const SAME_SIGNAL_MS = 250;
@@ -179,6 +190,24 @@ class Display implements LocalClusterEvents {
     this.#tell(
       `${this.#palette.green('✔')} ${part} serves again ${this.#palette.dim(`pid ${pid ?? 'unknown'}`)}`,
     );
+  }
+
+  async damaged(part: string, damage: NodeDamagedError, mayRepair: boolean): Promise<boolean> {
+    this.#tell(this.#palette.red(`✘ ${damage.message}`));
+    if (!mayRepair || process.stdin.isTTY !== true) {
+      this.#tell(`  The others go on without ${part}. Repair it, then start it (or this cluster) again:`);
+      this.#tell(`  ${this.#palette.cyan(damage.repair)}`);
+      return false;
+    }
+    this.#live?.done();
+    const repair = await confirmed(`Repair ${part} now? Its directory is moved aside, nothing is deleted.`);
+    this.begin();
+    return repair;
+  }
+
+  repaired(part: string, aside: string | undefined): void {
+    const kept = aside === undefined ? '' : `, the damaged data is in ${aside}`;
+    this.#tell(`${this.#palette.green('✔')} ${part} repaired${kept}`);
   }
 
   line(part: string, line: string): void {

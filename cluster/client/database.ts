@@ -5,6 +5,7 @@ import type { SchedulerClient } from '../pd-client.js';
 import type { pdpb, troupepb } from '../proto/index.js';
 import type { Dispatcher } from './dispatcher.js';
 import type { RawSpace } from './raw.js';
+import { type AskStore, checkRegion, type RegionCheckReport } from './region-checks.js';
 
 /** What `troupe status --json` prints. Region bounds are stored keys, escaped where they are not text. */
 export interface ClusterStatus {
@@ -33,11 +34,13 @@ export interface ClusterStatus {
 
 /** Sees the cluster as its scheduler does. */
 export class ClusterAdmin {
+  readonly #system: ActorSystem;
   readonly #scheduler: SchedulerClient;
   readonly #timeout: number;
 
   /** @param timeout milliseconds for each question */
-  constructor(scheduler: SchedulerClient, timeout: number) {
+  constructor(system: ActorSystem, scheduler: SchedulerClient, timeout: number) {
+    this.#system = system;
     this.#scheduler = scheduler;
     this.#timeout = timeout;
   }
@@ -64,6 +67,19 @@ export class ClusterAdmin {
       stores: stores.map(storeStatus).sort((a, b) => a.id - b.id),
       regions: all.flatMap(regionStatus),
     };
+  }
+
+  /**
+   * Compares the data of a region's replicas at one place of its log. A replica that differs from the majority stops.
+   * @throws TroupeError `not-found` for an unknown region, `unavailable` when nobody leads it, `timeout`
+   */
+  checkRegion(
+    region: number,
+    options: { readonly timeout?: number; readonly signal?: AbortSignal } = {},
+  ): Promise<RegionCheckReport> {
+    const terms = { timeout: options.timeout ?? this.#timeout, signal: options.signal };
+    const ask: AskStore = (node, event, patience) => this.#system.ref(`${node}/store`).ask(event, patience);
+    return checkRegion(ask, this.#scheduler, region, terms);
   }
 }
 

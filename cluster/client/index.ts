@@ -82,7 +82,7 @@ export async function connect(options: ConnectOptions): Promise<Database> {
       dispatcher,
       raw,
       scheduler,
-      cluster: new ClusterAdmin(scheduler, timeout),
+      cluster: new ClusterAdmin(system, scheduler, timeout),
     });
   } catch (error) {
     await system.close();

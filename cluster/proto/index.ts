@@ -2,6 +2,7 @@
 export * as errorpb from './generated.errorpb.js';
 export * as kvrpcpb from './generated.kvrpcpb.js';
 export * as pdpb from './generated.pdpb.js';
+export * as snapshotpb from './generated.snapshotpb.js';
 export * as troupepb from './generated.troupepb.js';
 export {
   decodeRegionRequests,

@@ -1,15 +1,31 @@
+import type { Clock } from '../../actors/index.js';
 import {
+  DEFAULT_RAFT_CONFIG,
+  type Entry,
   type Fetch,
   type InitialState,
   type Message,
   type RaftConfig,
+  type RaftError,
   RawNode,
   type Ready,
+  type Snapshot,
   type SoftState,
   type Status,
   type StorageApply,
 } from '../../machines/index.js';
-import type { CommandLog, Outcome, RefusalCode, StateMachine } from './state-machine.js';
+import { comesFromLeader, isTransferMarker } from '../../machines/raft/message.js';
+import type { WriteBatch } from '../../storage/index.js';
+import { LeaderLease } from './leader-lease.js';
+import { type ReadDone, ReadRounds } from './read-rounds.js';
+import type {
+  ApplyEffects,
+  CommandLog,
+  LogDeletion,
+  Outcome,
+  RefusalCode,
+  StateMachine,
+} from './state-machine.js';
 
 /** A proposal waits for the entry at its index; another term there means that it lost its place. */
 interface Proposal {
@@ -18,20 +34,18 @@ interface Proposal {
   readonly done: (outcome: Outcome<unknown>) => void;
 }
 
-type ReadDone = (outcome: Outcome<void>) => void;
-
-/** Reads of one ReadIndex round; `index` is set when the round is confirmed. */
-interface ReadRound {
-  readonly sequence: number;
-  readonly term: number;
-  readonly callbacks: ReadDone[];
-  index: number;
+export interface RaftGroupOptions {
+  readonly id: number;
+  readonly peerId: number;
+  readonly config: Partial<RaftConfig> & { readonly random: () => number };
+  readonly initial: InitialState;
+  readonly machine: StateMachine;
+  readonly clock: Clock;
+  /** Milliseconds of the base election timeout when leaders serve reads by lease; without it they ask at each read. */
+  readonly leaseTimeout?: number | undefined;
+  /** Something happened to the group: its Ready should be taken. */
+  readonly touch: (group: RaftGroup) => void;
 }
-
-/** Reads that may wait in one group before more are refused as `busy`. */
-const MAX_WAITING_READS = 65_536;
-/** Rounds under way at once: one on the wire, one that gathers what comes meanwhile. */
-const MAX_READ_ROUNDS = 2;
 
 /**
  * One replica of one Raft group: matches proposals and reads with what the core reports.
@@ -42,32 +56,36 @@ export class RaftGroup implements CommandLog {
   readonly id: number;
   readonly peerId: number;
   readonly raft: RawNode;
+  /** `undefined` when reads are confirmed one round each. */
+  readonly lease: LeaderLease | undefined;
   readonly #machine: StateMachine;
+  readonly #clock: Clock;
   readonly #touch: (group: RaftGroup) => void;
+  readonly #electionTicks: number;
   readonly #proposals: Proposal[] = [];
   #firstProposal = 0;
-  #gatheringReads: ReadDone[] = [];
-  readonly #rounds: ReadRound[] = [];
-  #waitingReads = 0;
-  #readSequence = 0;
+  readonly #reads: ReadRounds;
   #soft: SoftState = { lead: 0, role: 'follower' };
   #applied: number;
+  #committed: number;
+  /** Ticks since a leader was heard, or since the start: who just heard may have confirmed that leader's lease. */
+  #quietTicks = 0;
+  /** A received snapshot is being brought in. */
+  #installing = false;
   #stopped = false;
 
-  constructor(
-    id: number,
-    peerId: number,
-    config: Partial<RaftConfig> & { random: () => number },
-    initial: InitialState,
-    machine: StateMachine,
-    touch: (group: RaftGroup) => void,
-  ) {
+  constructor({ id, peerId, config, initial, machine, clock, leaseTimeout, touch }: RaftGroupOptions) {
     this.id = id;
     this.peerId = peerId;
     this.#machine = machine;
+    this.#clock = clock;
     this.#touch = touch;
     this.#applied = initial.applied;
+    this.#committed = initial.hardState.commit;
+    this.lease = leaseTimeout === undefined ? undefined : new LeaderLease(leaseTimeout);
+    this.#reads = new ReadRounds(this.lease);
     this.raft = new RawNode({ ...config, id: peerId, asyncStorageWrites: true }, initial);
+    this.#electionTicks = config.electionTick ?? DEFAULT_RAFT_CONFIG.electionTick;
   }
 
   /** The peer that leads as far as this one knows; 0 for none. */
@@ -111,14 +129,39 @@ export class RaftGroup implements CommandLog {
 
   /**
    * A linearizable point: `done` is called when this replica's applied state is at least as new as every write
-   * that was acknowledged before the call (ReadIndex, Raft thesis 6.4). All reads of a turn share one round.
+   * that was acknowledged before the call (ReadIndex or lease, Raft thesis 6.4). All reads of a turn share one round.
    */
   read(done: ReadDone): void {
     if (this.#stopped) return done(this.#refusal('stopped'));
     if (!this.isLeader) return done(this.#refusal('not-leader'));
-    if (this.#waitingReads >= MAX_WAITING_READS) return done(this.#refusal('busy'));
-    this.#waitingReads++;
-    this.#gatheringReads.push(done);
+    if (this.#reads.full) return done(this.#refusal('busy'));
+    if (this.lease?.holds(this.term, this.#clock.now())) {
+      if (this.#committed <= this.#applied) return done({ ok: true, result: undefined });
+      this.#reads.addConfirmed(this.term, this.#committed, done);
+    } else {
+      this.#reads.add(done);
+    }
+    this.#touch(this);
+  }
+
+  /**
+   * Moves leadership to another voter: its log is brought up first, and no proposal is taken meanwhile. Given up after
+   * one election timeout.
+   * @returns why it cannot be; nothing has changed then.
+   */
+  transferLeader(peer: number): RaftError | undefined {
+    if (this.#stopped) return undefined;
+    const refused = this.#guarded(() => this.raft.transferLeader(peer));
+    // Word of it may be delayed beyond the time in which this leader gives up.
+    if (refused === undefined) this.lease?.giveUp(this.term);
+    this.#touch(this);
+    return refused;
+  }
+
+  /** What became of a snapshot on its way to a member. */
+  reportSnapshot(peer: number, delivered: boolean): void {
+    if (this.#stopped) return;
+    this.#guarded(() => this.raft.reportSnapshot(peer, delivered));
     this.#touch(this);
   }
 
@@ -135,13 +178,15 @@ export class RaftGroup implements CommandLog {
   }
 
   step(message: Message): void {
-    if (this.#stopped) return;
+    if (this.#stopped || this.#ignores(message)) return;
+    if (comesFromLeader(message.type) && message.term >= this.term) this.#quietTicks = 0;
     this.#guarded(() => this.raft.step(message));
     this.#touch(this);
   }
 
   tick(): void {
     if (this.#stopped) return;
+    this.#quietTicks++;
     this.#guarded(() => this.raft.tick());
     if (this.raft.hasReady()) this.#touch(this);
   }
@@ -155,12 +200,20 @@ export class RaftGroup implements CommandLog {
   /** Takes what the core gathered, after the turn's reads have joined a round. For the host. */
   takeReady(): Ready | undefined {
     if (this.#stopped) return undefined;
-    this.#dropOldRounds();
-    this.#startReadRound();
+    const { term } = this.raft;
+    this.#reads.dropOlder(term, this.#refusal('not-leader'));
+    const now = this.#clock.now();
+    if (this.#reads.due) {
+      const ask = (context: Uint8Array) => this.#guarded(() => this.raft.readIndex(context)) === undefined;
+      this.#reads.start(term, now, ask, this.#refusal('not-leader'));
+    }
     if (!this.raft.hasReady()) return undefined;
     const ready = this.#guarded(() => this.raft.ready());
     if (ready === undefined) return undefined;
-    for (const state of ready.readStates) this.#confirmRound(readSequence(state.context), state.index);
+    if (ready.hardState !== undefined) this.#committed = ready.hardState.commit;
+    if (ready.snapshot !== undefined) this.#restores(ready.snapshot);
+    for (const state of ready.readStates) this.#reads.confirm(state.context, state.index, now);
+    if (ready.readStates.length > 0) this.#serveReads();
     if (ready.softState !== undefined) this.#becomes(ready.softState);
     return ready;
   }
@@ -175,20 +228,57 @@ export class RaftGroup implements CommandLog {
     this.#applied = entries.at(-1)?.index ?? this.#applied;
     for (const response of responses) this.step(response);
     this.#machine.applied?.(this.#applied);
-    this.#serveRounds();
+    this.#serveReads();
+  }
+
+  /**
+   * Committed entries that are not to be evaluated: a snapshot that is being installed holds what they did. The core
+   * learns that they need no more room.
+   */
+  entriesSkipped({ responses }: StorageApply): void {
+    for (const response of responses) this.step(response);
+  }
+
+  /** The snapshot's data is in place: what was applied is what it holds. */
+  snapshotInstalled(snapshot: Snapshot): void {
+    this.#installing = false;
+    if (this.#stopped) return;
+    this.#applied = snapshot.index;
+    this.#machine.restored?.(snapshot);
+    this.#serveReads();
+    this.#touch(this);
+  }
+
+  /** Everything through `position` is out of the log: the core no longer looks for it. */
+  logTruncated(position: { readonly index: number; readonly term: number }): void {
+    if (this.#stopped) return;
+    this.#guarded(() => this.raft.compact(position.index, position.term));
+  }
+
+  logDeleted(deletion: LogDeletion): void {
+    if (!this.#stopped) this.#machine.logDeleted?.(deletion);
   }
 
   /** A confirmed read waits for entries whose changes are not visible yet. */
   get waitsForApplied(): boolean {
-    return this.#rounds.some((round) => round.index > this.#applied);
+    return this.#reads.waitBeyond(this.#applied);
+  }
+
+  /** Runs of entries that are evaluated together, in order; `undefined` for all together. */
+  divide(entries: readonly Entry[]): readonly (readonly Entry[])[] | undefined {
+    return this.#machine.divide?.(entries);
   }
 
   needsReads({ entries }: StorageApply): boolean {
     return this.#machine.needsReads?.(entries) ?? false;
   }
 
-  apply(apply: StorageApply, batch: Parameters<StateMachine['apply']>[1]): ReturnType<StateMachine['apply']> {
-    return this.#machine.apply(apply.entries, batch);
+  apply(
+    { entries }: StorageApply,
+    batch: WriteBatch,
+    effects: ApplyEffects,
+  ): ReturnType<StateMachine['apply']> {
+    return this.#machine.apply(entries, batch, effects);
   }
 
   /** Answers everyone who waits. Proposals under way have an unknown outcome. */
@@ -198,7 +288,8 @@ export class RaftGroup implements CommandLog {
     const proposals = this.#proposals.splice(0).slice(this.#firstProposal);
     this.#firstProposal = 0;
     for (const proposal of proposals) proposal.done(this.#refusal('undetermined'));
-    this.#failReads('stopped');
+    this.lease?.end();
+    this.#reads.fail(this.#refusal('stopped'));
   }
 
   /** Stops this group and tells its owner why: a broken invariant must not spread (and not take the process down). */
@@ -225,7 +316,10 @@ export class RaftGroup implements CommandLog {
   #becomes(soft: SoftState): void {
     const led = this.isLeader;
     this.#soft = soft;
-    if (led && !this.isLeader) this.#failReads('not-leader');
+    if (led && !this.isLeader) {
+      this.lease?.end();
+      this.#reads.fail(this.#refusal('not-leader'));
+    }
     this.#machine.roleChanged?.(soft, this.raft.term);
   }
 
@@ -249,69 +343,30 @@ export class RaftGroup implements CommandLog {
     }
   }
 
-  /** Leadership may have been lost and won again since the last Ready: the core has forgotten what it was asked before. */
-  #dropOldRounds(): void {
-    while (this.#rounds[0] !== undefined && this.#rounds[0].term !== this.raft.term) {
-      const round = this.#rounds.shift();
-      if (round !== undefined) this.#finishRound(round, this.#refusal('not-leader'));
+  /**
+   * With leases on, a peer that may have confirmed one grants no vote before that lease is over, nor in its first ticks:
+   * it cannot know what it confirmed before its start. A leader that hands over asks for the vote itself.
+   */
+  #ignores({ type, context }: Message): boolean {
+    if (type === 'installSnapshot') return this.#installing;
+    if (this.lease === undefined || this.#quietTicks >= this.#electionTicks) return false;
+    return (type === 'requestVote' || type === 'requestPreVote') && !isTransferMarker(context);
+  }
+
+  /** What a snapshot holds may have been proposed here: nothing tells any more what became of it. */
+  #restores(snapshot: Snapshot): void {
+    this.#installing = true;
+    this.#machine.restoring?.();
+    while (this.#firstProposal < this.#proposals.length) {
+      const proposal = this.#proposals[this.#firstProposal];
+      if (proposal === undefined || proposal.index > snapshot.index) break;
+      this.#firstProposal++;
+      proposal.done(this.#refusal('undetermined'));
     }
   }
 
-  #startReadRound(): void {
-    if (this.#gatheringReads.length === 0 || this.#rounds.length >= MAX_READ_ROUNDS) return;
-    const callbacks = this.#gatheringReads;
-    this.#gatheringReads = [];
-    const sequence = ++this.#readSequence;
-    const round: ReadRound = { sequence, term: this.raft.term, callbacks, index: 0 };
-    this.#rounds.push(round);
-    const error = this.#guarded(() => this.raft.readIndex(readContext(sequence)));
-    if (error !== undefined) {
-      this.#rounds.splice(this.#rounds.indexOf(round), 1);
-      this.#finishRound(round, this.#refusal('not-leader'));
-    }
+  #serveReads(): void {
+    this.#reads.serve(this.#applied);
+    if (this.#reads.due) this.#touch(this);
   }
-
-  #confirmRound(sequence: number, index: number): void {
-    const round = this.#rounds.find((one) => one.sequence === sequence);
-    if (round === undefined) return;
-    round.index = index;
-    this.#serveRounds();
-  }
-
-  #serveRounds(): void {
-    for (let i = 0; i < this.#rounds.length; ) {
-      const round = this.#rounds[i];
-      if (round === undefined || round.index === 0 || round.index > this.#applied) {
-        i++;
-        continue;
-      }
-      this.#rounds.splice(i, 1);
-      this.#finishRound(round, { ok: true, result: undefined });
-      if (this.#gatheringReads.length > 0) this.#touch(this);
-    }
-  }
-
-  #finishRound(round: ReadRound, outcome: Outcome<void>): void {
-    this.#waitingReads -= round.callbacks.length;
-    for (const done of round.callbacks) done(outcome);
-  }
-
-  #failReads(code: RefusalCode): void {
-    const rounds = this.#rounds.splice(0);
-    const gathering = this.#gatheringReads;
-    this.#gatheringReads = [];
-    this.#waitingReads -= gathering.length;
-    for (const round of rounds) this.#finishRound(round, this.#refusal(code));
-    for (const done of gathering) done(this.#refusal(code));
-  }
-}
-
-function readContext(sequence: number): Uint8Array {
-  const context = new Uint8Array(8);
-  new DataView(context.buffer).setFloat64(0, sequence);
-  return context;
-}
-
-function readSequence(context: Uint8Array): number {
-  return new DataView(context.buffer, context.byteOffset, 8).getFloat64(0);
 }

@@ -1,8 +1,13 @@
 import type { ActorSystem, Clock, Logger, TimerHandle } from '../../actors/index.js';
-import type { Fetch, Message, RaftConfig, StorageAppend, StorageApply } from '../../machines/index.js';
+import type { Fetch, Message, Snapshot, StorageAppend } from '../../machines/index.js';
 import { type Engine, RaftLog, StorageError, type Truncated, type WriteBatch } from '../../storage/index.js';
+import type { TaskQueue } from '../tasks.js';
+import { Evaluation } from './evaluation.js';
 import { RaftGroup } from './group.js';
+import { GroupLogs } from './group-logs.js';
+import type { GroupSnapshots } from './snapshots.js';
 import type { StateMachine } from './state-machine.js';
+import { DEFAULT_TICK_INTERVAL_MS, type RaftTuning, raftConfig } from './tuning.js';
 
 export interface RaftHostOptions {
   readonly engine: Engine;
@@ -10,6 +15,10 @@ export interface RaftHostOptions {
   readonly clock: Clock;
   readonly random: () => number;
   readonly logger: Logger;
+  /** Where slow work runs: the deletion of log entries. */
+  readonly tasks: TaskQueue;
+  /** Absent where logs are never truncated, so that nobody needs one. */
+  readonly snapshots?: GroupSnapshots;
   /** Puts a message on its way to another peer of the group; lost messages are Raft's business. */
   readonly send: (group: RaftGroup, message: Message) => void;
   /** At the end of a turn, before the Readys are taken: what the turn has gathered is proposed. */
@@ -19,23 +28,6 @@ export interface RaftHostOptions {
   readonly tuning?: RaftTuning;
 }
 
-/** What a deployment may set; the rest of the core's configuration is fixed by the design. */
-export interface RaftTuning {
-  /** Milliseconds of a tick (100). */
-  readonly tickInterval?: number;
-  /** Ticks between heartbeats (2). */
-  readonly heartbeatTicks?: number;
-  /** Base election timeout in ticks (10); the real one is drawn from [base, 2 × base - 1]. */
-  readonly electionTicks?: number;
-  /** Bytes of log entries that each peer keeps in memory (8 MiB). */
-  readonly maxCachedBytes?: number;
-}
-
-export const DEFAULT_TICK_INTERVAL_MS = 100;
-/** Bytes of entries in one append: a frame must carry it with room for all that surrounds them. */
-const MAX_APPEND_BYTES = 512 * 1024;
-/** Bytes that a leader may have proposed and not committed; more proposals are refused as busy. */
-const MAX_UNCOMMITTED_BYTES = 16 * 1024 * 1024;
 /** Changes of evaluated entries that may wait in memory for something else that has to be written. */
 const MAX_IDLE_BATCH_BYTES = 1024 * 1024;
 /** Order of the host's hook among the end-of-turn hooks: after the peers have proposed what the turn brought. */
@@ -49,6 +41,14 @@ interface Append {
   readonly afterSync: readonly Message[];
 }
 
+/** A replica on its way out. */
+interface Destruction {
+  readonly group: RaftGroup;
+  readonly add: (batch: WriteBatch) => void;
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
+
 const NO_MESSAGES: readonly Message[] = [];
 
 /**
@@ -57,11 +57,6 @@ const NO_MESSAGES: readonly Message[] = [];
  */
 function waitsForSync(message: Message): boolean {
   return message.type === 'requestVote';
-}
-
-interface Apply {
-  readonly group: RaftGroup;
-  readonly apply: StorageApply;
 }
 
 /**
@@ -74,19 +69,14 @@ interface Apply {
 export class RaftHost {
   readonly #options: RaftHostOptions;
   readonly #log: RaftLog;
+  readonly #logs: GroupLogs;
+  readonly #evaluation: Evaluation;
   readonly #groups = new Map<number, RaftGroup>();
-  /** Last log index on disk, of each group. */
-  readonly #lastIndexes = new WeakMap<RaftGroup, number>();
-  readonly #truncated = new WeakMap<RaftGroup, Truncated>();
   #touched = new Set<RaftGroup>();
   #appends: Append[] = [];
-  /** Committed entries that are not evaluated yet, in order. */
-  #applies: Apply[] = [];
-  /** Evaluated ones: their changes wait in `#batch` for the next write. */
-  #evaluated: Apply[] = [];
-  #batch: WriteBatch | undefined;
-  /** An entry that reads is being evaluated: what comes after it waits. */
-  #evaluating = false;
+  #destructions: Destruction[] = [];
+  /** Snapshots that are being brought in. */
+  readonly #installs = new Map<RaftGroup, Promise<void>>();
   /** Changes of evaluated entries are wanted on disk, though nothing else needs a write. */
   #applyNow = false;
   #chain: Promise<void> | undefined;
@@ -96,17 +86,29 @@ export class RaftHost {
   /** The disk refused a write: nothing may be written after it. */
   #failed = false;
   readonly #removeHook: () => void;
-  readonly counters = { batches: 0, syncs: 0, entries: 0, applied: 0 };
+  readonly #counters = { batches: 0, syncs: 0, entries: 0, snapshots: 0, logsCut: 0 };
 
   constructor(options: RaftHostOptions) {
     this.#options = options;
     this.#log = new RaftLog(options.engine);
+    this.#logs = new GroupLogs(this.#log, options.engine, options.tasks);
+    this.#evaluation = new Evaluation(options.engine, this.#logs);
     this.#removeHook = options.system.onTurnEnd(RAFT_TURN_ORDER, () => this.#turn());
     this.#scheduleTick();
   }
 
   get groups(): ReadonlyMap<number, RaftGroup> {
     return this.#groups;
+  }
+
+  /** What was written and evaluated so far. */
+  get counters() {
+    return { ...this.#counters, applied: this.#evaluation.applied };
+  }
+
+  /** Bytes of the group's log on disk, about. */
+  logBytes(group: RaftGroup): number {
+    return this.#logs.bytes(group);
   }
 
   get log(): RaftLog {
@@ -122,28 +124,39 @@ export class RaftHost {
     if (initial === undefined) {
       throw new StorageError('invalid-log', `Raft group ${groupId} has no state in this data directory.`);
     }
-    const { tuning = {}, random, logger } = this.#options;
-    const config: Partial<RaftConfig> & { random: () => number } = {
-      random,
-      preVote: true,
-      checkQuorum: true,
-      stepDownOnRemoval: true,
-      disableProposalForwarding: true,
-      skipBroadcastCommit: true,
-      maxSizePerMsg: MAX_APPEND_BYTES,
-      maxUncommittedEntriesSize: MAX_UNCOMMITTED_BYTES,
-      electionTick: tuning.electionTicks ?? 10,
-      heartbeatTick: tuning.heartbeatTicks ?? 2,
-      log: (level, text) =>
-        logger[level === 'info' ? 'debug' : level]({ group: groupId, peer: peerId }, text),
-      ...(tuning.maxCachedBytes === undefined ? {} : { maxCachedBytes: tuning.maxCachedBytes }),
-    };
-    const group = new RaftGroup(groupId, peerId, config, initial, machine, (touched) => this.#touch(touched));
+    const logBytes = await this.#log.approximateBytes(groupId);
+    const { clock } = this.#options;
+    const { tickInterval = DEFAULT_TICK_INTERVAL_MS, leaseReads = false } = this.#options.tuning ?? {};
+    const config = raftConfig(groupId, peerId, this.#options);
+    const group = new RaftGroup({
+      id: groupId,
+      peerId,
+      config,
+      initial,
+      machine,
+      clock,
+      leaseTimeout: leaseReads ? config.electionTick * tickInterval : undefined,
+      touch: (touched) => this.#touch(touched),
+    });
     this.#groups.set(groupId, group);
-    this.#lastIndexes.set(group, initial.lastIndex);
-    this.#truncated.set(group, initial.truncated);
+    this.#logs.open(group, initial, logBytes);
     this.#touch(group);
     return group;
+  }
+
+  /**
+   * Removes a replica: its log, its states and whatever `add` puts in go in one durable batch. Nothing of it is written
+   * after that.
+   * @throws what the disk says
+   */
+  async destroy(group: RaftGroup, add: (batch: WriteBatch) => void): Promise<void> {
+    group.stop();
+    if (this.#groups.get(group.id) === group) this.#groups.delete(group.id);
+    await this.#installs.get(group);
+    return new Promise((resolve, reject) => {
+      this.#destructions.push({ group, add, resolve, reject });
+      this.#startChain();
+    });
   }
 
   /** Stops everything: what waits is answered, what the disk has begun is finished. */
@@ -155,8 +168,7 @@ export class RaftHost {
     for (const group of this.#groups.values()) group.stop();
     this.#groups.clear();
     this.#appends = [];
-    this.#applies = [];
-    this.#evaluated = [];
+    this.#evaluation.clear();
     await this.#chain;
   }
 
@@ -199,7 +211,7 @@ export class RaftHost {
         group.fail(error instanceof Error ? error : new Error(String(error)));
       }
     }
-    this.#evaluateReady();
+    this.#evaluation.evaluateReady();
     for (const group of touched) this.#applyNow ||= group.waitsForApplied;
     this.#startChain();
   }
@@ -208,84 +220,30 @@ export class RaftHost {
   #take(group: RaftGroup): void {
     const ready = group.takeReady();
     if (ready !== undefined) {
-      const { append, apply, messages, mustSync } = ready;
+      const { append, apply, messages, mustSync, snapshot } = ready;
       const afterSync = append === undefined ? NO_MESSAGES : messages.filter(waitsForSync);
-      if (append !== undefined) this.#appends.push({ group, append, mustSync, afterSync });
-      if (apply !== undefined) this.#applies.push({ group, apply });
+      if (snapshot !== undefined) this.#evaluation.hold(group);
+      if (append !== undefined)
+        this.#appends.push({ group, append, mustSync: mustSync || snapshot !== undefined, afterSync });
+      if (apply !== undefined) this.#evaluation.add(group, apply);
       for (const message of messages) {
-        if (append === undefined || !waitsForSync(message)) this.#options.send(group, message);
+        if (append === undefined || !waitsForSync(message)) this.#send(group, message);
       }
     }
     for (const fetch of group.fetches()) this.#fetch(group, fetch);
   }
 
-  /** Evaluates what can be evaluated without reading: that does not have to wait for the disk. */
-  #evaluateReady(): void {
-    while (!this.#evaluating) {
-      const next = this.#applies[0];
-      if (next === undefined || (!next.group.stopped && next.group.needsReads(next.apply))) return;
-      this.#applies.shift();
-      const before = this.#openBatch().count;
-      try {
-        const results = next.group.stopped ? undefined : next.group.apply(next.apply, this.#openBatch());
-        if (results instanceof Promise) throw new Error('a state machine read without having said so');
-        if (results !== undefined) this.#evaluatedEntries(next, results);
-      } catch (error) {
-        this.#evaluationFailed(next.group, before, error);
-      }
-    }
-  }
-
-  /** Evaluates an entry that reads; everything before it is visible now. */
-  async #evaluateNext(): Promise<void> {
-    const next = this.#applies.shift();
-    if (next === undefined) return;
-    this.#evaluating = true;
-    const before = this.#openBatch().count;
-    try {
-      const results = next.group.stopped ? undefined : await next.group.apply(next.apply, this.#openBatch());
-      if (results !== undefined) this.#evaluatedEntries(next, results);
-    } catch (error) {
-      this.#evaluationFailed(next.group, before, error);
-    } finally {
-      this.#evaluating = false;
-    }
-    this.#evaluateReady();
-    this.#applyNow = true;
-    this.#requestTurn();
-  }
-
-  /**
-   * A committed entry is on a majority of disks and its result is known, so its proposer is answered. A read has to wait
-   * for the write, because it looks at what the batch makes visible.
-   */
-  #evaluatedEntries(one: Apply, results: readonly unknown[]): void {
-    const { group, apply } = one;
-    const last = apply.entries.at(-1);
-    const truncated = this.#truncated.get(group);
-    if (last !== undefined && truncated !== undefined) {
-      this.#log.saveState(this.#openBatch(), group.id, { apply: { applied: last.index, truncated } });
-    }
-    this.#evaluated.push(one);
-    this.counters.applied += apply.entries.length;
-    group.answer(apply, results);
-  }
-
-  #evaluationFailed(group: RaftGroup, before: number, error: unknown): void {
-    this.#openBatch().truncate(before);
-    group.fail(error instanceof Error ? error : new Error(String(error)));
-  }
-
-  #openBatch(): WriteBatch {
-    this.#batch ??= this.#options.engine.batch();
-    return this.#batch;
+  #send(group: RaftGroup, message: Message): void {
+    if (message.type === 'installSnapshot') this.#options.snapshots?.send(group, message);
+    else this.#options.send(group, message);
   }
 
   /** Changes of evaluated entries alone are in no hurry: they go with the next entries, a read that waits, or a tick. */
   #somethingToWrite(): boolean {
     if (this.#closed || this.#failed) return false;
-    if (this.#appends.length > 0 || this.#applies.length > 0) return true;
-    return this.#evaluated.length > 0 && (this.#applyNow || this.#openBatch().bytes > MAX_IDLE_BATCH_BYTES);
+    if (this.#appends.length > 0 || this.#evaluation.hasWaiting || this.#destructions.length > 0) return true;
+    if (!this.#evaluation.hasEvaluated) return false;
+    return this.#applyNow || this.#evaluation.bytes > MAX_IDLE_BATCH_BYTES;
   }
 
   #startChain(): void {
@@ -298,8 +256,10 @@ export class RaftHost {
       (error: unknown) => {
         this.#chain = undefined;
         this.#failed = true;
+        const cause = error instanceof Error ? error : new Error(String(error));
         for (const group of this.#groups.values()) group.stop();
-        this.#options.failed(error instanceof Error ? error : new Error(String(error)));
+        for (const { reject } of this.#destructions.splice(0)) reject(cause);
+        this.#options.failed(cause);
       },
     );
   }
@@ -307,70 +267,132 @@ export class RaftHost {
   async #writeAll(): Promise<void> {
     while (this.#somethingToWrite()) {
       // In turns: neither may new entries keep an evaluation that reads waiting, nor the other way round.
-      if (this.#evaluated.length === 0 && this.#applies.length > 0) await this.#evaluateNext();
-      if (this.#appends.length > 0 || this.#evaluated.length > 0) await this.#write();
+      if (!this.#evaluation.hasEvaluated && this.#evaluation.hasWaiting) await this.#evaluateNext();
+      if (this.#appends.length > 0 || this.#evaluation.hasEvaluated || this.#destructions.length > 0)
+        await this.#write();
     }
+  }
+
+  async #evaluateNext(): Promise<void> {
+    await this.#evaluation.evaluateNext();
+    this.#applyNow = true;
+    this.#requestTurn();
   }
 
   /** One batch: new entries and hard states of all groups, and everything that is evaluated. */
   async #write(): Promise<void> {
     const { engine } = this.#options;
     const appends = this.#appends;
-    const evaluated = this.#evaluated;
-    const batch = this.#openBatch();
+    const { batch, evaluated } = this.#evaluation.take();
     this.#appends = [];
-    this.#evaluated = [];
-    this.#batch = undefined;
     this.#applyNow = false;
     let mustSync = false;
     for (const { group, append, mustSync: sync } of appends) {
       this.#append(batch, group, append);
       mustSync ||= sync;
     }
+    const destroyed = this.#destructions.length;
+    for (const { group, add } of this.#destructions) {
+      this.#log.destroy(batch, group.id);
+      add(batch);
+      mustSync = true;
+    }
     if (batch.count > 0) {
       await engine.write(batch);
-      this.counters.batches++;
+      this.#counters.batches++;
     }
-    for (const { group, apply } of evaluated) {
-      if (!group.stopped) group.entriesApplied(apply);
+    for (const { group, apply, truncated } of evaluated) {
+      if (group.stopped) continue;
+      group.entriesApplied(apply);
+      if (truncated === undefined) continue;
+      group.logTruncated(truncated);
+      this.#counters.logsCut++;
+      this.#logs.delete(group);
     }
     if (mustSync) {
       await engine.sync();
-      this.counters.syncs++;
+      this.#counters.syncs++;
     }
+    for (const { resolve } of this.#destructions.splice(0, destroyed)) resolve();
     for (const { group, append, afterSync } of appends) {
       if (group.stopped) continue;
       for (const response of append.responses) this.#deliver(group, response);
-      for (const message of afterSync) this.#options.send(group, message);
+      for (const message of afterSync) this.#send(group, message);
+      if (append.snapshot !== undefined) this.#install(group, append.snapshot);
       this.#touch(group);
     }
   }
 
-  #append(batch: WriteBatch, group: RaftGroup, { entries, hardState }: StorageAppend): void {
-    const last = entries.at(-1);
-    if (last !== undefined) {
-      this.#log.append(batch, group.id, entries, this.#lastIndexes.get(group) ?? 0);
-      this.#lastIndexes.set(group, last.index);
-      this.counters.entries += entries.length;
+  /** The snapshot goes first: what the Ready has beside it comes behind it in the log. */
+  #append(batch: WriteBatch, group: RaftGroup, { snapshot, entries, hardState }: StorageAppend): void {
+    if (group.stopped) return;
+    const before = batch.count;
+    try {
+      if (snapshot !== undefined) {
+        this.#snapshots.installing(group, snapshot, batch);
+        this.#logs.restart(batch, group, snapshot);
+        this.#counters.snapshots++;
+      }
+      this.#logs.append(batch, group, entries);
+      this.#counters.entries += entries.length;
+      if (hardState !== undefined) this.#logs.saveHardState(batch, group, hardState);
+    } catch (error) {
+      batch.truncate(before);
+      group.fail(error instanceof Error ? error : new Error(String(error)));
     }
-    if (hardState !== undefined) this.#log.saveState(batch, group.id, { hardState });
+  }
+
+  get #snapshots(): GroupSnapshots {
+    const { snapshots } = this.#options;
+    if (snapshots === undefined) throw new Error('a snapshot came to a host that takes none');
+    return snapshots;
+  }
+
+  /** Beside the chain: a large region takes its time, and the other groups go on. */
+  #install(group: RaftGroup, snapshot: Snapshot): void {
+    const installed = this.#snapshots
+      .install(group, snapshot)
+      .then(
+        () => group.snapshotInstalled(snapshot),
+        (error: unknown) => {
+          // A restart finishes what stopping interrupted.
+          if (!this.#closed) group.fail(error instanceof Error ? error : new Error(String(error)));
+        },
+      )
+      .finally(() => {
+        this.#installs.delete(group);
+        this.#evaluation.release(group);
+        this.#touch(group);
+      });
+    this.#installs.set(group, installed);
   }
 
   #deliver(group: RaftGroup, message: Message): void {
     if (message.to === group.peerId) group.step(message);
-    else this.#options.send(group, message);
+    else this.#send(group, message);
   }
 
   #fetch(group: RaftGroup, fetch: Fetch): void {
     if (fetch.kind === 'snapshot') {
-      // Logs are not compacted, so nobody needs one.
-      group.fetched((raft) => raft.snapshotFetched(fetch, undefined));
+      this.#prepare(group, fetch);
       return;
     }
     this.#log
       .fetch(group.id, fetch.low, fetch.high, fetch.maxBytes)
       .then((entries) => group.fetched((raft) => raft.entriesFetched(fetch, entries)))
       .catch((error: unknown) => group.fail(error instanceof Error ? error : new Error(String(error))));
+  }
+
+  /** Without one for now, the core asks again. */
+  #prepare(group: RaftGroup, fetch: Fetch): void {
+    const answer = (snapshot: Snapshot | undefined) =>
+      group.fetched((raft) => raft.snapshotFetched(fetch, snapshot));
+    const { snapshots, logger } = this.#options;
+    if (snapshots === undefined) return answer(undefined);
+    snapshots.prepare(group, fetch.peer).then(answer, (error: unknown) => {
+      logger.warn({ err: error, group: group.id, peer: fetch.peer }, 'a snapshot could not be made');
+      answer(undefined);
+    });
   }
 }
 

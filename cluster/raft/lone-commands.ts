@@ -2,7 +2,10 @@ import type { ActorSystem } from '../../actors/index.js';
 import { type Entry, EntryType } from '../../machines/index.js';
 import type { StandaloneStorage } from '../../storage/index.js';
 import { RAFT_TURN_ORDER } from './host.js';
-import type { CommandLog, Outcome, StateMachine } from './state-machine.js';
+import type { ApplyEffects, CommandLog, Outcome, StateMachine } from './state-machine.js';
+
+/** Without a log there is nothing to truncate. */
+const NO_LOG: ApplyEffects = { truncateLog() {} };
 
 interface Waiting {
   readonly data: Uint8Array;
@@ -114,7 +117,7 @@ export class LoneCommands implements CommandLog {
     const entries = commands.map(
       ({ data }): Entry => ({ term: TERM, index: ++this.#index, type: EntryType.normal, data }),
     );
-    const results = await this.#machine.apply(entries, batch);
+    const results = await this.#machine.apply(entries, batch, NO_LOG);
     await this.#storage.commit(batch);
     this.#machine.applied?.(this.#index);
     for (const [i, { done }] of commands.entries()) done({ ok: true, result: results[i] });

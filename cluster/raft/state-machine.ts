@@ -1,6 +1,20 @@
-import type { SoftState } from '../../machines/index.js';
+import type { Snapshot, SoftState } from '../../machines/index.js';
 import type { Entry, Message } from '../../machines/raft/types.js';
-import type { WriteBatch } from '../../storage/index.js';
+import type { Truncated, WriteBatch } from '../../storage/index.js';
+
+/** What applying entries does beside changing the batch; the host carries it out when the batch is visible. */
+export interface ApplyEffects {
+  /** The log begins after this position from now on: decided in the log itself, so that all replicas cut alike. */
+  truncateLog(position: Truncated): void;
+}
+
+/** What came of removing entries from the disk, after the log was truncated. */
+export interface LogDeletion {
+  /** Everything up to this index was to go. */
+  readonly through: number;
+  /** Looked for afterwards, nothing was found. Absent when the removal failed. */
+  readonly error?: Error;
+}
 
 /**
  * What a Raft group replicates. After rabbitmq/ra: entries in, results out; the effects go into the batch.
@@ -12,15 +26,30 @@ export interface StateMachine {
    */
   needsReads?(entries: readonly Entry[]): boolean;
   /**
+   * Cuts entries into runs where one of them looks at the state as its place in the log has it: each run is evaluated
+   * when all before it is visible, and before anything behind it. `undefined` when all may be evaluated together.
+   */
+  divide?(entries: readonly Entry[]): readonly (readonly Entry[])[] | undefined;
+  /**
    * Evaluates committed entries in log order; never called again before the last call has finished.
    *
    * All changes go into `batch`, in which the host also writes the applied index: so on disk they are one.
    * @returns one result per entry, handed to the proposer at once: the entry is durable on a majority.
    * @throws whatever means that this replica can no longer be trusted: the host stops the group.
    */
-  apply(entries: readonly Entry[], batch: WriteBatch): readonly unknown[] | Promise<readonly unknown[]>;
+  apply(
+    entries: readonly Entry[],
+    batch: WriteBatch,
+    effects: ApplyEffects,
+  ): readonly unknown[] | Promise<readonly unknown[]>;
   /** The batch of the last `apply` is visible to reads. */
   applied?(index: number): void;
+  /** A received snapshot is going to take the place of the state. */
+  restoring?(): void;
+  /** A snapshot took the place of the state: what `apply` is called with next follows it. */
+  restored?(snapshot: Snapshot): void;
+  /** What came of the removal of entries that `truncateLog` asked for. */
+  logDeleted?(deletion: LogDeletion): void;
   /** The leader or the role changed. */
   roleChanged?(soft: SoftState, term: number): void;
   /** The group can not go on: a broken invariant, or `apply` threw. */

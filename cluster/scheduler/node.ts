@@ -12,8 +12,10 @@ import { TroupeError } from '../errors.js';
 import { pdpb, type troupepb } from '../proto/index.js';
 import type { RaftEvent } from '../protocol.js';
 import type { RaftGroup } from '../raft/group.js';
-import { RaftHost, type RaftTuning } from '../raft/host.js';
+import { RaftHost } from '../raft/host.js';
 import type { StateMachine } from '../raft/state-machine.js';
+import type { RaftTuning } from '../raft/tuning.js';
+import { TaskQueue } from '../tasks.js';
 import { IdWindow } from './id-window.js';
 import { emptyReply, SchedulerFault, type SchedulerKind, SchedulerService } from './service.js';
 import { type Command, type CommandResult, encodeCommand, type SchedulerState } from './state.js';
@@ -52,6 +54,7 @@ export class SchedulerNode implements SchedulerDuties {
   readonly failed: Promise<Error>;
   readonly #parts: SchedulerParts;
   readonly #host: RaftHost;
+  readonly #tasks: TaskQueue;
   readonly #watch = new StoreWatch();
   readonly #ids: IdWindow;
   readonly #service: SchedulerService;
@@ -73,12 +76,14 @@ export class SchedulerNode implements SchedulerDuties {
     this.failed = new Promise((resolve) => {
       this.#fail = resolve;
     });
+    this.#tasks = new TaskQueue({ clock, atOnce: 1, capacity: 16 });
     this.#host = new RaftHost({
       engine,
       system,
       clock,
       random,
       logger,
+      tasks: this.#tasks,
       send: (_group, message) => this.#send(message),
       failed: (error) => this.#broke(error),
       ...(tuning === undefined ? {} : { tuning }),
@@ -134,6 +139,7 @@ export class SchedulerNode implements SchedulerDuties {
   async #close(): Promise<void> {
     const { system, engine } = this.#parts;
     this.resign();
+    await this.#tasks.close();
     await this.#host.close();
     await system.close();
     await engine.close();

@@ -17,19 +17,25 @@ import type { SchedulerClient } from '../pd-client.js';
 import type { troupepb } from '../proto/index.js';
 import { type ProtocolEvent, peerPath, type RaftEvent, type RegionEvent } from '../protocol.js';
 import type { RaftGroup } from '../raft/group.js';
-import {
-  DEFAULT_TICK_INTERVAL_MS,
-  INITIAL_LOG,
-  RAFT_TURN_ORDER,
-  RaftHost,
-  type RaftTuning,
-} from '../raft/host.js';
+import { INITIAL_LOG, RAFT_TURN_ORDER, RaftHost } from '../raft/host.js';
 import { LoneCommands } from '../raft/lone-commands.js';
 import type { CommandLog } from '../raft/state-machine.js';
+import { DEFAULT_TICK_INTERVAL_MS, type RaftTuning } from '../raft/tuning.js';
+import { TaskQueue } from '../tasks.js';
+import { LogGc, type LogGcLimits } from './log-gc.js';
+import { PeerMessages } from './peer-messages.js';
+import {
+  type CheckRegionEvent,
+  type PeerTermEvent,
+  type RegionHashEvent,
+  StoreQuestions,
+} from './questions.js';
 import { ReadTurn } from './read-turn.js';
 import { errorOf } from './region-call.js';
+import { overlap } from './region-check.js';
 import { RegionReplica } from './replica.js';
 import { type DiskUsage, Reporter } from './reporter.js';
+import { RegionSnapshots } from './snapshots/index.js';
 import { StoreDirectory } from './store-directory.js';
 
 /** Order of the hook that reads what was confirmed: after Raft's Readys are taken, which confirm. */
@@ -38,8 +44,18 @@ const READ_ORDER = RAFT_TURN_ORDER + 50;
 /** Messages that may wait for one peer: a turn brings at most a frame from each node. */
 const PEER_MAILBOX = { capacity: 16_384, overflow: 'reject' } as const;
 
+/** Slow tasks that run side by side, and that may wait for each of a store's regions. */
+const LONG_TASKS = 2;
+const WAITING_TASKS = 65_536;
+
 /** Ticks after which the first peer of a new cluster campaigns. */
 const FIRST_CAMPAIGN_TICKS = 2;
+
+/** What a deployment may set of a store. */
+export interface StoreTuning extends RaftTuning {
+  /** When Raft logs are cut. */
+  readonly logGc?: Partial<LogGcLimits>;
+}
 
 export interface StoreParts {
   readonly cluster: string;
@@ -53,7 +69,7 @@ export interface StoreParts {
   readonly maxEntryBytes: number;
   /** Raw operations on this node alone, without Raft. */
   readonly standalone: boolean;
-  readonly tuning?: RaftTuning | undefined;
+  readonly tuning?: StoreTuning | undefined;
   readonly pid: number;
   /** Unix seconds. */
   readonly startTime: number;
@@ -67,13 +83,16 @@ export class StoreNode implements StoreNodeHost {
   /** Resolves when the store cannot go on; it acknowledges nothing from then on. */
   readonly failed: Promise<Error>;
   readonly #parts: StoreParts;
+  readonly #tasks: TaskQueue;
   readonly #host: RaftHost;
+  readonly #logGc: LogGc;
+  readonly #snapshots: RegionSnapshots;
+  readonly #questions: StoreQuestions;
   readonly #reads: ReadTurn;
   readonly #reporter: Reporter;
   readonly #directory: StoreDirectory;
   readonly #replicas = new Map<number, RegionReplica>();
-  /** Peers of this store's regions, by their ids. */
-  readonly #refs = new Map<number, ActorRef>();
+  readonly #messages: PeerMessages;
   #writing = new Set<RegionReplica>();
   #lone: LoneCommands | undefined;
   /** One after the other: the scheduler asks again while the first answer is under way. */
@@ -92,19 +111,45 @@ export class StoreNode implements StoreNodeHost {
     this.failed = new Promise((resolve) => {
       this.#fail = resolve;
     });
+    this.#tasks = new TaskQueue({ clock, atOnce: LONG_TASKS, capacity: WAITING_TASKS });
+    this.#directory = new StoreDirectory(parts.scheduler, clock, logger);
+    this.#messages = new PeerMessages(system, this.#directory);
+    this.#snapshots = new RegionSnapshots({
+      system,
+      engine,
+      clock,
+      random,
+      logger,
+      storeId: this.storeId,
+      tasks: this.#tasks,
+      regionOf: (id) => this.#replicas.get(id)?.region,
+      overlapping: (region) => this.#overlapping(region),
+      nodeOf: (storeId) => this.#directory.nodeOf(storeId),
+      deliver: (event) => this.#messages.deliver(event),
+    });
     this.#host = new RaftHost({
       engine,
       system,
       clock,
       random,
       logger,
-      send: (group, message) => this.#send(group, message),
+      tasks: this.#tasks,
+      snapshots: this.#snapshots,
+      send: ({ id }, message) => this.#messages.send(this.#replicas.get(id), message),
       beforeReadys: () => this.#proposeWrites(),
       failed: (error) => this.#diskFailed(error),
       ...(parts.tuning === undefined ? {} : { tuning: parts.tuning }),
     });
+    const logBytes = (group: RaftGroup) => this.#host.logBytes(group);
+    this.#logGc = new LogGc(clock, this.#replicas, logBytes, parts.tuning?.logGc);
+    this.#questions = new StoreQuestions({
+      system,
+      logger,
+      replicas: this.#replicas,
+      nodeOf: (storeId) => this.#directory.nodeOf(storeId),
+      recovering: () => false,
+    });
     this.#reads = new ReadTurn(engine, parts.maxEntryBytes, (error) => this.#diskFailed(error));
-    this.#directory = new StoreDirectory(parts.scheduler, clock, logger);
     this.#reporter = new Reporter({
       ...parts,
       replicas: this.#replicas,
@@ -120,18 +165,23 @@ export class StoreNode implements StoreNodeHost {
   }
 
   get counters() {
-    return this.#host.counters;
+    const { installed, chunksSent, chunksResent } = this.#snapshots.counters;
+    return { ...this.#host.counters, snapshotsInstalled: installed, chunksSent, chunksResent };
   }
 
   /** Starts the peers that are on disk, and tells the scheduler from now on. */
   async start(): Promise<void> {
     void this.#directory.refresh();
+    await this.#snapshots.finishInstallations();
     const starting = this.#bootstrapping.then(() => this.#startPeers());
     // What the scheduler asks for meanwhile comes after.
     this.#bootstrapping = starting.catch(() => {});
     await starting;
+    // Not before the peers are there: what is offered is judged by the regions of this store.
+    await this.#snapshots.start();
     this.#actor.tell({ type: 'loaded' });
     this.#reporter.start(() => this.#actor.tell({ type: 'reportDue' }));
+    if (!this.#stopped) this.#logGc.start();
   }
 
   async #startPeers(): Promise<void> {
@@ -151,11 +201,16 @@ export class StoreNode implements StoreNodeHost {
   async #close(): Promise<void> {
     const { system, engine } = this.#parts;
     this.#reporter.stop();
+    this.#logGc.stop();
     this.stop();
     this.#proposeWrites();
     this.#reads.flush();
     for (const remove of this.#hooks) remove();
-    await this.#host.close();
+    // From here on the host takes no end of a task for a failure.
+    const closed = this.#host.close();
+    await this.#tasks.close();
+    await this.#snapshots.close();
+    await closed;
     await this.#lone?.idle();
     await system.close();
     await engine.close();
@@ -191,6 +246,18 @@ export class StoreNode implements StoreNodeHost {
       regionNotFound: { regionId },
     });
     event.replyTo?.send({ regionError: error, responses: [] });
+  }
+
+  checkRegion(event: CheckRegionEvent): void {
+    this.#questions.checkRegion(event);
+  }
+
+  answerHash(event: RegionHashEvent): void {
+    this.#questions.answerHash(event);
+  }
+
+  answerTerm(event: PeerTermEvent): void {
+    this.#questions.answerTerm(event);
   }
 
   report(): void {
@@ -253,6 +320,7 @@ export class StoreNode implements StoreNodeHost {
       peer,
       engine,
       logger,
+      tasks: this.#tasks,
       reads: this.#reads,
       maxEntryBytes,
       wantsTurn: (one) => {
@@ -308,37 +376,9 @@ export class StoreNode implements StoreNodeHost {
     for (const replica of writing) replica.proposeWrites();
   }
 
-  #send(group: RaftGroup, message: RaftEvent['message']): void {
-    const replica = this.#replicas.get(group.id);
-    const toPeer = replica?.peerOf(message.to);
-    if (replica === undefined || toPeer === undefined) return;
-    const { region, peer } = replica;
-    const ref = this.#refOf(region.id, toPeer);
-    if (ref === undefined) return;
-    const initial =
-      message.type === 'requestVote' || message.type === 'requestPreVote' || message.commit === 0;
-    const event: RaftEvent = {
-      type: 'raft',
-      regionId: region.id,
-      fromPeer: peer,
-      toPeer,
-      message,
-      regionEpoch: region.regionEpoch ?? { confVer: 0, version: 0 },
-      startKey: initial ? region.startKey : NO_KEY,
-      endKey: initial ? region.endKey : NO_KEY,
-    };
-    ref.tell(event);
-  }
-
-  /** `undefined` while the peer's store is not known: the message is lost, as messages are. */
-  #refOf(regionId: number, peer: metapb.Peer): ActorRef | undefined {
-    const known = this.#refs.get(peer.id);
-    if (known !== undefined) return known;
-    const node = this.#directory.nodeOf(peer.storeId);
-    if (node === undefined) return undefined;
-    const ref = this.#parts.system.ref(`${node}/${peerPath(regionId, peer.id)}`);
-    this.#refs.set(peer.id, ref);
-    return ref;
+  #overlapping(region: metapb.Region): metapb.Region[] {
+    const regions = [...this.#replicas.values()].map((replica) => replica.region);
+    return regions.filter((one) => one.id !== region.id && overlap(one, region));
   }
 
   #diskFailed(error: unknown): void {
@@ -358,8 +398,6 @@ export class StoreNode implements StoreNodeHost {
 type BootstrapEvent = ProtocolEvent<'store.bootstrapRegion'> & {
   readonly replyTo?: ReplyTo<troupepb.BootstrapRegionResponse>;
 };
-
-const NO_KEY = new Uint8Array(0);
 
 /** Binds a data directory to the store id that the scheduler gave to its node. */
 export async function bindIdentity(

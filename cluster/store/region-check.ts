@@ -21,6 +21,15 @@ export function containsRange(region: metapb.Region, start: Uint8Array, end: Uin
   return end.length > 0 && Buffer.compare(end, region.endKey) <= 0;
 }
 
+/** Whether two regions have keys in common. */
+export function overlap(a: metapb.Region, b: metapb.Region): boolean {
+  return beginsBelowEnd(a, b) && beginsBelowEnd(b, a);
+}
+
+function beginsBelowEnd({ startKey }: metapb.Region, { endKey }: metapb.Region): boolean {
+  return endKey.length === 0 || Buffer.compare(startKey, endKey) < 0;
+}
+
 /**
  * Reads and writes of data depend on the region's range, so its version must be equal: a newer one is refused too,
  * for this replica may not have applied what the caller already saw.

@@ -133,6 +133,77 @@ describe('memory network', () => {
     expect(await trace(43)).to.not.equal(first);
   });
 
+  describe('chunks beside the messages', () => {
+    /** Numbers of a hundred chunks, as they arrived. */
+    async function chunks(seed: number, faults: Partial<LinkFaults>): Promise<number[]> {
+      const cluster = new TestCluster(seed, faults);
+      const seen: number[] = [];
+      const sender = await (await cluster.node('store-1')).openBulk(() => {});
+      await (await cluster.node('store-2')).openBulk((chunk) => seen.push(chunk[0] as number));
+      for (const n of ALL) {
+        expect(sender.send('store-2', Uint8Array.of(n))).to.equal(true);
+        await cluster.clock.advance(1);
+      }
+      await cluster.clock.advance(1000);
+      return seen;
+    }
+
+    it('keep their order without faults, and are lost, doubled and reordered as frames are', async () => {
+      expect(await chunks(1, { delay: [0, 50] })).to.deep.equal(ALL);
+      expect((await chunks(2, { loss: 0.5 })).length).to.be.within(10, 90);
+      expect((await chunks(2, { duplicate: 0.5 })).length).to.be.above(100);
+      const reordered = await chunks(3, { delay: [0, 50], reorder: 0.5 });
+      expect(reordered).to.not.deep.equal(ALL);
+      expect([...reordered].sort((a, b) => a - b)).to.deep.equal(ALL);
+      expect(await chunks(3, { delay: [0, 50], reorder: 0.5 })).to.deep.equal(reordered);
+    });
+
+    it('do not cross a partition, nor reach or leave a node without a connection', async () => {
+      const cluster = new TestCluster();
+      const seen: number[] = [];
+      const sender = await (await cluster.node('store-1')).openBulk(() => {});
+      await (await cluster.node('store-2')).openBulk((chunk) => seen.push(chunk[0] as number));
+      const send = async (n: number): Promise<boolean> => {
+        const sent = sender.send('store-2', Uint8Array.of(n));
+        await cluster.clock.advance(10);
+        return sent;
+      };
+      cluster.network.partition(['store-1'], ['store-2']);
+      expect(await send(1)).to.equal(true);
+      cluster.network.heal();
+      cluster.network.disconnect('store-1');
+      expect(await send(2)).to.equal(false);
+      cluster.network.reconnect('store-1');
+      cluster.network.disconnect('store-2');
+      expect(await send(3)).to.equal(true);
+      cluster.network.reconnect('store-2');
+      expect(await send(4)).to.equal(true);
+      cluster.network.crash('store-1');
+      expect(await send(5)).to.equal(false);
+      expect(seen).to.deep.equal([4]);
+    });
+
+    it('are copies, and do not wait for messages', async () => {
+      const cluster = new TestCluster(1, {});
+      const seen: Uint8Array[] = [];
+      const a = await cluster.node('store-1');
+      const b = await cluster.node('store-2');
+      b.spawn(counter, { path: 'counter' });
+      const sender = await a.openBulk(() => {});
+      await b.openBulk((chunk) => seen.push(chunk));
+      cluster.network.link('store-1', 'store-2', { delay: [100, 100] });
+      a.ref('store-2/counter').tell({ type: 'add', by: 1 });
+      await cluster.clock.advance(1);
+      cluster.network.link('store-1', 'store-2', undefined);
+      const chunk = Buffer.from([7]);
+      sender.send('store-2', chunk);
+      chunk[0] = 8;
+      await cluster.clock.advance(1);
+      expect(seen).to.deep.equal([Uint8Array.of(7)]);
+      expect(b.metrics.messages).to.equal(0);
+    });
+  });
+
   it('shows what travels', async () => {
     const cluster = new TestCluster();
     const kinds: string[] = [];

@@ -115,6 +115,39 @@ describeNats('NATS transport, on a real server', () => {
     await until(() => store.metrics.reconnects === 1, 'the reconnect');
   }).timeout(20_000);
 
+  it('takes no chunks while the connection for them is lost, and takes them again', async () => {
+    const sender = await node('store-1');
+    const received: number[] = [];
+    const bulk = await sender.openBulk(() => {});
+    await (await node('store-2')).openBulk((chunk) => received.push(chunk.length));
+    expect(bulk.send('store-2', new Uint8Array(1))).to.equal(true);
+    await until(() => received.length === 1, 'a chunk');
+    await server.kill();
+    await until(() => !bulk.send('store-2', new Uint8Array(2)), 'the loss of the connection');
+    expect(bulk.send('store-2', new Uint8Array(2))).to.equal(false);
+    await server.restart();
+    await until(() => bulk.send('store-2', new Uint8Array(3)) && received.includes(3), 'a chunk again');
+    await sender.close();
+    expect(bulk.send('store-2', new Uint8Array(4))).to.equal(false);
+  }).timeout(20_000);
+
+  it('takes no chunks by a connection that is somebody else’s while it is lost', async () => {
+    const connection = await connect({
+      servers: server.url,
+      reconnectTimeWait: 20,
+      maxReconnectAttempts: -1,
+    });
+    const sender = await node('store-1', { connection });
+    const bulk = await sender.openBulk(() => {});
+    expect(bulk.send('store-2', new Uint8Array(1))).to.equal(true);
+    await server.kill();
+    await until(() => !bulk.send('store-2', new Uint8Array(1)), 'the loss of the connection');
+    await server.restart();
+    await until(() => bulk.send('store-2', new Uint8Array(1)), 'its return');
+    await sender.close();
+    await connection.close();
+  }).timeout(20_000);
+
   it('says in one sentence that no server is there', async () => {
     const port = await freePort();
     const error = await errorOf(node('store-1', { servers: `nats://127.0.0.1:${port}` }));

@@ -200,6 +200,19 @@ export function transportCompliance(name: string, start: () => Promise<Transport
       expect(received).to.deep.equal([10, 1_000_000, 20]);
     });
 
+    it('gives chunks to the listener of the last call', async () => {
+      const a = await node('store-1');
+      const b = await node('store-2');
+      const received: string[] = [];
+      const channel = await a.openBulk(() => {});
+      await b.openBulk(() => received.push('first'));
+      const last = await b.openBulk(() => received.push('last'));
+      channel.send('store-2', new Uint8Array(10));
+      await until(() => received.length > 0, 'a chunk');
+      expect(received).to.deep.equal(['last']);
+      await last.close();
+    });
+
     it('hands over what was sent before a node closed', async () => {
       const store = await node('store-1');
       const ref: ActorRef = store.spawn(counter, { path: 'counter' });

@@ -2,7 +2,8 @@ import { expect } from 'chai';
 import { ActorSystem, MemoryNetwork, seededRandom, silentLogger, VirtualClock } from '../../actors/index.js';
 import { INITIAL_LOG, RaftHost } from '../../cluster/raft/host.js';
 import type { Outcome, StateMachine } from '../../cluster/raft/state-machine.js';
-import type { Entry } from '../../machines/index.js';
+import { TaskQueue } from '../../cluster/tasks.js';
+import { type Entry, makeMessage } from '../../machines/index.js';
 import { type Engine, SimulatedDisk, type WriteBatch } from '../../storage/index.js';
 
 const PEER = 1;
@@ -41,6 +42,7 @@ async function start(
   groups: readonly number[],
   disk?: SimulatedDisk,
   clock = new VirtualClock(),
+  voters: readonly number[] = [PEER],
 ): Promise<World> {
   const random = seededRandom(7);
   const own = disk ?? new SimulatedDisk({ random, clock, latency: () => 1 });
@@ -56,6 +58,7 @@ async function start(
   });
   const failures: Error[] = [];
   const host = new RaftHost({
+    tasks: new TaskQueue({ clock, atOnce: 2, capacity: 64 }),
     engine,
     system,
     clock,
@@ -68,7 +71,7 @@ async function start(
     const batch = engine.batch();
     for (const group of groups) {
       host.log.create(batch, group, INITIAL_LOG, {
-        voters: [PEER],
+        voters,
         votersOutgoing: [],
         learners: [],
         learnersNext: [],
@@ -101,6 +104,100 @@ describe('the Raft host', () => {
     for (const command of ['x', 'y', 'z']) group.propose(text(command), (outcome) => outcomes.push(outcome));
     await world.clock.advance(50);
     expect(outcomes).to.deep.equal(['x', 'y', 'z'].map((result) => ({ ok: true, result })));
+  });
+
+  it('field note 2: a proposal is answered by the entry at its index and term, once, whatever takes its place', async () => {
+    const world = await start([1], undefined, undefined, [1, 2, 3]);
+    const { clock } = world;
+    const opening = world.host.open(1, PEER, new Tally('a'));
+    await clock.advance(50);
+    const group = await opening;
+    const step = async (message: Parameters<typeof makeMessage>[0]) => {
+      group.step(makeMessage({ to: PEER, term: group.term, ...message }));
+      await clock.advance(20);
+    };
+    const lead = async () => {
+      group.campaign();
+      await clock.advance(20);
+      await step({ type: 'requestPreVoteResponse', from: 2, term: group.term + 1 });
+      await step({ type: 'requestVoteResponse', from: 2 });
+      expect(group.isLeader).to.equal(true);
+    };
+    const outcomes: string[][] = [];
+    const propose = (text_: string) => {
+      const own: string[] = [];
+      outcomes.push(own);
+      group.propose(text(text_), (outcome) => own.push(outcome.ok ? String(outcome.result) : outcome.code));
+    };
+    await lead();
+    propose('lost');
+    propose('lost too');
+    await clock.advance(20);
+    const { lastIndex } = group.status();
+    // Another leader's entry takes the place of the first, and cuts the second off.
+    const term = group.term + 1;
+    const other = { term, index: lastIndex - 1, type: 0 as const, data: text('theirs') };
+    await step({
+      type: 'appendEntries',
+      from: 2,
+      term,
+      index: lastIndex - 2,
+      logTerm: group.status().lastTerm,
+      entries: [other],
+      commit: lastIndex - 1,
+    });
+    await lead();
+    propose('kept');
+    await clock.advance(20);
+    await step({ type: 'appendEntriesResponse', from: 2, index: group.status().lastIndex });
+    await clock.advance(200);
+    group.stop();
+    expect(outcomes).to.deep.equal([['stale-command'], ['stale-command'], ['kept']]);
+  });
+
+  it('field note 10: nothing of a replica is written after it was destroyed, wherever the power fails', async () => {
+    for (let crashAt = 0; crashAt < 8; crashAt += 0.25) {
+      const world = await start([1, 2]);
+      const { clock, engine, host, disk } = world;
+      const group = await open(world, 1, new Tally('gone'));
+      const other = await open(world, 2, new Tally('stays'));
+      for (let i = 0; i < 5; i++) group.propose(text(`${i}`), () => {});
+      await clock.advance(2);
+      for (let i = 5; i < 10; i++) group.propose(text(`${i}`), () => {});
+      let destroyed = false;
+      const destroying = host
+        .destroy(group, (batch) => {
+          batch.deleteRange('default', text('gone/'), text('gone0'));
+          batch.put('raft', text('tombstone'), text('1'));
+        })
+        .then(() => {
+          destroyed = true;
+        });
+      other.propose(text('x'), () => {});
+      await clock.advance(crashAt);
+      disk.crash();
+      void destroying;
+      const again = await start([1, 2], disk, clock);
+      const found = Promise.all([
+        again.host.log.load(1),
+        again.host.log.indexes(1, 0, 1_000, 100),
+        again.engine.scan('default', { start: text('gone/'), end: text('gone0'), limit: 100 }),
+        again.engine.get('raft', text('tombstone')),
+      ]);
+      await clock.advance(50);
+      const [state, indexes, rows, tombstone] = await found;
+      expect(engine).not.to.equal(again.engine);
+      if (tombstone === undefined) {
+        expect(destroyed).to.equal(false);
+        expect(state?.lastIndex).to.equal(indexes.at(-1));
+      } else {
+        expect({ state, indexes, keys: rows.keys }).to.deep.equal({
+          state: undefined,
+          indexes: [],
+          keys: [],
+        });
+      }
+    }
   });
 
   it('writes what one turn brings for many groups in one batch, and syncs it once', async () => {
@@ -219,7 +316,7 @@ describe('the Raft host', () => {
     expect(outcomes).to.deep.equal([{ ok: false, code: 'undetermined', leader: PEER }]);
   });
 
-  it('never shows an applied index without the data of its entries after a power loss, nor less than it acknowledged', async () => {
+  it('field note 24: an entry, what it changes and the applied index are one after a power loss, and never less than was acknowledged', async () => {
     for (let crashAt = 0; crashAt < 12; crashAt += 0.5) {
       const world = await start([1]);
       const group = await open(world, 1, new Tally('a'));

@@ -1,81 +1,8 @@
 import { expect } from 'chai';
-import { MemoryNetwork, seededRandom, VirtualClock } from '../../actors/index.js';
 import type { Database } from '../../cluster/client/database.js';
-import { connect } from '../../cluster/client/index.js';
 import { TroupeError } from '../../cluster/errors.js';
-import { startScheduler } from '../../cluster/scheduler/index.js';
-import { type StoreNode, startStore } from '../../cluster/store/index.js';
-import { SimulatedDisk } from '../../storage/index.js';
-
-const CLUSTER = 'spec';
-
-/** A cluster in one process, on virtual time. */
-class World {
-  readonly clock = new VirtualClock();
-  readonly random = seededRandom(3);
-  readonly network = new MemoryNetwork(this.clock, this.random);
-  readonly disks = new Map<string, SimulatedDisk>();
-  #lives = 0;
-
-  /** Lets time pass until the promise is settled. */
-  async until<T>(promise: Promise<T>): Promise<T> {
-    let settled = false;
-    const mark = () => {
-      settled = true;
-    };
-    promise.then(mark, mark);
-    await this.clock.runUntil(() => settled, 120_000);
-    return promise;
-  }
-
-  disk(name: string): SimulatedDisk {
-    const known = this.disks.get(name);
-    if (known !== undefined) return known;
-    const disk = new SimulatedDisk({ random: this.random, clock: this.clock, latency: () => 1 });
-    this.disks.set(name, disk);
-    return disk;
-  }
-
-  async scheduler(expectedStores: number) {
-    const { clock, random } = this;
-    const engine = await this.disk('scheduler-1').open();
-    return this.until(
-      startScheduler({
-        cluster: CLUSTER,
-        name: 'scheduler-1',
-        engine,
-        expectedStores,
-        transport: this.network.transport('scheduler-1'),
-        clock,
-        random,
-        incarnation: ++this.#lives,
-      }),
-    );
-  }
-
-  async store(name: string, options: { standalone?: boolean; disk?: string } = {}): Promise<StoreNode> {
-    const { clock, random } = this;
-    const engine = await this.disk(options.disk ?? name).open();
-    return this.until(
-      startStore({
-        cluster: CLUSTER,
-        name,
-        engine,
-        standalone: options.standalone ?? false,
-        transport: this.network.transport(name),
-        clock,
-        random,
-        incarnation: ++this.#lives,
-      }),
-    );
-  }
-
-  client(): Promise<Database> {
-    const { clock, random } = this;
-    const transport = this.network.transport('client-1');
-    return this.until(connect({ cluster: CLUSTER, transport, clock, random, name: 'client-1' }));
-  }
-}
+import type { StoreNode } from '../../cluster/store/index.js';
+import { StoreWorld } from './store-world.js';
 
 const text = (value: Uint8Array | undefined) =>
   value === undefined ? undefined : Buffer.from(value).toString();
@@ -97,12 +24,12 @@ async function codeOf(promise: Promise<unknown>): Promise<string> {
 
 for (const standalone of [false, true]) {
   describe(standalone ? 'A store that stands alone' : 'Three stores', () => {
-    let world: World;
+    let world: StoreWorld;
     let db: Database;
     let stores: StoreNode[];
 
     before(async () => {
-      world = new World();
+      world = new StoreWorld();
       await world.scheduler(standalone ? 1 : 3);
       stores = [];
       for (const name of standalone ? ['store-1'] : ['store-1', 'store-2', 'store-3']) {
@@ -192,7 +119,7 @@ for (const standalone of [false, true]) {
 
 describe('The identity of a store', () => {
   it('is refused to an empty directory under a known name, and to a directory of another node', async () => {
-    const world = new World();
+    const world = new StoreWorld();
     await world.scheduler(1);
     const store = await world.store('store-1');
     await world.until(store.close());

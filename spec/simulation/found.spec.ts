@@ -3,6 +3,7 @@ import { ActorSystem, MemoryNetwork, seededRandom, silentLogger, VirtualClock } 
 import { RaftGroup } from '../../cluster/raft/group.js';
 import { INITIAL_LOG, RaftHost } from '../../cluster/raft/host.js';
 import type { StateMachine } from '../../cluster/raft/state-machine.js';
+import { TaskQueue } from '../../cluster/tasks.js';
 import { type Entry, type InitialState, makeMessage, RawNode } from '../../machines/index.js';
 import { SimulatedDisk } from '../../storage/index.js';
 
@@ -29,7 +30,15 @@ const CONFIG = { random: () => 0, preVote: false, checkQuorum: false, asyncStora
 
 describe('What the simulation has found', () => {
   it('a leader that was deposed and leads again answers its new proposals as what became of them', () => {
-    const group = new RaftGroup(1, 1, CONFIG, INITIAL, machine, () => {});
+    const group = new RaftGroup({
+      id: 1,
+      peerId: 1,
+      config: CONFIG,
+      initial: INITIAL,
+      machine,
+      clock: new VirtualClock(),
+      touch: () => {},
+    });
     const step = (message: Parameters<typeof makeMessage>[0]): void => {
       group.step(makeMessage(message));
       settle();
@@ -99,6 +108,7 @@ describe('What the simulation has found', () => {
     });
     const asked: number[] = [];
     const host = new RaftHost({
+      tasks: new TaskQueue({ clock, atOnce: 2, capacity: 64 }),
       engine,
       system,
       clock,

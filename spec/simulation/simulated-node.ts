@@ -11,6 +11,7 @@ import {
 import { codecs } from '../../cluster/protocol.js';
 import type { RaftGroup } from '../../cluster/raft/group.js';
 import { INITIAL_LOG, RaftHost } from '../../cluster/raft/host.js';
+import { TaskQueue } from '../../cluster/tasks.js';
 import type { Message } from '../../machines/raft/types.js';
 import { type Engine, EngineFailedError, RaftLog, SimulatedDisk } from '../../storage/index.js';
 import type { RaftEvent } from '../../storage/proto/index.js';
@@ -159,6 +160,7 @@ export class SimulatedNode {
     for (const [kind, codec] of codecs) system.registerCodec(kind, codec);
     void system.failed.then((error) => broken(`${this.title}: ${error.message}`));
     const host = new RaftHost({
+      tasks: new TaskQueue({ clock, atOnce: 2, capacity: 64 }),
       engine,
       system,
       clock,

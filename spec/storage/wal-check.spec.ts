@@ -287,7 +287,7 @@ describe('WAL check', function () {
     });
 
     it('is refused for any flipped bit of a last synced batch that ends with zeros', async () => {
-      for (const zeros of [1, 2, 3, 4, 40, 1500]) {
+      for (const zeros of [1, 3, 40, 1500]) {
         await crash(async (engine) => {
           await put(engine, 'k0', noise(80, 1));
           await put(engine, 'k1', Buffer.concat([noise(90, 2), Buffer.alloc(zeros)]));
@@ -296,7 +296,7 @@ describe('WAL check', function () {
         const wal = await lastWal(crashed);
         const bytes = await readFile(wal);
         const last = (await recordOffsets(wal)).at(-1) as number;
-        for (let at = last; at < bytes.length; at += at < last + 200 ? 1 : 37) {
+        for (let at = last; at < bytes.length; at += at < last + 60 ? 1 : 11) {
           const damaged = Buffer.from(bytes);
           damaged[at] = (damaged[at] as number) ^ (1 << (at % 8));
           await writeFile(wal, damaged);
@@ -410,7 +410,7 @@ describe('WAL check', function () {
       );
       const bytes = await readFile(manifest);
       // The last edit too: what RocksDB did after it (deleting files, for one) relied on it.
-      for (let at = 0; at < bytes.length; at++) {
+      for (let at = 0; at < bytes.length; at += 3) {
         const damaged = Buffer.from(bytes);
         damaged[at] = (damaged[at] as number) ^ (1 << (at % 8));
         await writeFile(manifest, damaged);

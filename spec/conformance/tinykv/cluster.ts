@@ -18,7 +18,15 @@ import type { Database } from '../../../cluster/client/database.js';
 import { connect } from '../../../cluster/client/index.js';
 import { type SchedulerNode, startScheduler } from '../../../cluster/scheduler/index.js';
 import { type StoreNode, startStore } from '../../../cluster/store/index.js';
-import { type Engine, openRocksEngine, rawKey, SimulatedDisk } from '../../../storage/index.js';
+import type { StoreTuning } from '../../../cluster/store/node.js';
+import {
+  type ColumnFamily,
+  type Engine,
+  openRocksEngine,
+  RaftLog,
+  rawKey,
+  SimulatedDisk,
+} from '../../../storage/index.js';
 import { TestNatsServer } from '../../nats-server.js';
 import { FaultyLinks } from './faulty-links.js';
 
@@ -28,6 +36,9 @@ export const ELECTION_TIMEOUT_MS = 500;
 
 const CLUSTER = 'tinykv';
 const SCHEDULER = 'scheduler-1';
+/** The first region of a cluster. */
+const REGION = 1;
+const MAX_INDEX = Number.MAX_SAFE_INTEGER;
 /** Milliseconds of a frame's way, and of a disk's call: those of a rack with good disks. */
 const VIRTUAL_DELAY = [1, 5] as const;
 const VIRTUAL_SYNC_MS = [2, 8] as const;
@@ -60,7 +71,14 @@ export interface TestStore {
   node: StoreNode | undefined;
 }
 
-/** Five real stores, a scheduler and clients in one process; only the stores' links to each other can be made bad. */
+export interface ClusterOptions {
+  /** Number of stores (5). */
+  readonly stores?: number;
+  /** Entries of a log above which it is cut: TinyKV's RaftLogGcCountLimit. Without it, as stores do by default. */
+  readonly logLimit?: number | undefined;
+}
+
+/** Real stores (five if nothing else is said), a scheduler and clients in one process; only the stores' links to each other can be made bad. */
 export class TestCluster {
   readonly stores: readonly TestStore[];
   readonly links: FaultyLinks;
@@ -69,6 +87,7 @@ export class TestCluster {
   readonly #ground: Ground;
   readonly #machines: ReadonlyMap<string, Machine>;
   readonly #clients: Database[] = [];
+  readonly #tuning: StoreTuning;
   readonly #logger: Logger = {
     ...silentLogger,
     error: (fields, message) => this.errors.push(`${message} ${JSON.stringify(fields)}`),
@@ -76,8 +95,12 @@ export class TestCluster {
   #scheduler: SchedulerNode | undefined;
   #lives = 0;
 
-  constructor(ground: Ground, stores: number) {
+  constructor(ground: Ground, { stores = 5, logLimit }: ClusterOptions) {
     this.#ground = ground;
+    this.#tuning =
+      logLimit === undefined
+        ? TUNING
+        : { ...TUNING, logGc: { interval: 50, threshold: logLimit, countLimit: logLimit } };
     this.stores = Array.from({ length: stores }, (_, i) => ({
       name: `store-${i + 1}`,
       engine: undefined,
@@ -122,6 +145,21 @@ export class TestCluster {
     );
   }
 
+  /** Stops one store and starts it again. */
+  async restart(store: TestStore): Promise<void> {
+    const { name, node } = store;
+    store.node = undefined;
+    store.engine = undefined;
+    if (node !== undefined) await this.#machines.get(name)?.stop(node);
+    await this.#startStore(store);
+  }
+
+  /** Where a store's log of the region begins, and how far it is applied. */
+  async log(store: TestStore): Promise<{ readonly truncated: number; readonly applied: number }> {
+    const state = store.engine === undefined ? undefined : await new RaftLog(store.engine).load(REGION);
+    return { truncated: state?.truncated.index ?? 0, applied: state?.applied ?? 0 };
+  }
+
   async #startStore(store: TestStore): Promise<void> {
     const machine = this.#machines.get(store.name);
     if (machine === undefined) throw new Error(`${store.name} has no machine`);
@@ -136,7 +174,7 @@ export class TestCluster {
       random: this.#ground.random,
       schedulers: [SCHEDULER],
       incarnation: ++this.#lives,
-      tuning: TUNING,
+      tuning: this.#tuning,
       logger: this.#logger,
     });
   }
@@ -180,19 +218,24 @@ export class TestCluster {
   }
 
   /** What a store's own engine holds, whether the cluster knows of it or not. */
-  async stored(store: TestStore, key: string): Promise<string | undefined> {
-    const value = await store.engine?.get('default', rawKey(Buffer.from(key)));
+  async stored(store: TestStore, key: string, cf: ColumnFamily = 'default'): Promise<string | undefined> {
+    const value = await store.engine?.get(cf, rawKey(Buffer.from(key)));
     // The last byte of a stored value is its flags.
     return value && Buffer.from(value.subarray(0, -1)).toString();
   }
 
   /** Waits for a store's engine to hold `value`, as TinyKV does: 300 looks, 20 ms apart. */
-  async mustHave(store: TestStore, key: string, value: string | undefined): Promise<void> {
+  async mustHave(
+    store: TestStore,
+    key: string,
+    value: string | undefined,
+    cf: ColumnFamily = 'default',
+  ): Promise<void> {
     for (let tries = 0; tries < 300; tries++) {
-      if ((await this.stored(store, key)) === value) return;
+      if ((await this.stored(store, key, cf)) === value) return;
       await this.sleep(20);
     }
-    throw new Error(`${store.name} holds ${await this.stored(store, key)} at ${key}, not ${value}`);
+    throw new Error(`${store.name} holds ${await this.stored(store, key, cf)} at ${key}, not ${value}`);
   }
 
   /** Waits until all stores hold the same data, as those do that have applied the same log. */
@@ -203,6 +246,25 @@ export class TestCluster {
       await this.sleep(20);
     }
     throw new Error('the stores do not hold the same data');
+  }
+
+  /** Waits until no log holds more than `limit` applied entries, nor the disk any that were cut. */
+  async mustHaveShortLogs(limit: number): Promise<void> {
+    for (let tries = 0; tries < 300; tries++) {
+      const logs = await Promise.all(this.stores.map((store) => this.#logOnDisk(store)));
+      if (logs.every(({ truncated, applied, first }) => applied - truncated <= limit && first > truncated))
+        return;
+      await this.sleep(20);
+    }
+    const logs = await Promise.all(this.stores.map((store) => this.#logOnDisk(store)));
+    throw new Error(`a log holds more than ${limit} applied entries: ${JSON.stringify(logs)}`);
+  }
+
+  async #logOnDisk(store: TestStore) {
+    const { engine } = store;
+    if (engine === undefined) throw new Error(`${store.name} is down`);
+    const [first = Number.POSITIVE_INFINITY] = await new RaftLog(engine).indexes(REGION, 0, MAX_INDEX, 1);
+    return { ...(await this.log(store)), first };
   }
 
   async close(): Promise<void> {
@@ -220,11 +282,12 @@ export const ON_REAL_GROUND = process.env.TROUPE_CONFORMANCE_REAL === '1';
 export async function withCluster(
   seed: number,
   body: (cluster: TestCluster) => Promise<void>,
+  options: ClusterOptions = {},
 ): Promise<void> {
   const ground = ON_REAL_GROUND ? await realGround() : virtualGround(seed);
   try {
     await ground.run(async () => {
-      const cluster = new TestCluster(ground, 5);
+      const cluster = new TestCluster(ground, options);
       try {
         await cluster.start();
         await body(cluster);

@@ -23,7 +23,12 @@ export class FaultyLinks {
     return {
       start: (host) => transport.start(host),
       send: (frame) => this.#send(node, frame, transport),
-      openBulk: (onChunk) => transport.openBulk(onChunk),
+      openBulk: async (onChunk) => {
+        const channel = await transport.openBulk(onChunk);
+        const send = (to: string, chunk: Uint8Array): boolean =>
+          this.#isCut(node, to) || this.#random() >= this.#survival || channel.send(to, chunk);
+        return { send, close: () => channel.close() };
+      },
       close: () => transport.close(),
     };
   }
@@ -46,9 +51,13 @@ export class FaultyLinks {
   #send(from: string, frame: OutgoingFrame, transport: Transport): boolean {
     const { node: to } = frame;
     if (!this.#stores.has(to)) return transport.send(frame);
-    if (this.#aside !== undefined && this.#aside.has(from) !== this.#aside.has(to)) return true;
+    if (this.#isCut(from, to)) return true;
     if (this.#survival === 1) return transport.send(frame);
     const bytes = filterFrame(frame.bytes, ({ kind }) => kind !== 'raft' || this.#random() < this.#survival);
     return bytes === undefined || transport.send({ ...frame, bytes });
+  }
+
+  #isCut(from: string, to: string): boolean {
+    return this.#aside !== undefined && this.#aside.has(from) !== this.#aside.has(to);
   }
 }

@@ -10,6 +10,8 @@ export interface Trouble {
   readonly partitions?: boolean;
   /** All stores stop and start again after each iteration. */
   readonly crash?: boolean;
+  /** Entries of a log above which it is cut, so that who lags behind needs a snapshot. */
+  readonly logLimit?: number;
 }
 
 const ITERATIONS = 3;
@@ -45,35 +47,40 @@ export async function must<T>(cluster: TestCluster, operation: (timeout: number)
  */
 export async function genericTest(seed: number, trouble: Trouble): Promise<{ puts: number; scans: number }> {
   const counts = { puts: 0, scans: 0 };
-  await withCluster(seed, async (cluster) => {
-    const clients: Client[] = [];
-    for (let id = 0; id < trouble.clients; id++)
-      clients.push(new Client(cluster, await cluster.connect(), id));
-    await cluster.sleep(1_000);
-    for (let i = 0; i < ITERATIONS; i++) {
-      const end = cluster.now() + RUN_MS;
-      const running = Promise.all(clients.map((client) => client.run(end)));
-      const outcome = running.then(
-        () => undefined,
-        (error: unknown) => ({ error }),
-      );
-      await makeTrouble(cluster, trouble, end);
-      cluster.links.heal();
-      const failure = await outcome;
-      if (failure !== undefined) throw failure.error;
-      // TinyKV rests before it stops the stores; here they stop while what the last answer promised is still warm.
-      if (trouble.crash) await cluster.stopStores();
-      await cluster.sleep(ELECTION_TIMEOUT_MS);
-      if (trouble.crash) await cluster.startStores();
-      await Promise.all(clients.map((client) => client.scan()));
-      await cluster.mustAgree();
-      await Promise.all(clients.map((client) => client.clear()));
-    }
-    for (const client of clients) {
-      counts.puts += client.puts;
-      counts.scans += client.scans;
-    }
-  });
+  await withCluster(
+    seed,
+    async (cluster) => {
+      const clients: Client[] = [];
+      for (let id = 0; id < trouble.clients; id++)
+        clients.push(new Client(cluster, await cluster.connect(), id));
+      await cluster.sleep(1_000);
+      for (let i = 0; i < ITERATIONS; i++) {
+        const end = cluster.now() + RUN_MS;
+        const running = Promise.all(clients.map((client) => client.run(end)));
+        const outcome = running.then(
+          () => undefined,
+          (error: unknown) => ({ error }),
+        );
+        await makeTrouble(cluster, trouble, end);
+        cluster.links.heal();
+        const failure = await outcome;
+        if (failure !== undefined) throw failure.error;
+        // TinyKV rests before it stops the stores; here they stop while what the last answer promised is still warm.
+        if (trouble.crash) await cluster.stopStores();
+        await cluster.sleep(ELECTION_TIMEOUT_MS);
+        if (trouble.crash) await cluster.startStores();
+        await Promise.all(clients.map((client) => client.scan()));
+        await cluster.mustAgree();
+        await Promise.all(clients.map((client) => client.clear()));
+      }
+      for (const client of clients) {
+        counts.puts += client.puts;
+        counts.scans += client.scans;
+      }
+      if (trouble.logLimit !== undefined) await cluster.mustHaveShortLogs(2 * trouble.logLimit);
+    },
+    trouble,
+  );
   return counts;
 }
 

@@ -1,0 +1,33 @@
+import { snapshotpb } from '../../proto/index.js';
+
+/** Why a receiver does not take a snapshot, or no longer. */
+export type RefusalReason =
+  | 'stale'
+  | 'overlapping'
+  | 'wrong-store'
+  | 'unknown-peer'
+  | 'too-large'
+  | 'corrupt'
+  | 'silent'
+  | 'disk-failed';
+
+const { Reason } = snapshotpb;
+const WIRE: Readonly<Record<RefusalReason, snapshotpb.Reason>> = {
+  stale: Reason.Stale,
+  overlapping: Reason.Overlapping,
+  'wrong-store': Reason.WrongStore,
+  'unknown-peer': Reason.UnknownPeer,
+  'too-large': Reason.TooLarge,
+  corrupt: Reason.Corrupt,
+  silent: Reason.Silent,
+  'disk-failed': Reason.DiskFailed,
+};
+
+export function wireReason(reason: string): snapshotpb.Reason {
+  return WIRE[reason as RefusalReason] ?? Reason.NoReason;
+}
+
+export function nameOfReason(reason: snapshotpb.Reason): RefusalReason | 'unknown' {
+  const found = Object.entries(WIRE).find(([, wire]) => wire === reason);
+  return found === undefined ? 'unknown' : (found[0] as RefusalReason);
+}

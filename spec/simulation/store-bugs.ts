@@ -1,0 +1,30 @@
+import type { RaftGroup } from '../../cluster/raft/group.js';
+import type { Engine } from '../../storage/index.js';
+import { plantedBugs } from './planted-bugs.js';
+
+/** Mistakes that have been made elsewhere, put around a store to show that its simulation would notice them. */
+export interface StoreBug {
+  /** Stands between the store and its disk. */
+  readonly engine?: (engine: Engine) => Engine;
+  /** Changes a Raft group of a store that has just started. */
+  readonly group?: (group: RaftGroup) => void;
+  /** Shows only where leaders serve reads by their lease. */
+  readonly needsLeases?: boolean;
+}
+
+export type StoreBugName = 'acknowledged-before-sync' | 'forgotten-vote' | 'lease-from-reply';
+
+export const storeBugs: Readonly<Record<StoreBugName, StoreBug>> = {
+  /** Entries and votes are acknowledged while the disk still has to make them durable. */
+  'acknowledged-before-sync': plantedBugs['acknowledged-before-sync'],
+  /** The vote is on disk, and is not read back at restart: two candidates of one term may each have it. */
+  'forgotten-vote': plantedBugs['forgotten-vote'],
+  /** A leader counts its lease from when a round of heartbeats was answered, not from when it was sent. */
+  'lease-from-reply': { group: leaseFromReply, needsLeases: true },
+};
+
+function leaseFromReply({ lease }: RaftGroup): void {
+  if (lease === undefined) return;
+  const { confirm } = lease;
+  lease.confirm = (term, _sentAt, confirmedAt) => confirm.call(lease, term, confirmedAt, confirmedAt);
+}

@@ -1,0 +1,398 @@
+import { MemoryNetwork, type Random, seededRandom, VirtualClock } from '../../actors/index.js';
+import { connect } from '../../cluster/client/index.js';
+import type { RaftGroup } from '../../cluster/raft/group.js';
+import { type SchedulerNode, startScheduler } from '../../cluster/scheduler/index.js';
+import { type StoreNode, startStore } from '../../cluster/store/index.js';
+import type { StoreTuning } from '../../cluster/store/node.js';
+import { checkLinearizable } from '../linearizability/checker.js';
+import { explain } from '../linearizability/explanation.js';
+import { History } from '../linearizability/history.js';
+import { type KeyInput, type KeyOutput, keyModel } from '../linearizability/models.js';
+import { inClosedWorld } from './closed-world.js';
+import { MachineClock, pausable } from './machine-clock.js';
+import { type Server, SimulatedMachine } from './simulated-machine.js';
+import { type StoreBug, storeBugs } from './store-bugs.js';
+import { groupsOf, type StoreMachine } from './store-groups.js';
+import { StoreInvariants, type StoreLife } from './store-invariants.js';
+import { SimulatedClient } from './store-load.js';
+import { StoreNemesis } from './store-nemesis.js';
+import { StoreRecord } from './store-record.js';
+import type { StoreSimulationOptions, StoreSimulationReport } from './store-report.js';
+import { listen } from './store-wire.js';
+import { Trace } from './trace.js';
+
+export const STORE_TROUBLE_MS = 20_000;
+const CLUSTER = 'simulation';
+const SCHEDULER = 'scheduler-1';
+/** An election timeout is 20 ticks of 100 ms where a target is meant. */
+const ELECTION_TIMEOUT_MS = 2_000;
+const RECOVERY_MS = 20 * ELECTION_TIMEOUT_MS;
+/** What the cluster may take to be born, where nothing disturbs it. */
+const BIRTH_MS = 30_000;
+/** What stores may take to agree when nobody writes any more, and to stop. */
+const CALM_MS = 20_000;
+const CLIENT_TIMEOUT_MS = 5_000;
+/** Operations that a client may have under way at once. */
+const MAX_SESSIONS = 4;
+/** Share of seeds whose trouble begins before the cluster stands. */
+const EARLY_TROUBLE = 0.15;
+/** Clocks run so much too fast or too slow at most. */
+const DRIFT = 0.03;
+/** Half of the seeds keep so little of the log in memory that much of it is read back from disk. */
+const CACHE_BYTES = [200, 1_000_000] as const;
+
+/**
+ * A whole cluster in one process, on virtual time: the product's stores, scheduler and clients, over a network and disks
+ * that fail. Some seconds of trouble, then peace, in which everything must come back; then the books are checked.
+ */
+export async function simulateStores(options: StoreSimulationOptions): Promise<StoreSimulationReport> {
+  const simulation = new StoreSimulation(options);
+  return inClosedWorld(
+    { now: () => simulation.world.now(), broken: (sentence) => simulation.broken(sentence) },
+    () => simulation.run(),
+  );
+}
+
+class StoreSimulation {
+  readonly world = new VirtualClock();
+  readonly #options: StoreSimulationOptions;
+  readonly #bug: StoreBug;
+  readonly #trace: Trace;
+  readonly #network: MemoryNetwork;
+  readonly #root: Random;
+  readonly #stores: StoreMachine[] = [];
+  readonly #records: StoreRecord[] = [];
+  readonly #scheduler: SimulatedMachine<SchedulerNode>;
+  readonly #invariants: StoreInvariants;
+  readonly #nemesis: StoreNemesis;
+  readonly #history: History<KeyInput, KeyOutput>;
+  readonly #clients: SimulatedClient[] = [];
+  readonly #clientNames: readonly string[];
+  /** Groups in which the planted bug is. */
+  readonly #known = new WeakSet<RaftGroup>();
+  readonly #counts = { snapshots: 0, truncations: 0, restarts: 0 };
+
+  constructor(options: StoreSimulationOptions) {
+    this.#options = options;
+    this.#bug = options.bug === undefined ? {} : storeBugs[options.bug];
+    this.#root = seededRandom(options.seed);
+    const { world } = this;
+    const chance = this.#random();
+    this.#trace = new Trace(() => world.now(), options.print);
+    this.#network = new MemoryNetwork(world, this.#random());
+    this.#history = new History(world);
+    const stores = 3 + Math.floor(3 * chance());
+    const tuning: StoreTuning = {
+      maxCachedBytes: CACHE_BYTES[chance() < 0.5 ? 0 : 1],
+      leaseReads: chance() < 0.5 || this.#bug.needsLeases === true,
+      logGc: {
+        interval: 200 + 800 * chance(),
+        threshold: 5 + Math.floor(20 * chance()),
+        countLimit: 10 + Math.floor(50 * chance()),
+      },
+    };
+    for (let i = 1; i <= stores; i++) this.#addStore(`store-${i}`, tuning);
+    this.#invariants = new StoreInvariants(this.#records);
+    this.#scheduler = this.#makeScheduler(stores);
+    this.#clientNames = Array.from({ length: 3 + Math.floor(2 * chance()) }, (_, i) => `client-${i + 1}`);
+    this.#nemesis = new StoreNemesis({
+      stores: this.#stores,
+      scheduler: this.#scheduler,
+      clients: this.#clientNames,
+      network: this.#network,
+      world,
+      random: this.#random(),
+      trace: this.#trace,
+    });
+    listen(this.#network, this.#trace, {
+      raft: (from, to, { regionId, message }) => {
+        const store = this.#stores.find(({ name }) => name === from);
+        if (store === undefined) return;
+        this.#invariants.sent(store.title, regionId, message);
+        this.#nemesis.sends(store, to, message);
+      },
+      snapshot: (from, to) => {
+        const store = this.#stores.find(({ name }) => name === from);
+        if (store !== undefined) this.#nemesis.snapshotMoves(store, to);
+      },
+      report: (from, { region }) => {
+        const { confVer = 0, version = 0 } = region?.regionEpoch ?? {};
+        if (region !== undefined) this.#invariants.reports(from, region.id, { confVer, version });
+      },
+    });
+  }
+
+  broken(sentence: string): void {
+    this.#invariants.broken(sentence);
+  }
+
+  /** A source of its own for each part: what one draws does not move the others. */
+  #random(): Random {
+    return seededRandom(this.#root() * 2 ** 32);
+  }
+
+  #rate(): number {
+    return 1 + DRIFT * (2 * this.#root() - 1);
+  }
+
+  #machine() {
+    return {
+      world: this.world,
+      network: this.#network,
+      random: this.#random(),
+      trace: this.#trace,
+      rate: this.#rate(),
+      broken: (sentence: string) => this.broken(sentence),
+      ended: (machine: SimulatedMachine<Server>) => this.#nemesis.ended(machine),
+    };
+  }
+
+  #addStore(name: string, tuning: StoreTuning): void {
+    const random = this.#random();
+    const bug = this.#bug;
+    const record: StoreRecord = new StoreRecord({
+      writes: (change, before) => {
+        this.#invariants.writes(name, change, before);
+        if (change.kind !== 'applyState') return;
+        const { truncated, terms } = before.group(change.group);
+        if (change.truncated.index <= truncated.index || truncated.index === 0) return;
+        if (terms.has(change.truncated.index)) this.#counts.truncations++;
+        else this.#counts.snapshots++;
+      },
+      durable: () => {},
+    });
+    const store: StoreMachine = new SimulatedMachine<StoreNode>({
+      ...this.#machine(),
+      name,
+      found: async (engine) => {
+        const { durable } = record;
+        await record.reset(engine);
+        this.#invariants.found(store.title, record.stored, durable);
+        this.#invariants.checkDurability();
+        await this.#invariants.compare(store.title, engine, record.stored);
+        this.#counts.restarts++;
+      },
+      before: (engine) => bug.engine?.(record.observe(engine)) ?? record.observe(engine),
+      boot: async (process) => {
+        const node = await startStore({
+          ...process,
+          cluster: CLUSTER,
+          name,
+          random,
+          schedulers: [SCHEDULER],
+          tuning,
+        });
+        return node;
+      },
+    });
+    this.#records.push(record);
+    this.#stores.push(store);
+  }
+
+  #makeScheduler(expectedStores: number): SimulatedMachine<SchedulerNode> {
+    const random = this.#random();
+    return new SimulatedMachine<SchedulerNode>({
+      ...this.#machine(),
+      name: SCHEDULER,
+      boot: (process) =>
+        startScheduler({ ...process, cluster: CLUSTER, name: SCHEDULER, random, expectedStores }),
+    });
+  }
+
+  async run(): Promise<StoreSimulationReport> {
+    const early = this.#root() < EARLY_TROUBLE;
+    this.#scheduler.start();
+    for (const store of this.#stores) store.start();
+    for (const name of this.#clientNames) void this.#connect(name);
+    if (!early) {
+      const born = await this.#until(() => this.#clients.length === this.#clientNames.length, BIRTH_MS);
+      if (!born) this.broken(`the cluster was not born within ${BIRTH_MS} ms without trouble`);
+    }
+    this.#nemesis.start();
+    await this.#until(() => false, this.#options.trouble ?? STORE_TROUBLE_MS);
+    this.#nemesis.stop();
+    this.#trace.event('peace');
+    const recovery = await this.#recover();
+    await this.#settle();
+    await this.#close();
+    await this.#audit();
+    const { violation } = this.#invariants;
+    if (violation !== undefined) this.#trace.event(violation);
+    const { seed, bug } = this.#options;
+    return { seed, bug, hash: this.#trace.digest(), violation, figures: this.#figures(recovery) };
+  }
+
+  /** Tries until it stands: the scheduler may be away, or the cluster not born. */
+  async #connect(name: string): Promise<void> {
+    const clock = new MachineClock(this.world, this.#rate());
+    const random = this.#random();
+    const pace = { pause: 20 + 200 * random(), sessions: 1 + Math.floor(MAX_SESSIONS * random()) };
+    for (;;) {
+      try {
+        const transport = pausable(this.#network.transport(name), clock);
+        const schedulers = [SCHEDULER];
+        const timeout = CLIENT_TIMEOUT_MS;
+        const database = await connect({
+          cluster: CLUSTER,
+          name,
+          transport,
+          schedulers,
+          timeout,
+          clock,
+          random,
+        });
+        const client = new SimulatedClient({
+          name,
+          database,
+          clock,
+          random,
+          ...pace,
+          history: this.#history,
+          trace: this.#trace,
+          broken: (sentence) => this.broken(sentence),
+        });
+        this.#clients.push(client);
+        client.start();
+        return;
+      } catch (error) {
+        this.#trace.event(`${name} cannot connect: ${String(error)}`);
+      }
+    }
+  }
+
+  /** Peace: every client must get a write and a read through, and every store must come up, within the limit. */
+  async #recover(): Promise<number> {
+    const healed = this.world.now();
+    const progressed = new Set<SimulatedClient>();
+    const begun = new Set<SimulatedClient>();
+    const recovered = await this.#until(() => {
+      for (const client of this.#clients) {
+        if (begun.has(client)) continue;
+        begun.add(client);
+        void client
+          .stop()
+          .then(() => client.progress())
+          .then(() => progressed.add(client));
+      }
+      return progressed.size === this.#clientNames.length && this.#stores.every(({ isUp }) => isUp);
+    }, RECOVERY_MS);
+    if (!recovered) {
+      const stuck = this.#clientNames.filter(
+        (name) => ![...progressed].some((client) => client.name === name),
+      );
+      const down = this.#stores.filter(({ isUp }) => !isUp).map(({ name }) => name);
+      this.broken(
+        `no progress within ${RECOVERY_MS} ms of peace: ${[...stuck, ...down].join(', ')} did not come back`,
+      );
+    }
+    return this.world.now() - healed;
+  }
+
+  /** Nobody writes any more: all replicas must come to the same point, and every key must be readable. */
+  async #settle(): Promise<void> {
+    if (!(await this.#until(() => this.#agree(), CALM_MS)))
+      this.broken(`the replicas do not agree ${CALM_MS} ms after the last write: ${this.#applied()}`);
+    let read = false;
+    void this.#clients[0]?.readAll().then(() => {
+      read = true;
+    });
+    if (!(await this.#until(() => read, CALM_MS))) this.broken('not every key could be read in peace');
+  }
+
+  #agree(): boolean {
+    const applied = new Map<number, number>();
+    for (const store of this.#stores) {
+      const groups = groupsOf(store);
+      if (groups.length === 0) return false;
+      for (const group of groups) {
+        const other = applied.get(group.id);
+        if (other !== undefined && other !== group.applied) return false;
+        if (group.applied !== group.raft.commit) return false;
+        applied.set(group.id, group.applied);
+      }
+    }
+    return true;
+  }
+
+  #applied(): string {
+    return this.#stores
+      .map((store) => {
+        const groups = groupsOf(store).map(({ id, applied, raft }) => `${id}: ${applied} of ${raft.commit}`);
+        return `${store.name} (${groups.join(', ')})`;
+      })
+      .join(', ');
+  }
+
+  async #close(): Promise<void> {
+    if (this.#invariants.violation !== undefined) return;
+    for (const machine of [...this.#stores, this.#scheduler]) void machine.stop();
+    const all = await this.#until(
+      () => this.#scheduler.isDown && this.#stores.every(({ isDown }) => isDown),
+      CALM_MS,
+    );
+    if (!all) this.broken('a process did not stop when it was asked to');
+  }
+
+  /** What the disks hold at the end, and what the clients were told. */
+  async #audit(): Promise<void> {
+    if (this.#invariants.violation !== undefined) return;
+    for (const [i, store] of this.#stores.entries()) {
+      const record = this.#records[i];
+      if (record === undefined) continue;
+      await store.inspect(async (engine) => {
+        await record.reset(engine);
+        await this.#invariants.compare(`${store.name} at the end`, engine, record.stored);
+      });
+    }
+    this.#invariants.checkDurability();
+    const result = checkLinearizable(keyModel, this.#history.operations());
+    if (result.verdict !== 'ok') this.broken(explain(keyModel, result));
+  }
+
+  /** Runs until the condition holds, or something is broken; looks at everything after every event. */
+  async #until(condition: () => boolean, limit: number): Promise<boolean> {
+    let held = false;
+    await this.world.runUntil(() => {
+      this.#invariants.check(this.#lives());
+      if (this.#invariants.violation !== undefined) return true;
+      held = condition();
+      return held;
+    }, limit);
+    return held;
+  }
+
+  #lives(): StoreLife[] {
+    return this.#stores.map((store) => {
+      const groups = groupsOf(store);
+      for (const group of groups) {
+        if (this.#known.has(group)) continue;
+        this.#known.add(group);
+        this.#bug.group?.(group);
+      }
+      return { title: store.title, groups, now: store.now() };
+    });
+  }
+
+  #figures(recovery: number): Record<string, number> {
+    const sum = (count: (client: SimulatedClient) => number): number =>
+      this.#clients.reduce((total, client) => total + count(client), 0);
+    const { sent, lost, duplicated, reordered } = this.#network.counts;
+    return {
+      stores: this.#stores.length,
+      elections: this.#invariants.elections,
+      commits: this.#invariants.commits,
+      reads: sum(({ counts }) => counts.reads),
+      writes: sum(({ counts }) => counts.writes),
+      refused: sum(({ counts }) => counts.refused),
+      unknown: sum(({ counts }) => counts.unknown),
+      ...this.#counts,
+      ...this.#nemesis.counts,
+      frames: sent,
+      framesLost: lost,
+      framesDuplicated: duplicated,
+      framesReordered: reordered,
+      events: this.world.executed,
+      recovery,
+    };
+  }
+}

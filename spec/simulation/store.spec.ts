@@ -1,0 +1,80 @@
+import { expect } from 'chai';
+import { type StoreBugName, storeBugs } from './store-bugs.js';
+import { replayStores, type StoreSimulationReport } from './store-report.js';
+import { averages, runSeeds } from './store-seeds.js';
+import { simulateStores } from './store-simulation.js';
+
+const SEEDS = 150;
+const SEEDS_PER_TEST = 50;
+const BUG_SEEDS = 300;
+const JOBS = 2;
+
+describe('A whole cluster in one process', () => {
+  const reports: StoreSimulationReport[] = [];
+
+  for (let first = 1; first <= SEEDS; first += SEEDS_PER_TEST) {
+    const last = first + SEEDS_PER_TEST - 1;
+    it(`field note 24: keeps its promises through trouble, and recovers: seeds ${first} to ${last}`, async () => {
+      const done = await runSeeds(range(first, last), { jobs: JOBS });
+      const failed = done.filter(({ violation }) => violation !== undefined);
+      expect(failed.map((report) => `${replayStores(report)}\n${report.violation}`)).deep.equals([]);
+      reports.push(...done);
+    });
+  }
+
+  it('goes through enough for that to mean something', () => {
+    expect(reports).lengthOf(SEEDS);
+    const mean = averages(reports);
+    const enough = {
+      elections: 3,
+      commits: 60,
+      writes: 60,
+      reads: 100,
+      restarts: 10,
+      powerLosses: 7,
+      kills: 1,
+      stops: 0.3,
+      pauses: 1,
+      partitions: 5,
+      lostBatches: 1,
+      diskFaults: 0.3,
+      schedulerFaults: 0.5,
+      truncations: 5,
+      snapshots: 0.4,
+      framesLost: 150,
+      framesDuplicated: 20,
+      framesReordered: 30,
+    };
+    for (const [figure, least] of Object.entries(enough)) expect(mean[figure], figure).at.least(least);
+    expect(reports.filter(({ figures }) => figures.writes === 0)).deep.equals([]);
+  });
+
+  it('runs the same twice from the same seed, in whichever process', async () => {
+    for (const { seed, hash } of reports.slice(0, 3))
+      expect((await simulateStores({ seed })).hash).equals(hash);
+    expect(new Set(reports.map(({ hash }) => hash)).size).equals(SEEDS);
+  });
+
+  for (const bug of Object.keys(storeBugs) as StoreBugName[]) {
+    it(`catches a planted bug within ${BUG_SEEDS} seeds: ${bug}`, async () => {
+      const caught = (report: StoreSimulationReport): boolean => report.violation !== undefined;
+      const done = await runSeeds(range(1, BUG_SEEDS), { bug, jobs: JOBS }, caught);
+      expect(done.some(caught)).equals(true);
+    });
+  }
+
+  it('says in one line what was broken and how to see it', async () => {
+    const report = await simulateStores({ seed: 1, bug: 'acknowledged-before-sync' });
+    expect(report.violation).a('string');
+    expect(replayStores(report)).matches(
+      /^seed 1: .* Replay: npm run -s sim -- --seed 1 --bug acknowledged-before-sync$/,
+    );
+    const lines: string[] = [];
+    await simulateStores({ seed: 1, bug: 'acknowledged-before-sync', print: (line) => lines.push(line) });
+    expect(lines.at(-1)).contains(report.violation);
+  });
+});
+
+function range(first: number, last: number): number[] {
+  return Array.from({ length: last - first + 1 }, (_, i) => first + i);
+}
