@@ -237,6 +237,11 @@ export class ActorSystem {
     return [...this.#registry.cells.values()].map((cell) => cell.info());
   }
 
+  /** The actor at a path of this node; `undefined` where there is none. */
+  actor(path: string): ActorInfo | undefined {
+    return this.#registry.cells.get(path)?.info();
+  }
+
   /** The node's counters at this moment, for tools. */
   describe(): object {
     const { cluster, node, role, incarnation, metrics, deadLetters } = this;

@@ -4,8 +4,8 @@ import { setup } from 'xstate';
  * A peer: one replica of one region on one store. The chart says what a message or a request may do to it; the
  * replica that is handed in does it.
  *
- * An uninitialised peer knows its ids and nothing else: it takes Raft messages (they bring its snapshot), and
- * neither serves nor campaigns. A failed one has met a broken invariant: it refuses everybody until the store restarts.
+ * An uninitialised peer knows its ids and has no state (its store was repaired): it takes Raft messages, which bring its
+ * snapshot, and neither serves nor campaigns. A failed one has met a broken invariant: it refuses everybody until the store restarts.
  */
 export interface PeerReplica<Raft, Request> {
   stepRaft(message: Raft): void;
@@ -24,8 +24,6 @@ export type PeerEvent =
   | { readonly type: 'raft' }
   | { readonly type: 'read' }
   | { readonly type: 'write' }
-  /** The region's range and members are known: it may vote, campaign and serve. */
-  | { readonly type: 'initialised' }
   /** A snapshot was taken in: its data is about to take the place of what is here. */
   | { readonly type: 'snapshotAccepted' }
   /** The snapshot's data is in place. */
@@ -74,7 +72,7 @@ export const peerMachine = setup({
     },
     uninitialised: {
       on: {
-        initialised: { target: 'active' },
+        snapshotAccepted: { target: 'active.applyingSnapshot' },
         raft: { actions: 'stepRaft' },
         read: { actions: 'refuseUninitialised' },
         write: { actions: 'refuseUninitialised' },

@@ -87,6 +87,11 @@ export interface SideFile {
 
 export interface Engine {
   readonly files: SideFiles;
+  /**
+   * Resolves with the reason when the disk has refused a call, or what it holds is damaged: no later call succeeds. Whoever
+   * began that call is told too, but may be a task that nobody waits for.
+   */
+  readonly failed: Promise<Error>;
   batch(): WriteBatch;
   /**
    * Applies the batch. When it resolves, reads see it; it is not yet durable. Writes take effect in call order.

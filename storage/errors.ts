@@ -50,7 +50,7 @@ export class StorageCorruptionError extends StorageError {
     const place = offset === undefined ? file : `${file} at byte ${offset}`;
     super(
       'corruption',
-      `${place}: ${what}. The data directory is damaged: move it away and let this store rejoin with an empty one.`,
+      `${place}: ${what}. The data directory is damaged: repair it before its node starts again.`,
       options,
     );
     this.file = file;

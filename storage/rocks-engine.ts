@@ -136,6 +136,10 @@ class RocksEngine implements Engine {
   readonly #writer: RocksWriter;
   readonly #reader: RocksReader;
   #failure: StorageError | undefined;
+  #tellFailure: (error: Error) => void = () => {};
+  readonly failed = new Promise<Error>((resolve) => {
+    this.#tellFailure = resolve;
+  });
   #closing: Promise<void> | undefined;
   /** Calls under way besides the reader's and the writer's. */
   readonly #calls = new Set<Promise<unknown>>();
@@ -281,16 +285,18 @@ class RocksEngine implements Engine {
   }
 
   #fail(what: string, cause: unknown): StorageError {
-    this.#failure ??= diskRefused(`${what} in ${this.#path}`, cause);
+    if (this.#failure !== undefined) return this.#failure;
+    // Compactions meet damaged blocks too, and then RocksDB refuses writes.
+    const damaged = cause instanceof Error && DAMAGE_MESSAGE.test(cause.message);
+    this.#failure = damaged
+      ? new StorageCorruptionError(this.#path, undefined, cause.message, { cause })
+      : diskRefused(`${what} in ${this.#path}`, cause);
+    this.#tellFailure(this.#failure);
     return this.#failure;
   }
 
   #readFailed(cause: unknown): StorageError {
-    if (cause instanceof StorageError) return cause;
-    if (cause instanceof Error && DAMAGE_MESSAGE.test(cause.message)) {
-      this.#failure ??= new StorageCorruptionError(this.#path, undefined, cause.message, { cause });
-    }
-    return this.#fail('RocksDB could not read', cause);
+    return cause instanceof StorageError ? cause : this.#fail('RocksDB could not read', cause);
   }
 
   #session(cf: Family): NativeSession {

@@ -185,6 +185,10 @@ class SimulatedEngine implements Engine {
   readonly #families: Families;
   #batches: number;
   #failure: StorageError | undefined;
+  #tellFailure: (error: Error) => void = () => {};
+  readonly failed = new Promise<Error>((resolve) => {
+    this.#tellFailure = resolve;
+  });
   #crashed = false;
   #closing: Promise<void> | undefined;
   /** Writes, and syncs, complete one after the other; reads do not wait. */
@@ -304,6 +308,7 @@ class SimulatedEngine implements Engine {
         const fault = this.#failure || call === 'read' ? undefined : this.#disk.takeFault(call);
         if (fault) this.#failure = new EngineFailedError(`The simulated disk refused a ${call}: ${fault}.`);
         if (this.#failure) {
+          this.#tellFailure(this.#failure);
           reject(this.#failure);
           return;
         }

@@ -191,8 +191,10 @@ export class RaftGroup implements CommandLog {
     if (this.raft.hasReady()) this.#touch(this);
   }
 
+  /** Asks for votes; not while a leader that this peer has just heard may trust its lease. */
   campaign(): void {
     if (this.#stopped) return;
+    if (this.lease !== undefined && this.leader !== 0 && this.#quietTicks < this.#electionTicks) return;
     this.#guarded(() => this.raft.campaign());
     this.#touch(this);
   }

@@ -1,5 +1,5 @@
 import type { ActorSystem, Clock, Logger, TimerHandle } from '../../actors/index.js';
-import type { Fetch, Message, Snapshot, StorageAppend } from '../../machines/index.js';
+import type { Fetch, InitialState, Message, Snapshot, StorageAppend } from '../../machines/index.js';
 import { type Engine, RaftLog, StorageError, type Truncated, type WriteBatch } from '../../storage/index.js';
 import type { TaskQueue } from '../tasks.js';
 import { Evaluation } from './evaluation.js';
@@ -124,7 +124,17 @@ export class RaftHost {
     if (initial === undefined) {
       throw new StorageError('invalid-log', `Raft group ${groupId} has no state in this data directory.`);
     }
-    const logBytes = await this.#log.approximateBytes(groupId);
+    return this.start(groupId, peerId, machine, initial, await this.#log.approximateBytes(groupId));
+  }
+
+  /** Starts a replica that has nothing on disk: what it becomes is written with its first entries or snapshot. */
+  start(
+    groupId: number,
+    peerId: number,
+    machine: StateMachine,
+    initial: InitialState,
+    logBytes = 0,
+  ): RaftGroup {
     const { clock } = this.#options;
     const { tickInterval = DEFAULT_TICK_INTERVAL_MS, leaseReads = false } = this.#options.tuning ?? {};
     const config = raftConfig(groupId, peerId, this.#options);
@@ -380,7 +390,14 @@ export class RaftHost {
     this.#log
       .fetch(group.id, fetch.low, fetch.high, fetch.maxBytes)
       .then((entries) => group.fetched((raft) => raft.entriesFetched(fetch, entries)))
-      .catch((error: unknown) => group.fail(error instanceof Error ? error : new Error(String(error))));
+      .catch((error: unknown) => {
+        if (group.stopped) return;
+        const { firstIndex, lastIndex } = group.status();
+        // The log was cut, or replaced, while the disk read: the core looks again what the member needs.
+        if (fetch.low < firstIndex || fetch.low > lastIndex)
+          group.fetched((raft) => raft.entriesFetched(fetch, []));
+        else group.fail(error instanceof Error ? error : new Error(String(error)));
+      });
   }
 
   /** Without one for now, the core asks again. */

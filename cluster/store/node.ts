@@ -1,5 +1,10 @@
 import type { ActorRef, ActorSystem, Clock, Logger, ReplyTo } from '../../actors/index.js';
-import { peerMachine, type StoreNodeHost, storeNodeMachine } from '../../machines/index.js';
+import {
+  DEFAULT_RAFT_CONFIG,
+  peerMachine,
+  type StoreNodeHost,
+  storeNodeMachine,
+} from '../../machines/index.js';
 import {
   type Engine,
   EngineFailedError,
@@ -19,6 +24,7 @@ import { type ProtocolEvent, peerPath, type RaftEvent, type RegionEvent } from '
 import type { RaftGroup } from '../raft/group.js';
 import { INITIAL_LOG, RAFT_TURN_ORDER, RaftHost } from '../raft/host.js';
 import { LoneCommands } from '../raft/lone-commands.js';
+import type { GroupSnapshots } from '../raft/snapshots.js';
 import type { CommandLog } from '../raft/state-machine.js';
 import { DEFAULT_TICK_INTERVAL_MS, type RaftTuning } from '../raft/tuning.js';
 import { TaskQueue } from '../tasks.js';
@@ -33,6 +39,7 @@ import {
 import { ReadTurn } from './read-turn.js';
 import { errorOf } from './region-call.js';
 import { overlap } from './region-check.js';
+import { RepairedPeers, type RepairedPeersParts } from './repaired-peers.js';
 import { RegionReplica } from './replica.js';
 import { type DiskUsage, Reporter } from './reporter.js';
 import { RegionSnapshots } from './snapshots/index.js';
@@ -93,6 +100,8 @@ export class StoreNode implements StoreNodeHost {
   readonly #directory: StoreDirectory;
   readonly #replicas = new Map<number, RegionReplica>();
   readonly #messages: PeerMessages;
+  /** `undefined` on a store that was never repaired. */
+  #repaired: RepairedPeers | undefined;
   #writing = new Set<RegionReplica>();
   #lone: LoneCommands | undefined;
   /** One after the other: the scheduler asks again while the first answer is under way. */
@@ -125,6 +134,7 @@ export class StoreNode implements StoreNodeHost {
       regionOf: (id) => this.#replicas.get(id)?.region,
       overlapping: (region) => this.#overlapping(region),
       nodeOf: (storeId) => this.#directory.nodeOf(storeId),
+      admits: (event) => this.#repaired?.admits(event) ?? true,
       deliver: (event) => this.#messages.deliver(event),
     });
     this.#host = new RaftHost({
@@ -134,7 +144,7 @@ export class StoreNode implements StoreNodeHost {
       random,
       logger,
       tasks: this.#tasks,
-      snapshots: this.#snapshots,
+      snapshots: this.#groupSnapshots(),
       send: ({ id }, message) => this.#messages.send(this.#replicas.get(id), message),
       beforeReadys: () => this.#proposeWrites(),
       failed: (error) => this.#diskFailed(error),
@@ -147,13 +157,16 @@ export class StoreNode implements StoreNodeHost {
       logger,
       replicas: this.#replicas,
       nodeOf: (storeId) => this.#directory.nodeOf(storeId),
-      recovering: () => false,
+      recovering: (regionId, peerId) => this.#repaired?.isRecovering(regionId, peerId) ?? false,
     });
     this.#reads = new ReadTurn(engine, parts.maxEntryBytes, (error) => this.#diskFailed(error));
     this.#reporter = new Reporter({
       ...parts,
       replicas: this.#replicas,
       displaced: (error) => this.#stopWith(error),
+    });
+    void engine.failed.then((error) => {
+      if (!this.#stopped) this.#diskFailed(error);
     });
     this.#actor = system.spawn(storeNodeMachine, { path: 'store', input: { host: this } });
     system.fallback('region', 'store');
@@ -177,6 +190,8 @@ export class StoreNode implements StoreNodeHost {
     // What the scheduler asks for meanwhile comes after.
     this.#bootstrapping = starting.catch(() => {});
     await starting;
+    this.#repaired = await RepairedPeers.load(this.#repairParts());
+    this.#repaired?.start();
     // Not before the peers are there: what is offered is judged by the regions of this store.
     await this.#snapshots.start();
     this.#actor.tell({ type: 'loaded' });
@@ -233,7 +248,8 @@ export class StoreNode implements StoreNodeHost {
   }
 
   routeAbsent(event: RaftEvent): void {
-    // Peers are made by bootstrap only: membership changes bring the creation by first contact.
+    // Peers are made by bootstrap and by repair: membership changes bring the creation by first contact.
+    this.#repaired?.heardOf(event);
     this.#parts.logger.debug(
       { region: event.regionId, from: event.fromPeer.storeId },
       'a message for a peer that is not here',
@@ -268,6 +284,7 @@ export class StoreNode implements StoreNodeHost {
   stop(): void {
     this.#stopped = true;
     for (const replica of this.#replicas.values()) replica.stop();
+    this.#repaired?.stop();
   }
 
   /** Repeats are harmless: what is durable already is only confirmed. */
@@ -277,6 +294,7 @@ export class StoreNode implements StoreNodeHost {
     if (peer === undefined)
       throw new TroupeError('failed', `region ${region.id} has no peer on store ${this.storeId}`);
     if (this.#replicas.has(region.id)) return;
+    if (await this.#repaired?.claims(region)) return;
     if ((await loadRegionState(engine, region.id)) === undefined) {
       const batch = engine.batch();
       saveRegionState(batch, region.id, {
@@ -310,7 +328,7 @@ export class StoreNode implements StoreNodeHost {
     }, FIRST_CAMPAIGN_TICKS * ticks);
   }
 
-  async #startPeer(region: metapb.Region): Promise<RegionReplica> {
+  #makeReplica(region: metapb.Region): RegionReplica {
     const { system, engine, logger, maxEntryBytes } = this.#parts;
     const peer = region.peers.find((one) => one.storeId === this.storeId);
     if (peer === undefined)
@@ -327,9 +345,30 @@ export class StoreNode implements StoreNodeHost {
         this.#writing.add(one);
         system.requestTurn();
       },
+      damaged: (error) => this.#stopWith(new TroupeError('failed', error.message, { cause: error })),
       roleChanged: (one) => this.#reporter.roleChanged(one),
     });
     this.#replicas.set(region.id, replica);
+    return replica;
+  }
+
+  #spawnPeer(replica: RegionReplica, initialised: boolean): ActorRef {
+    const { region, peer } = replica;
+    const actor = this.#parts.system.spawn(peerMachine, {
+      path: peerPath(region.id, peer.id),
+      input: { replica, initialised },
+      mailbox: PEER_MAILBOX,
+      supervision: { onFailure: 'stop' },
+    });
+    // A peer that hears nothing any more must not go on to vote and lead.
+    actor.watch(() => replica.stop());
+    this.#actor.tell({ type: 'regionStarted' });
+    return actor;
+  }
+
+  async #startPeer(region: metapb.Region): Promise<RegionReplica> {
+    const replica = this.#makeReplica(region);
+    const { peer } = replica;
     let commands: CommandLog;
     try {
       commands = await this.#openCommands(region.id, peer.id, replica);
@@ -338,17 +377,54 @@ export class StoreNode implements StoreNodeHost {
       this.#replicas.delete(region.id);
       throw error;
     }
-    const actor = system.spawn(peerMachine, {
-      path: peerPath(region.id, peer.id),
-      input: { replica, initialised: true },
-      mailbox: PEER_MAILBOX,
-      supervision: { onFailure: 'stop' },
-    });
-    replica.attach(commands, actor);
-    // A peer that hears nothing any more must not go on to vote and lead.
-    actor.watch(() => replica.stop());
-    this.#actor.tell({ type: 'regionStarted' });
+    replica.attach(commands, this.#spawnPeer(replica, true));
     return replica;
+  }
+
+  /** What a peer of a repaired store needs to come back. */
+  #repairParts(): RepairedPeersParts {
+    const { tuning } = this.#parts;
+    return {
+      ...this.#parts,
+      storeId: this.storeId,
+      tickInterval: tuning?.tickInterval ?? DEFAULT_TICK_INTERVAL_MS,
+      electionTicks: tuning?.electionTicks ?? DEFAULT_RAFT_CONFIG.electionTick,
+      nodeOf: (storeId) => this.#directory.nodeOf(storeId),
+      send: (replica, message) => this.#messages.send(replica, message),
+      startGroup: (replica, initial) => {
+        const group = this.#host.start(replica.region.id, replica.peer.id, replica, initial);
+        replica.restoredGroup = group;
+        return group;
+      },
+      abandonGroup: async (replica) => {
+        const { raftGroup } = replica;
+        if (raftGroup !== undefined) await this.#host.destroy(raftGroup, () => {});
+        replica.restoredGroup = undefined;
+      },
+      whole: (replica) => replica.recovered(),
+      makeReplica: (region, recovery) => {
+        if (this.#stopped || this.#replicas.has(region.id)) return;
+        const replica = this.#makeReplica(region);
+        replica.recover(recovery(replica), this.#spawnPeer(replica, false));
+      },
+    };
+  }
+
+  /** Repaired peers take part in the batches that bring them back. */
+  #groupSnapshots(): GroupSnapshots {
+    const snapshots = this.#snapshots;
+    return {
+      prepare: (group, peer) => snapshots.prepare(group, peer),
+      send: (group, message) => snapshots.send(group, message),
+      installing: (group, snapshot, batch) => {
+        snapshots.installing(group, snapshot, batch);
+        this.#repaired?.installing(group.id, batch);
+      },
+      install: (group, snapshot) => {
+        this.#repaired?.restored(group.id);
+        return snapshots.install(group, snapshot);
+      },
+    };
   }
 
   /** What orders the region's commands: its Raft group, or this node alone. A data directory is for one of the two. */

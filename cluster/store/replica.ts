@@ -1,5 +1,5 @@
 import type { ActorRef, Logger, ReplyTo } from '../../actors/index.js';
-import type { Entry, PeerRefusal, PeerReplica, Snapshot, SoftState } from '../../machines/index.js';
+import type { Entry, Message, PeerRefusal, PeerReplica, Snapshot, SoftState } from '../../machines/index.js';
 import { EntryType } from '../../machines/index.js';
 import type { Engine, WriteBatch } from '../../storage/index.js';
 import {
@@ -15,7 +15,7 @@ import type { RaftEvent, RegionEvent } from '../protocol.js';
 import { RaftGroup } from '../raft/group.js';
 import type { ApplyEffects, CommandLog, LogDeletion, Outcome, StateMachine } from '../raft/state-machine.js';
 import type { TaskQueue } from '../tasks.js';
-import { ConsistencyCheck } from './consistency.js';
+import { ConsistencyCheck, InconsistentReplicaError } from './consistency.js';
 import { type CommandResult, comparesAndSwaps, evaluate } from './evaluate.js';
 import type { CompactedReplica } from './log-gc.js';
 import type { ReadTurn } from './read-turn.js';
@@ -25,6 +25,13 @@ import { WriteTurn } from './write-turn.js';
 
 const { AdminCmdType } = raft_cmdpb;
 const NO_BYTES = new Uint8Array(0);
+
+/** The way back of a replica that has forgotten everything. */
+export interface PeerRecovery {
+  take(message: Message): void;
+  failed(error: Error): void;
+  stop(): void;
+}
 
 export interface ReplicaOptions {
   readonly region: metapb.Region;
@@ -37,6 +44,8 @@ export interface ReplicaOptions {
   readonly maxEntryBytes: number;
   /** This replica has writes to propose at the end of the turn. */
   readonly wantsTurn: (replica: RegionReplica) => void;
+  /** This store's disk does not hold what it should. */
+  readonly damaged: (error: Error) => void;
   /** The leader or this replica's role changed. */
   readonly roleChanged: (replica: RegionReplica) => void;
   /** Every batch that was applied and is visible, in order: where watches will attach. */
@@ -65,6 +74,8 @@ export class RegionReplica
   /** Commands of each evaluation whose changes are not visible yet. */
   readonly #unseen: (readonly raft_cmdpb.RaftCmdRequest[])[] = [];
   #group: CommandLog | undefined;
+  /** On a repaired store, until it has its snapshot. */
+  #recovery: PeerRecovery | undefined;
   #actor: ActorRef | undefined;
 
   constructor(options: ReplicaOptions) {
@@ -79,6 +90,22 @@ export class RegionReplica
   attach(group: CommandLog, actor: ActorRef): void {
     this.#group = group;
     this.#actor = actor;
+  }
+
+  /** Has forgotten everything: what comes for it goes to `recovery` until it has a group. */
+  recover(recovery: PeerRecovery, actor: ActorRef): void {
+    this.#recovery = recovery;
+    this.#actor = actor;
+  }
+
+  /** The group that a recovering replica is restored with, or none again. */
+  set restoredGroup(group: CommandLog | undefined) {
+    this.#group = group;
+  }
+
+  /** It is like any other from now on. */
+  recovered(): void {
+    this.#recovery = undefined;
   }
 
   /** False until its Raft group is there: it stands in the store's map from the start, so that it is made once. */
@@ -117,7 +144,9 @@ export class RegionReplica
   // The peer machine's actions.
 
   stepRaft(event: RaftEvent): void {
-    if (event.toPeer.id === this.peer.id) this.group.step(event.message);
+    if (event.toPeer.id !== this.peer.id) return;
+    if (this.#group === undefined) this.#recovery?.take(event.message);
+    else this.#group.step(event.message);
   }
 
   serveRead(event: RegionEvent): void {
@@ -169,6 +198,7 @@ export class RegionReplica
 
   stop(): void {
     this.#group?.stop();
+    this.#recovery?.stop();
     this.#consistency.stop();
     this.proposeWrites();
   }
@@ -320,6 +350,11 @@ export class RegionReplica
   }
 
   failed(error: Error): void {
+    if (this.#recovery !== undefined) {
+      this.#recovery.failed(error);
+      return;
+    }
+    if (error instanceof InconsistentReplicaError) this.#options.damaged(error);
     this.#options.logger.error(
       { err: error, region: this.region.id, peer: this.peer.id },
       'the peer stopped',

@@ -15,6 +15,10 @@ import { GroupRecord, indexOfEntryKey, parseRecordKey } from '../../storage/raft
 export class ForwardingEngine implements Engine {
   constructor(protected readonly inner: Engine) {}
 
+  get failed(): Promise<Error> {
+    return this.inner.failed;
+  }
+
   get files(): SideFiles {
     return this.inner.files;
   }

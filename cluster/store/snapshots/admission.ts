@@ -7,7 +7,7 @@ import type { RegionSnapshotsOptions, SnapshotLimits } from './options.js';
 import type { RefusalReason } from './reasons.js';
 
 export interface AdmissionParts
-  extends Pick<RegionSnapshotsOptions, 'engine' | 'storeId' | 'regionOf' | 'overlapping'> {
+  extends Pick<RegionSnapshotsOptions, 'engine' | 'storeId' | 'regionOf' | 'overlapping' | 'admits'> {
   readonly limits: SnapshotLimits;
   /** Regions of which snapshots are being received or wait to be installed here. */
   readonly expected: () => Iterable<metapb.Region>;
@@ -26,6 +26,7 @@ export async function judge(offer: SnapshotOffer, parts: AdmissionParts): Promis
   const { toPeer, message } = raft;
   if (toPeer.storeId !== storeId) return 'wrong-store';
   if (!region.peers.some((peer) => peer.id === toPeer.id && peer.storeId === storeId)) return 'unknown-peer';
+  if (parts.admits?.(raft) === false) return 'not-admitted';
   if (estimatedBytes > limits.receiveBytes || estimatedBytes > maxBytes) return 'too-large';
 
   const [state, apply] = await Promise.all([

@@ -67,6 +67,8 @@ export interface RegionSnapshotsOptions {
   overlapping(region: metapb.Region): readonly metapb.Region[];
   /** Name of the store's node, as far as it is known. */
   nodeOf(storeId: number): string | undefined;
+  /** Whether the peer takes the snapshot of this message at all; who has forgotten its votes is particular. */
+  admits?(event: RaftEvent): boolean;
   /** Steps a Raft message as if it came from the network. */
   deliver(event: RaftEvent): void;
 }

@@ -9,7 +9,9 @@ export type RefusalReason =
   | 'too-large'
   | 'corrupt'
   | 'silent'
-  | 'disk-failed';
+  | 'disk-failed'
+  /** The peer has forgotten its votes, and this leader may owe its election to one of them. */
+  | 'not-admitted';
 
 const { Reason } = snapshotpb;
 const WIRE: Readonly<Record<RefusalReason, snapshotpb.Reason>> = {
@@ -21,6 +23,7 @@ const WIRE: Readonly<Record<RefusalReason, snapshotpb.Reason>> = {
   corrupt: Reason.Corrupt,
   silent: Reason.Silent,
   'disk-failed': Reason.DiskFailed,
+  'not-admitted': Reason.NotAdmitted,
 };
 
 export function wireReason(reason: string): snapshotpb.Reason {
