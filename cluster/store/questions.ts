@@ -86,14 +86,20 @@ export class StoreQuestions {
     const { system, nodeOf, logger } = this.#options;
     const node = nodeOf(peer.storeId);
     if (node === undefined) return undefined;
+    const store = system.ref(`${node}/store`);
     const question = { type: 'store.regionHash', regionId: region.id, peerId: peer.id, index } as const;
+    const given = new AbortController();
+    // A store that finds its disk damaged in the middle of this says nothing more.
+    const unwatch = store.watch(({ reason }) => given.abort(new Error(`store ${peer.storeId}: ${reason}`)));
     try {
-      const reply = await system.ref(`${node}/store`).ask(question, { timeout: HASH_TIMEOUT_MS });
+      const reply = await store.ask(question, { timeout: HASH_TIMEOUT_MS, signal: given.signal });
       const { hash } = reply as troupepb.RegionHashResponse;
       return hash.length === 0 ? undefined : hash;
     } catch (error) {
       logger.debug({ err: error, region: region.id, peer: peer.id }, 'a hash did not come');
       return undefined;
+    } finally {
+      unwatch();
     }
   }
 }
