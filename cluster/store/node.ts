@@ -2,8 +2,8 @@ import type { ActorRef, ActorSystem, Clock, Logger, ReplyTo } from '../../actors
 import { type StoreNodeHost, storeNodeMachine } from '../../machines/index.js';
 import {
   type Engine,
-  EngineFailedError,
   loadIdentity,
+  StorageError,
   type StoreIdentity,
   saveIdentity,
 } from '../../storage/index.js';
@@ -15,6 +15,7 @@ import type { RaftGroup } from '../raft/group.js';
 import { RAFT_TURN_ORDER, RaftHost } from '../raft/host.js';
 import type { RaftTuning } from '../raft/tuning.js';
 import { TaskQueue } from '../tasks.js';
+import { InconsistentReplicaError } from './consistency.js';
 import { LogGc, type LogGcLimits } from './log-gc.js';
 import { PeerMessages } from './peer-messages.js';
 import {
@@ -276,7 +277,8 @@ export class StoreNode implements StoreNodeHost {
 
   #diskFailed(error: unknown): void {
     const cause = error instanceof Error ? error : new Error(String(error));
-    const what = error instanceof EngineFailedError ? error.message : `the store failed: ${cause.message}`;
+    const speaks = error instanceof StorageError || error instanceof InconsistentReplicaError;
+    const what = speaks ? error.message : `the store failed: ${cause.message}`;
     this.#stopWith(new TroupeError('failed', what, { cause }));
   }
 
