@@ -94,6 +94,8 @@ export type SnapshotVerdict =
   | 'old-leader'
   /** It ends before its leader's own term: what was acknowledged with this peer's help may be missing in it. */
   | 'too-early'
+  /** It knows nothing of this peer. */
+  | 'not-a-member'
   /** It names voters that have not said their terms. */
   | 'ask-first';
 
@@ -105,6 +107,7 @@ export function judgeSnapshot(
   const { snapshot, term } = message;
   if (term <= floor || term < heard) return 'old-leader';
   if (snapshot === undefined || snapshot.term !== term) return 'too-early';
+  if (!membersOf(snapshot).includes(id)) return 'not-a-member';
   return votersOf(snapshot).every((voter) => voter === id || answered.has(voter)) ? 'take' : 'ask-first';
 }
 
@@ -267,6 +270,10 @@ function messageOf(event: RecoveringPeerEvent): Message {
 function verdictOn(context: RecoveringPeerContext, event: RecoveringPeerEvent): SnapshotVerdict | undefined {
   const message = messageOf(event);
   return message.type === 'installSnapshot' ? judgeSnapshot(context, message) : undefined;
+}
+
+function membersOf({ confState }: Snapshot): readonly number[] {
+  return [...confState.voters, ...confState.votersOutgoing, ...confState.learners];
 }
 
 function votersOf({ confState }: Snapshot): readonly number[] {

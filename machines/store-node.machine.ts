@@ -64,6 +64,8 @@ export const storeNodeMachine = setup({
   initial: 'loading',
   on: {
     'store.bootstrapRegion': { actions: 'bootstrapRegion' },
+    // Answered in every state: who asks goes on to the next store.
+    'store.checkRegion': { actions: 'checkRegion' },
     read: { actions: 'refuseAbsent' },
     write: { actions: 'refuseAbsent' },
     failed: { target: '.failed' },
@@ -85,7 +87,6 @@ export const storeNodeMachine = setup({
     },
     serving: {
       on: {
-        'store.checkRegion': { actions: 'checkRegion' },
         'store.regionHash': { actions: 'answerHash' },
         'store.peerTerm': { actions: 'answerTerm' },
         raft: { actions: 'routeAbsent' },

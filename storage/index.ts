@@ -1,4 +1,5 @@
 /** The storage layer: engines, Raft logs and states, stored keys and values. */
+export { writeDamageMarker } from './damage-marker.js';
 export type { WalPosition } from './durability.js';
 export * from './engine.js';
 export {

@@ -1,6 +1,7 @@
 /** The engine on RocksDB: one database, one native write at a time, durability by `WalDurability`. */
 
 import { join } from 'node:path';
+import { DAMAGE_MARKER, readDamageMarker } from './damage-marker.js';
 import { holderOf, releaseHolder, writeHolder } from './directory-holder.js';
 import { createDurableDirectory, WalDurability, type WalPosition } from './durability.js';
 import type {
@@ -80,6 +81,10 @@ export interface RocksEngineOptions {
 export async function openRocksEngine(options: RocksEngineOptions): Promise<Engine> {
   const binding = loadBinding();
   await createDurableDirectory(options.path);
+  const found = await readDamageMarker(options.path);
+  if (found !== undefined) {
+    throw new StorageCorruptionError(join(options.path, DAMAGE_MARKER), undefined, found);
+  }
   await checkWalFiles(options.path, {
     syncedFamily: SYNCED_FAMILY,
     logger: options.logger,
@@ -287,7 +292,7 @@ class RocksEngine implements Engine {
   #fail(what: string, cause: unknown): StorageError {
     if (this.#failure !== undefined) return this.#failure;
     // Compactions meet damaged blocks too, and then RocksDB refuses writes.
-    const damaged = cause instanceof Error && DAMAGE_MESSAGE.test(cause.message);
+    const damaged = cause instanceof Error && DAMAGE_MESSAGE.test(cause.message.replaceAll(this.#path, ''));
     this.#failure = damaged
       ? new StorageCorruptionError(this.#path, undefined, cause.message, { cause })
       : diskRefused(`${what} in ${this.#path}`, cause);
@@ -357,9 +362,13 @@ function onCurrentWal(
 
 const LOCK_MESSAGE = /lock hold by current process|while lock file/i;
 
+/** What is in the way of an open, and says nothing about the data. */
+const REFUSED_MESSAGE =
+  /No space left|Permission denied|Too many open files|Cannot allocate memory|Read-only file system|Input\/output error|Column families not opened/;
+
 async function openError(path: string, cause: Error): Promise<StorageError> {
   if (LOCK_MESSAGE.test(cause.message)) return locked(path, cause);
-  if (cause.message.includes('No space left') || cause.message.includes('Permission denied')) {
+  if (REFUSED_MESSAGE.test(cause.message)) {
     return diskRefused(`Opening ${path} failed`, cause);
   }
   return new StorageCorruptionError(path, undefined, cause.message, { cause });

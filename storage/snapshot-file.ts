@@ -49,6 +49,8 @@ export class SnapshotFile {
       const { end, tally, finished } = await scan(files, name, identity);
       if (end < file.length) await file.truncate(end);
       if (end === 0) await file.append(encodeFileHeader(identity));
+      // Its end may be known to the page cache alone: whoever finds it finished counts on it.
+      if (finished) await file.sync();
       return new SnapshotFile(file, name, tally, finished);
     } catch (cause) {
       await file.close();

@@ -1,4 +1,4 @@
-import type { StorageApply } from '../../machines/index.js';
+import type { Entry, StorageApply } from '../../machines/index.js';
 import type { Engine, Truncated, WriteBatch } from '../../storage/index.js';
 import type { RaftGroup } from './group.js';
 import type { GroupLogs } from './group-logs.js';
@@ -18,8 +18,6 @@ export interface Evaluated {
   /** Where the log begins from now on, when these entries moved it. */
   readonly truncated: Truncated | undefined;
 }
-
-const NO_RESPONSES: StorageApply['responses'] = [];
 
 /**
  * Committed entries of all groups on their way from the core into a batch: evaluated in order, their proposers answered
@@ -71,9 +69,8 @@ export class Evaluation {
       queue.push({ group, apply, looksBack: false });
       return;
     }
-    for (const [i, entries] of parts.entries()) {
-      const responses = i === parts.length - 1 ? apply.responses : NO_RESPONSES;
-      queue.push({ group, apply: { entries, responses }, looksBack: true });
+    for (const entries of parts) {
+      queue.push({ group, apply: { entries, responses: responsesFor(entries, apply) }, looksBack: true });
     }
   }
 
@@ -163,6 +160,16 @@ export class Evaluation {
     this.batch.truncate(before);
     group.fail(error instanceof Error ? error : new Error(String(error)));
   }
+}
+
+/** Each run reports for itself: what one of them does may rest on its being applied. */
+function responsesFor(entries: readonly Entry[], { responses }: StorageApply): StorageApply['responses'] {
+  const last = entries.at(-1);
+  return responses.map((response) =>
+    response.type === 'entriesApplied' && last !== undefined
+      ? { ...response, index: last.index, entries }
+      : response,
+  );
 }
 
 class Effects {

@@ -1,4 +1,4 @@
-import type { ConfState, Entry, HardState, InitialState, Snapshot } from '../../machines/index.js';
+import type { Entry, HardState, InitialState, Snapshot } from '../../machines/index.js';
 import type { Engine, RaftLog, Truncated, WriteBatch } from '../../storage/index.js';
 import type { TaskQueue } from '../tasks.js';
 import type { RaftGroup } from './group.js';
@@ -10,6 +10,8 @@ interface LogExtent {
   lastIndex: number;
   /** Bytes of the entries in it, about. */
   bytes: number;
+  /** The truncated state that covers entries through here is written: they may go from the disk. */
+  deletable: number;
 }
 
 /** Bytes that an entry takes beside its data. */
@@ -35,7 +37,7 @@ export class GroupLogs {
   }
 
   open(group: RaftGroup, { truncated, lastIndex }: InitialState, bytes: number): void {
-    this.#extents.set(group, { truncated, lastIndex, bytes });
+    this.#extents.set(group, { truncated, lastIndex, bytes, deletable: truncated.index });
     // A crash may have come between a truncation and its deletion.
     if (truncated.index > 0) this.#clean(group, truncated.index);
   }
@@ -56,10 +58,6 @@ export class GroupLogs {
 
   saveHardState(batch: WriteBatch, group: RaftGroup, hardState: HardState): void {
     this.#log.saveState(batch, group.id, { hardState });
-  }
-
-  saveConfState(batch: WriteBatch, group: RaftGroup, confState: ConfState): void {
-    this.#log.saveState(batch, group.id, { confState });
   }
 
   /** Entries up to `applied` are in the same batch. */
@@ -84,26 +82,38 @@ export class GroupLogs {
   restart(batch: WriteBatch, group: RaftGroup, { index, term, confState }: Snapshot): void {
     const truncated = { index, term };
     this.#log.restart(batch, group.id, truncated, confState);
-    this.#extents.set(group, { truncated, lastIndex: index, bytes: 0 });
+    const deletable = this.#extents.get(group)?.deletable ?? 0;
+    this.#extents.set(group, { truncated, lastIndex: index, bytes: 0, deletable });
   }
 
   /**
-   * Removes from the disk what the log has left behind, as a task, and looks whether it is gone; the group is told. The
-   * truncated state was written before: after a crash at any point no log seems to have a hole.
+   * Removes the entries through `through` from the disk, as a task, and looks whether they are gone; the group is told.
+   * The truncated state that covers them is written: after a crash at any point no log seems to have a hole.
    */
-  delete(group: RaftGroup): void {
+  delete(group: RaftGroup, through: number): void {
+    const extent = this.#extents.get(group);
+    if (extent === undefined) return;
+    extent.deletable = Math.max(extent.deletable, through);
     if (this.#deleting.has(group)) return;
     this.#deleting.add(group);
     this.#tasks
       .run(`deletion of log entries of group ${group.id}`, ({ pause }) => this.#delete(group, pause))
       .then(
-        (deletion) => group.logDeleted(deletion),
+        (deletion) => {
+          group.logDeleted(deletion);
+          return deletion.through;
+        },
         (cause: unknown) => {
           const error = cause instanceof Error ? cause : new Error(String(cause));
-          group.logDeleted({ through: this.#extents.get(group)?.truncated.index ?? 0, error });
+          group.logDeleted({ through: extent.deletable, error });
+          return extent.deletable;
         },
       )
-      .finally(() => this.#deleting.delete(group));
+      .then((done) => {
+        this.#deleting.delete(group);
+        // Truncated while this one looked: that has its own result.
+        if (!group.stopped && done < extent.deletable) this.delete(group, extent.deletable);
+      });
   }
 
   #clean(group: RaftGroup, through: number): void {
@@ -113,7 +123,7 @@ export class GroupLogs {
       )
       .then(
         (left) => {
-          if (left.length > 0) this.delete(group);
+          if (left.length > 0) this.delete(group, through);
         },
         // The next truncation deletes them.
         () => {},
@@ -127,11 +137,11 @@ export class GroupLogs {
       await pause();
       // What was removed altogether has nothing left to delete, and nothing more of it may be written.
       if (group.stopped) throw new Error(`group ${group.id} has stopped`);
-      through = this.#extents.get(group)?.truncated.index ?? 0;
+      through = this.#extents.get(group)?.deletable ?? 0;
       const batch = this.#engine.batch();
       this.#log.removeEntries(batch, group.id, 0, through + 1);
       await this.#engine.write(batch);
-    } while (through < (this.#extents.get(group)?.truncated.index ?? 0));
+    } while (through < (this.#extents.get(group)?.deletable ?? 0));
     const left = await this.#log.indexes(group.id, 0, through + 1, LOOKED_FOR);
     if (left.length > 0) {
       throw new Error(`entry ${left[0]} of group ${group.id} is still on disk after its deletion`);

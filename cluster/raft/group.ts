@@ -6,7 +6,7 @@ import {
   type InitialState,
   type Message,
   type RaftConfig,
-  type RaftError,
+  RaftError,
   RawNode,
   type Ready,
   type Snapshot,
@@ -70,6 +70,8 @@ export class RaftGroup implements CommandLog {
   #committed: number;
   /** Ticks since a leader was heard, or since the start: who just heard may have confirmed that leader's lease. */
   #quietTicks = 0;
+  /** A leader was heard since the start. */
+  #heard = false;
   /** A received snapshot is being brought in. */
   #installing = false;
   #stopped = false;
@@ -150,7 +152,7 @@ export class RaftGroup implements CommandLog {
    * @returns why it cannot be; nothing has changed then.
    */
   transferLeader(peer: number): RaftError | undefined {
-    if (this.#stopped) return undefined;
+    if (this.#stopped) return new RaftError('transfer-dropped', `group ${this.id} has stopped here`);
     const refused = this.#guarded(() => this.raft.transferLeader(peer));
     // Word of it may be delayed beyond the time in which this leader gives up.
     if (refused === undefined) this.lease?.giveUp(this.term);
@@ -179,7 +181,10 @@ export class RaftGroup implements CommandLog {
 
   step(message: Message): void {
     if (this.#stopped || this.#ignores(message)) return;
-    if (comesFromLeader(message.type) && message.term >= this.term) this.#quietTicks = 0;
+    if (comesFromLeader(message.type) && message.term >= this.term) {
+      this.#quietTicks = 0;
+      this.#heard = true;
+    }
     this.#guarded(() => this.raft.step(message));
     this.#touch(this);
   }
@@ -187,6 +192,8 @@ export class RaftGroup implements CommandLog {
   tick(): void {
     if (this.#stopped) return;
     this.#quietTicks++;
+    // Nobody could read from it for as long as its data is on its way: it does not stand for election meanwhile.
+    if (this.#installing && !this.isLeader) return;
     this.#guarded(() => this.raft.tick());
     if (this.raft.hasReady()) this.#touch(this);
   }
@@ -194,7 +201,7 @@ export class RaftGroup implements CommandLog {
   /** Asks for votes; not while a leader that this peer has just heard may trust its lease. */
   campaign(): void {
     if (this.#stopped) return;
-    if (this.lease !== undefined && this.leader !== 0 && this.#quietTicks < this.#electionTicks) return;
+    if (this.lease !== undefined && this.#heard && this.#quietTicks < this.#electionTicks) return;
     this.#guarded(() => this.raft.campaign());
     this.#touch(this);
   }
@@ -214,7 +221,7 @@ export class RaftGroup implements CommandLog {
     if (ready === undefined) return undefined;
     if (ready.hardState !== undefined) this.#committed = ready.hardState.commit;
     if (ready.snapshot !== undefined) this.#restores(ready.snapshot);
-    for (const state of ready.readStates) this.#reads.confirm(state.context, state.index, now);
+    for (const state of ready.readStates) this.#reads.confirm(state.context, state.index);
     if (ready.readStates.length > 0) this.#serveReads();
     if (ready.softState !== undefined) this.#becomes(ready.softState);
     return ready;
@@ -350,7 +357,7 @@ export class RaftGroup implements CommandLog {
    * it cannot know what it confirmed before its start. A leader that hands over asks for the vote itself.
    */
   #ignores({ type, context }: Message): boolean {
-    if (type === 'installSnapshot') return this.#installing;
+    if (type === 'installSnapshot' || type === 'timeoutNow') return this.#installing;
     if (this.lease === undefined || this.#quietTicks >= this.#electionTicks) return false;
     return (type === 'requestVote' || type === 'requestPreVote') && !isTransferMarker(context);
   }

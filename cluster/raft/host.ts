@@ -160,6 +160,7 @@ export class RaftHost {
    * @throws what the disk says
    */
   async destroy(group: RaftGroup, add: (batch: WriteBatch) => void): Promise<void> {
+    if (this.#closed || this.#failed) throw new StorageError('closed', 'the Raft host writes no more');
     group.stop();
     if (this.#groups.get(group.id) === group) this.#groups.delete(group.id);
     await this.#installs.get(group);
@@ -180,6 +181,9 @@ export class RaftHost {
     this.#appends = [];
     this.#evaluation.clear();
     await this.#chain;
+    for (const { reject } of this.#destructions.splice(0)) {
+      reject(new StorageError('closed', 'the Raft host writes no more'));
+    }
   }
 
   #touch(group: RaftGroup): void {
@@ -317,7 +321,7 @@ export class RaftHost {
       if (truncated === undefined) continue;
       group.logTruncated(truncated);
       this.#counters.logsCut++;
-      this.#logs.delete(group);
+      this.#logs.delete(group, truncated.index);
     }
     if (mustSync) {
       await engine.sync();

@@ -20,8 +20,8 @@ export class LeaderLease {
     this.duration = LEASE_SHARE * electionTimeout;
   }
 
-  /** A quorum answered, at `confirmedAt`, a round of heartbeats that went out at `sentAt`. */
-  confirm(term: number, sentAt: number, _confirmedAt: number): void {
+  /** A quorum answered a round of heartbeats that went out at `sentAt`. */
+  confirm(term: number, sentAt: number): void {
     this.#term = term;
     this.#until = Math.max(this.#until, sentAt + this.duration);
   }

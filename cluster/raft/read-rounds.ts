@@ -76,12 +76,12 @@ export class ReadRounds {
   }
 
   /** The core answered: leadership at the round's start is confirmed, reads need `index`. */
-  confirm(context: Uint8Array, index: number, now: number): void {
+  confirm(context: Uint8Array, index: number): void {
     const sequence = readSequence(context);
     const round = this.#rounds.find((one) => one.sequence === sequence);
     if (round === undefined) return;
     round.index = index;
-    this.#lease?.confirm(round.term, round.sentAt, now);
+    this.#lease?.confirm(round.term, round.sentAt);
   }
 
   /** A confirmed read waits for entries whose changes are not visible yet. */

@@ -1,6 +1,11 @@
 /** What a store says when its disk no longer holds what was written there. */
 
-import { EngineFailedError, StorageCorruptionError } from '../../storage/index.js';
+import {
+  EngineFailedError,
+  StorageCorruptionError,
+  StorageError,
+  writeDamageMarker,
+} from '../../storage/index.js';
 import { TroupeError } from '../errors.js';
 
 /** Whose data directory it is, as its node was started. */
@@ -39,6 +44,12 @@ export function explainDamage(error: unknown, store: DamagedStore): unknown {
   );
 }
 
+/** Keeps what was found while the store ran: its next start need not find it again. */
+export function noteDamage(error: unknown, dataDir: string): void {
+  const place = damageIn(error);
+  if (place !== undefined) writeDamageMarker(dataDir, place);
+}
+
 /** What is damaged, and where; `undefined` when nothing in the chain of causes tells of damage. */
 export function damageIn(error: unknown): string | undefined {
   for (
@@ -49,6 +60,9 @@ export function damageIn(error: unknown): string | undefined {
     if (cause instanceof StorageCorruptionError) {
       return cause.message.replace(ADVICE, '').replace(/\.$/, '');
     }
+    // A log with a hole, or one that ends before what was applied or committed: nothing but damage makes it so.
+    if (cause instanceof StorageError && cause.code === 'invalid-log')
+      return cause.message.replace(/\.$/, '');
     if (cause instanceof Error && 'code' in cause && cause.code === 'inconsistent') {
       return cause.message.replace(/: this store's disk.*$/, '');
     }

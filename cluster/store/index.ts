@@ -5,6 +5,7 @@ import { COMMAND_VERSION, metapb } from '../../storage/proto/index.js';
 import { TroupeError } from '../errors.js';
 import { type NodeOptions, openEngine, startSystem } from '../node-options.js';
 import { SchedulerClient } from '../pd-client.js';
+import { noteDamage } from './damage.js';
 import { bindIdentity, StoreNode } from './node.js';
 import type { DiskUsage } from './reporter.js';
 
@@ -77,6 +78,8 @@ export async function startStore(options: StoreOptions): Promise<StoreNode> {
         startTime,
         diskUsage: () => diskUsage(options.dataDir),
       });
+      const { dataDir } = options;
+      if (dataDir !== undefined) void node.failed.then((error) => noteDamage(error, dataDir));
       try {
         await node.start();
       } catch (error) {

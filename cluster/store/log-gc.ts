@@ -34,7 +34,7 @@ export function compactionPoint(status: Status, bytes: number, limits: LogGcLimi
   if (count <= 0) return undefined;
   let replicated = applied;
   for (const member of progress.values()) {
-    if (!member.recentActive) continue;
+    if (!member.live) continue;
     // A follower that gets a snapshot goes on behind it.
     replicated = Math.min(replicated, Math.max(member.match, member.pendingSnapshot));
   }

@@ -188,7 +188,7 @@ export class StoreNode implements StoreNodeHost {
     // What the scheduler asks for meanwhile comes after.
     this.#bootstrapping = starting.catch(() => {});
     await starting;
-    await this.#peers.startRepaired();
+    this.#peers.bringBack();
     // Not before the peers are there: what is offered is judged by the regions of this store.
     await this.#snapshots.start();
     this.#actor.tell({ type: 'loaded' });

@@ -50,6 +50,7 @@ export class RecoveringPeer implements RecoveringPeerHost {
   readonly #path: string;
   #ticker: TimerHandle | undefined;
   #waited = '';
+  #taken = false;
   #over = false;
 
   constructor(replica: RegionReplica, known: RecoveryFloor | undefined, parts: RecoveringPeerParts) {
@@ -93,8 +94,17 @@ export class RecoveringPeer implements RecoveringPeerHost {
     this.#parts.whole(this.replica);
   }
 
-  /** The Raft group could not take the snapshot in. */
-  failed(error: Error): void {
+  /** What it took is written, or about to be. */
+  installing(): void {
+    this.#taken = true;
+  }
+
+  /**
+   * The Raft group could not take the snapshot in.
+   * @returns false when it is on disk already: then the peer stops, and a restart goes on from there.
+   */
+  failed(error: Error): boolean {
+    if (this.#taken) return false;
     const { logger, abandonGroup } = this.#parts;
     const { region, peer } = this.replica;
     logger.warn({ err: error, region: region.id, peer: peer.id }, 'a snapshot could not be taken in');
@@ -103,6 +113,7 @@ export class RecoveringPeer implements RecoveringPeerHost {
       // The engine's own failure stops the store.
       () => {},
     );
+    return true;
   }
 
   stop(): void {
@@ -159,6 +170,10 @@ export class RecoveringPeer implements RecoveringPeerHost {
       applied: 0,
     });
     group.step(message);
+    // A core that does not take it in knows nothing: it would vote for anybody.
+    if (!group.stopped && group.raft.lastIndex !== message.snapshot.index) {
+      this.failed(new Error(`the snapshot at ${message.snapshot.index} was not taken in`));
+    }
   }
 
   async #askTerm(peerId: number): Promise<void> {

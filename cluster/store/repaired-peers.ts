@@ -6,6 +6,8 @@ import type { RegionReplica } from './replica.js';
 
 export interface RepairedPeersParts extends RecoveringPeerParts {
   readonly storeId: number;
+  /** What the repair left on disk cannot be read. */
+  readonly failed: (error: unknown) => void;
   /** A replica without a group, and its actor; `undefined` when the region has one here already. */
   readonly makeReplica: (region: metapb.Region, recovery: (replica: RegionReplica) => RecoveringPeer) => void;
 }
@@ -42,7 +44,7 @@ export class RepairedPeers {
 
   /** Learns from the scheduler which regions have a peer here. Does not wait for a scheduler that is away. */
   start(): void {
-    void this.#askAll();
+    this.#askAll().catch((error: unknown) => this.#parts.failed(error));
   }
 
   /** A message came for a region that is not here. */
@@ -77,7 +79,10 @@ export class RepairedPeers {
 
   /** Part of the batch that makes a snapshot durable. */
   installing(regionId: number, batch: WriteBatch): void {
-    if (this.#peers.has(regionId)) deleteRecoveryFloor(batch, regionId);
+    const peer = this.#peers.get(regionId);
+    if (peer === undefined) return;
+    deleteRecoveryFloor(batch, regionId);
+    peer.installing();
   }
 
   /** The snapshot is durable. */
@@ -96,19 +101,21 @@ export class RepairedPeers {
     const { scheduler, logger, clock } = this.#parts;
     let start: Uint8Array = NO_KEY;
     while (!this.#stopped) {
-      try {
-        const regions = await scheduler.scanRegions(start, NO_KEY, PAGE);
-        for (const { region } of regions) if (region !== undefined) await this.#begin(region);
-        const end = regions.at(-1)?.region?.endKey ?? NO_KEY;
-        if (end.length === 0) return;
-        start = end;
-      } catch (error) {
+      const regions = await scheduler.scanRegions(start, NO_KEY, PAGE).catch((error: unknown) => {
         logger.debug(
           { err: error },
           'the scheduler could not be asked for the regions of this repaired store',
         );
+        return undefined;
+      });
+      if (regions === undefined) {
         await new Promise<void>((resolve) => clock.setTimeout(resolve, RETRY_MS));
+        continue;
       }
+      for (const { region } of regions) if (region !== undefined) await this.#begin(region);
+      const end = regions.at(-1)?.region?.endKey ?? NO_KEY;
+      if (end.length === 0) return;
+      start = end;
     }
   }
 

@@ -29,7 +29,8 @@ const NO_BYTES = new Uint8Array(0);
 /** The way back of a replica that has forgotten everything. */
 export interface PeerRecovery {
   take(message: Message): void;
-  failed(error: Error): void;
+  /** @returns false when the replica has to stop for it. */
+  failed(error: Error): boolean;
   stop(): void;
 }
 
@@ -350,10 +351,7 @@ export class RegionReplica
   }
 
   failed(error: Error): void {
-    if (this.#recovery !== undefined) {
-      this.#recovery.failed(error);
-      return;
-    }
+    if (this.#recovery?.failed(error)) return;
     if (error instanceof InconsistentReplicaError) this.#options.damaged(error);
     this.#options.logger.error(
       { err: error, region: this.region.id, peer: this.peer.id },

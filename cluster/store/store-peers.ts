@@ -68,6 +68,8 @@ export class StorePeers {
 
   /** Starts the peers that are on disk. @throws TroupeError `identity` when the directory is for another kind of store */
   async start(): Promise<void> {
+    // Before anything else may make a peer anew.
+    this.#repaired = await RepairedPeers.load(this.#repairParts());
     for (const state of await loadRegionStates(this.#options.engine)) {
       if (state.state !== raft_serverpb.PeerState.Tombstone && state.region !== undefined) {
         if (!this.replicas.has(state.region.id)) await this.#startPeer(state.region);
@@ -76,8 +78,7 @@ export class StorePeers {
   }
 
   /** On a repaired store: brings back the peers that have forgotten everything. Does not wait for them. */
-  async startRepaired(): Promise<void> {
-    this.#repaired = await RepairedPeers.load(this.#repairParts());
+  bringBack(): void {
     this.#repaired?.start();
   }
 
@@ -228,7 +229,7 @@ export class StorePeers {
 
   /** What a peer of a repaired store needs to come back. */
   #repairParts(): RepairedPeersParts {
-    const { tuning } = this.#options;
+    const { tuning, diskFailed } = this.#options;
     return {
       ...this.#options,
       tickInterval: tuning?.tickInterval ?? DEFAULT_TICK_INTERVAL_MS,
@@ -246,6 +247,7 @@ export class StorePeers {
         replica.restoredGroup = undefined;
       },
       whole: (replica) => replica.recovered(),
+      failed: (error) => diskFailed(error instanceof Error ? error : new Error(String(error))),
       makeReplica: (region, recovery) => {
         if (this.#stopped || this.replicas.has(region.id)) return;
         const replica = this.#makeReplica(region);

@@ -20,6 +20,8 @@ export class Progress {
   pendingSnapshot = 0;
   /** The member was heard from since the leader last checked its quorum. Always true for the leader itself. */
   recentActive = false;
+  /** Heard from between the last two checks of the quorum; true for a new leader, which has made none. */
+  wasActive = true;
   /** An append is awaited and no other goes out before an acknowledgement or a heartbeat response. */
   flowPaused = false;
   /** Entries or a snapshot for this member are being read from disk. */
@@ -38,6 +40,7 @@ export class Progress {
     this.next = next;
     this.sentCommit = 0;
     this.recentActive = false;
+    this.wasActive = true;
     this.fetching = false;
     this.enter('probe');
   }

@@ -222,7 +222,11 @@ export function quorumLost(core: RaftCore): boolean {
 }
 
 function forgetActivity(core: RaftCore): void {
-  for (const [id, progress] of core.progress) if (id !== core.id) progress.recentActive = false;
+  for (const [id, progress] of core.progress) {
+    if (id === core.id) continue;
+    progress.wasActive = progress.recentActive;
+    progress.recentActive = false;
+  }
 }
 
 // Reports of the host

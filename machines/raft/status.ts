@@ -10,6 +10,8 @@ export interface ProgressStatus {
   readonly learner: boolean;
   readonly paused: boolean;
   readonly recentActive: boolean;
+  /** Heard from in this election timeout or the last one: not to be taken for gone. */
+  readonly live: boolean;
   /** Index of the snapshot under way; 0 for none. */
   readonly pendingSnapshot: number;
   readonly inflight: number;
@@ -47,6 +49,7 @@ export function statusOf(core: RaftCore): Status {
         learner: core.configuration.learners.includes(id),
         paused: member.paused,
         recentActive: member.recentActive,
+        live: member.recentActive || member.wasActive,
         pendingSnapshot: member.pendingSnapshot,
         inflight: member.inflights.count,
         inflightFull: member.inflights.full,

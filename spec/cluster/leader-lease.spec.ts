@@ -133,7 +133,7 @@ describe("A leader's lease", () => {
 
   it('is of one term, and over when it is over', () => {
     const lease = new LeaderLease(ELECTION_MS);
-    lease.confirm(7, 100, 400);
+    lease.confirm(7, 100);
     expect(lease.holds(7, 899)).to.equal(true);
     expect(lease.holds(7, 900)).to.equal(false);
     expect(lease.holds(8, 500), 'a lease is of one term').to.equal(false);

@@ -12,6 +12,7 @@ function member(match: number, rest: Partial<ProgressStatus> = {}): ProgressStat
     learner: false,
     paused: false,
     recentActive: true,
+    live: true,
     pendingSnapshot: 0,
     inflight: 0,
     inflightFull: false,
@@ -45,7 +46,12 @@ describe('Where a log is cut', () => {
     ['what everybody has goes once there is enough of it', leader(15, member(15), member(15)), 10, 15],
     ['a live follower keeps what it still needs', leader(50, member(20), member(50)), 10, 20],
     ['a live follower that needs all keeps all', leader(50, member(5), member(50)), 10, undefined],
-    ['who is gone keeps nothing', leader(50, member(5, { recentActive: false }), member(50)), 10, 50],
+    [
+      'who is gone keeps nothing',
+      leader(50, member(5, { recentActive: false, live: false }), member(50)),
+      10,
+      50,
+    ],
     [
       'over the limit of entries half goes in spite of a live follower',
       leader(105, member(20), member(105)),

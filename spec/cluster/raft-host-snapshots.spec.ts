@@ -390,6 +390,43 @@ describe('A log that is cut', () => {
     }
   });
 
+  it('keeps every entry whose truncation is not written, however slow the disk and the tasks', async () => {
+    for (let crashAt = 0; crashAt < 30; crashAt += 0.5) {
+      const world = await lead();
+      const { clock, group, disk } = world;
+      group.propose(text('cut 10'), () => {});
+      await clock.advance(3);
+      group.propose(text('cut 15'), () => {});
+      for (let i = 0; i < 5; i++) {
+        await clock.advance(1);
+        group.propose(text(`later ${i}`), () => {});
+      }
+      group.propose(text('cut 24'), () => {});
+      await clock.advance(crashAt);
+      disk.crash();
+      const again = await start([1], world);
+      const state = await again.until(again.host.log.load(GROUP));
+      const indexes = await again.until(again.host.log.indexes(GROUP, 0, 1_000, 100));
+      const first = (state?.truncated.index ?? 0) + 1;
+      expect(indexes.filter((index) => index >= first)).to.deep.equal(
+        Array.from({ length: (state?.lastIndex ?? 0) - first + 1 }, (_, i) => first + i),
+      );
+    }
+  });
+
+  it('is cut in the same Ready as an entry that looks back', async () => {
+    const world = await start([1, 2, 3]);
+    const { clock, group, rows } = world;
+    group.step(append(5, 5, entry(6), entry(7), entry(8, 'cut 7'), entry(9, 'look'), entry(10)));
+    await clock.advance(50);
+    group.step(append(10, 10));
+    await clock.advance(300);
+    expect(rows.error).to.equal(undefined);
+    expect(group.status().firstIndex).to.equal(8);
+    expect(group.applied).to.equal(10);
+    expect(rows.looks).to.deep.equal(['6 7 8']);
+  });
+
   it('an entry that looks back sees exactly what stands before it', async () => {
     const { clock, group, rows } = await lead();
     for (const command of ['a', 'look', 'b', 'c', 'look', 'd']) group.propose(text(command), () => {});

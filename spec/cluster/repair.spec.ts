@@ -100,9 +100,8 @@ describe('A repaired store', () => {
       expect((await world.until(loadRegionState(engine, REGION)))?.state).to.equal(
         raft_serverpb.PeerState.Normal,
       );
-      expect(await world.until(loadRecoveryFloor(engine, REGION, log?.hardState.vote ?? 0))).to.equal(
-        undefined,
-      );
+      const own = nodes.get(erased)?.replicas.get(REGION)?.peer.id ?? 0;
+      expect(await world.until(loadRecoveryFloor(engine, REGION, own))).to.equal(undefined);
       expect(await world.until(loadRepair(engine))).to.deep.equal({ watermark: WATERMARK });
       // With another store gone, it makes up the majority.
       const gone = STORES.find((name) => name !== erased);

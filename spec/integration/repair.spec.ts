@@ -186,6 +186,10 @@ describe('troupe store repair, to the end', () => {
       await troupe('region', 'check', '--timeout', '30s');
       return /✘ store-2: .*(checksum|damaged)/.test(command.stderr) ? true : undefined;
     });
+    // RocksDB would open it: what was found is kept.
+    const again = store('store-2');
+    expect(await again.ended).to.include({ code: 1 });
+    expect(again.stderr).to.match(/troupe store repair --name store-2/);
     await putAll(KEYS);
     await troupe('store', 'repair', '--name', 'store-2', '--data', join(data, 'store-2'), '--yes');
     const returned = store('store-2');

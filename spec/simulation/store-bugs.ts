@@ -7,7 +7,7 @@ export interface StoreBug {
   /** Stands between the store and its disk. */
   readonly engine?: (engine: Engine) => Engine;
   /** Changes a Raft group of a store that has just started. */
-  readonly group?: (group: RaftGroup) => void;
+  readonly group?: (group: RaftGroup, now: () => number) => void;
   /** Shows only where leaders serve reads by their lease. */
   readonly needsLeases?: boolean;
 }
@@ -23,8 +23,8 @@ export const storeBugs: Readonly<Record<StoreBugName, StoreBug>> = {
   'lease-from-reply': { group: leaseFromReply, needsLeases: true },
 };
 
-function leaseFromReply({ lease }: RaftGroup): void {
+function leaseFromReply({ lease }: RaftGroup, now: () => number): void {
   if (lease === undefined) return;
   const { confirm } = lease;
-  lease.confirm = (term, _sentAt, confirmedAt) => confirm.call(lease, term, confirmedAt, confirmedAt);
+  lease.confirm = (term) => confirm.call(lease, term, now());
 }

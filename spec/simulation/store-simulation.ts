@@ -367,7 +367,7 @@ class StoreSimulation {
       for (const group of groups) {
         if (this.#known.has(group)) continue;
         this.#known.add(group);
-        this.#bug.group?.(group);
+        this.#bug.group?.(group, () => store.now());
       }
       return { title: store.title, groups, now: store.now() };
     });

@@ -237,7 +237,9 @@ export class ReceivedFiles {
     });
     await engine.write(batch);
     await engine.sync();
-    this.#removeLater(identity);
+    await this.remove(identity).catch((error: unknown) =>
+      this.#options.logger.warn({ err: error }, 'a snapshot file was left behind'),
+    );
   }
 
   /** It has to be done, so it waits for a place among the tasks however long that takes. */
@@ -265,7 +267,7 @@ export class ReceivedFiles {
       if (start === undefined || peer === undefined) {
         throw new StorageError(
           'invalid-log',
-          `Region ${region.id} was being replaced by a snapshot, but its records do not say by which: let this store rejoin with an empty directory.`,
+          `Region ${region.id} was being replaced by a snapshot, but its records do not say by which.`,
         );
       }
       const { index, term } = start;
