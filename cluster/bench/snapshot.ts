@@ -65,7 +65,7 @@ async function main(words: readonly string[]): Promise<void> {
     }
   } finally {
     await cluster.stop();
-    if (!process.env.KEEP) rmSync(directory, { recursive: true, force: true });
+    rmSync(directory, { recursive: true, force: true });
   }
 }
 

@@ -12,6 +12,7 @@ const LONGEST_PAUSE_MS = 10_000;
 /** A node that ran this long had started well: the next pause is short again. */
 const STEADY_MS = 30_000;
 const STOP_DEADLINE_MS = 10_000;
+const COUNTERS_PATIENCE_MS = 200;
 /** libuv's default of 4 lets compactions delay the syncs of the write-ahead log. */
 const THREAD_POOL_SIZE = '16';
 /**
@@ -101,12 +102,16 @@ export class NodeProcess {
     this.#log.end();
   }
 
-  /** What the node counts about itself since it started; nothing while it is dead. */
+  /** What the node counts about itself since it started; nothing while it is dead, or hangs. */
   counters(): Promise<Readonly<Record<string, number>>> {
     return new Promise((resolve) => {
       const child = this.#child;
       if (child?.connected !== true) return resolve({});
-      this.#asked.push(resolve);
+      const patience = setTimeout(() => resolve({}), COUNTERS_PATIENCE_MS);
+      this.#asked.push((counters) => {
+        clearTimeout(patience);
+        resolve(counters);
+      });
       const question: NodeQuestion = { kind: 'counters' };
       child.send(question, () => {});
     });
