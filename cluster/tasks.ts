@@ -50,7 +50,8 @@ export class TaskQueue {
    * throws.
    */
   async run<T>(name: string, work: (task: Task) => Promise<T>, signal?: AbortSignal): Promise<T> {
-    await this.#place(name);
+    signal?.throwIfAborted();
+    await this.#place(name, signal);
     try {
       return await work(this.#taskOf(signal));
     } finally {
@@ -66,7 +67,7 @@ export class TaskQueue {
     if (this.#running > 0) await new Promise<void>((resolve) => this.#idle.push(resolve));
   }
 
-  #place(name: string): Promise<void> | undefined {
+  #place(name: string, signal: AbortSignal | undefined): Promise<void> | undefined {
     const { atOnce, capacity } = this.#options;
     this.#stop.signal.throwIfAborted();
     if (this.#running < atOnce) {
@@ -76,7 +77,17 @@ export class TaskQueue {
     if (this.#waiting.length >= capacity) {
       throw new TroupeError('unavailable', `${capacity} tasks wait already, ${name} cannot: try again later`);
     }
-    return new Promise((start, refuse) => this.#waiting.push({ start, refuse }));
+    return new Promise((start, refuse) => {
+      const waiting = { start, refuse };
+      this.#waiting.push(waiting);
+      const leave = () => {
+        const place = this.#waiting.indexOf(waiting);
+        if (place < 0) return;
+        this.#waiting.splice(place, 1);
+        refuse(signal?.reason instanceof Error ? signal.reason : new Error('no longer wanted'));
+      };
+      signal?.addEventListener('abort', leave, { once: true });
+    });
   }
 
   /** The place goes to the next in line, or becomes free. */

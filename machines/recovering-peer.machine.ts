@@ -29,6 +29,8 @@ export interface RecoveringPeerHost {
   /** Makes the floor durable, then sends `floorSaved`. */
   saveFloor(recovery: RecoveryFloor): void;
   send(message: Message): void;
+  /** Nobody else ever promised to hold what this peer held. */
+  sayBeyondRepair(): void;
   /**
    * Starts the peer's Raft core with this term and vote and nothing else, and gives it the snapshot. The hard state is
    * made durable with the snapshot, in one write, before anything is acknowledged. Then `restored` or `restoreFailed`.
@@ -188,6 +190,7 @@ export const recoveringPeerMachine = setup({
       });
       context.host.send({ ...response, from: context.id, to: from });
     },
+    sayBeyondRepair: ({ context }) => context.host.sayBeyondRepair(),
     restore: ({ context, event }) => {
       const message = messageOf(event);
       const { snapshot } = message;
@@ -252,6 +255,7 @@ export const recoveringPeerMachine = setup({
     whole: { type: 'final' },
     /** It was the only voter: what it held, nobody else ever promised to hold. */
     'beyond repair': {
+      entry: 'sayBeyondRepair',
       on: { votersLearnt: { guard: 'hasNewVoters', target: 'asking', actions: 'learnVoters' } },
     },
   },

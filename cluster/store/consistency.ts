@@ -71,14 +71,14 @@ export class ConsistencyCheck {
 
   /**
    * Calls back when the check at `index` has a result, which may be long after: this replica may have to catch up first.
-   * At once with `undefined` when it can have none any more, or when too many wait.
+   * At once with `undefined` when it can have none any more. Where too many wait, the oldest goes without.
    */
   whenComputed(index: number, done: (result: RegionHash | undefined) => void): void {
     const latest = this.#latest;
     if (latest !== undefined && latest.index > index) return done(undefined);
     if (latest?.index === index && isComputed(latest)) return done(latest);
-    if (this.#waiting.length >= MAX_WAITING) return done(undefined);
     this.#waiting.push({ index, done });
+    if (this.#waiting.length > MAX_WAITING) this.#waiting.shift()?.done(undefined);
   }
 
   /** @throws InconsistentReplicaError when this replica's hash at `index` is known and is another. */

@@ -158,6 +158,14 @@ export class RecoveringPeer implements RecoveringPeerHost {
     this.#parts.send(this.replica, message);
   }
 
+  sayBeyondRepair(): void {
+    const { region, peer } = this.replica;
+    this.#parts.logger.error(
+      { region: region.id, peer: peer.id },
+      'this peer was the only voter of its region: what it held is in the directory that the repair moved aside, and nowhere else',
+    );
+  }
+
   restore(message: Message & { readonly snapshot: Snapshot }): void {
     const { term, from } = message;
     const group = this.#parts.startGroup(this.replica, {

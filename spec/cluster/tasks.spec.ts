@@ -82,6 +82,10 @@ describe('Slow tasks', () => {
     abort.abort(new Error('no longer wanted'));
     await clock.advance(50);
     expect(await first).to.have.property('message', 'no longer wanted');
+    const abortedEarly = new AbortController();
+    const waiting = outcome(tasks.run('never starts', steps, abortedEarly.signal));
+    abortedEarly.abort(new Error('not wanted at all'));
+    expect(await waiting).to.have.property('message', 'not wanted at all');
     const closing = tasks.close();
     await clock.advance(50);
     await closing;

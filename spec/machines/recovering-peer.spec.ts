@@ -20,6 +20,8 @@ class Recovering {
   readonly floors: RecoveryFloor[] = [];
   readonly sent: Message[] = [];
   readonly restored: Message[] = [];
+  /** How often it said so. */
+  beyondRepair = 0;
   readonly actor;
 
   constructor(voterIds: readonly number[], known?: RecoveryFloor) {
@@ -29,6 +31,9 @@ class Recovering {
           askTerms: (peers) => this.asked.push(peers),
           saveFloor: (floor) => this.floors.push(floor),
           send: (message) => this.sent.push(message),
+          sayBeyondRepair: () => {
+            this.beyondRepair++;
+          },
           restore: (message) => this.restored.push(message),
         },
         id: ME,
@@ -218,6 +223,7 @@ describe('a recovering peer', () => {
   it('is beyond repair when it was the only voter, until others are known', () => {
     const peer = new Recovering([1]);
     expect(peer.state).to.equal('beyond repair');
+    expect(peer.beyondRepair).to.equal(1);
     expect(peer.tell({ type: 'votersLearnt', voters: [1] }).state).to.equal('beyond repair');
     expect(peer.tell({ type: 'votersLearnt', voters: [1, 2] }).state).to.equal('asking');
   });

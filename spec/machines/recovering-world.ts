@@ -201,6 +201,7 @@ export class RecoveringWorld {
         if (message.type === 'appendEntriesResponse' && !message.reject) this.counts.deposed++;
         this.#flight.push({ kind: 'message', to: message.to, message });
       },
+      sayBeyondRepair: () => {},
       restore: (message) => this.#restore(id, message),
     };
     const asksNobody = this.weather.planted === 'no floor';

@@ -429,7 +429,7 @@ describe('WAL check', function () {
       const error = await openRocksEngine({ path: crashed }).catch((e: unknown) => e);
       expect(error).to.be.instanceOf(StorageCorruptionError);
       expect((error as Error).message).to.match(
-        /\d{6}\.log at byte \d+: .*move it away and let this store rejoin/,
+        /\d{6}\.log at byte \d+: .*repair it before its node starts/,
       );
     });
   });
