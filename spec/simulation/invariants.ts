@@ -37,6 +37,8 @@ export class Invariants {
   readonly leaders = new Map<number, string>();
   /** Term of each entry that some node knows to be committed, by index. */
   readonly committed: number[] = [];
+  /** Term of the node that was first seen to know it: it was committed in this term, or before. */
+  readonly #committedIn: number[] = [];
   /** Commands as first applied, by index. */
   readonly applied: (Entry | undefined)[] = [];
   readonly #positions = new Map<string, Position>();
@@ -77,7 +79,10 @@ export class Invariants {
     }
   }
 
-  /** Election safety: at most one leader a term. Leader completeness: it holds whatever was committed before. */
+  /**
+   * Election safety: at most one leader a term. Leader completeness: it holds whatever was committed in earlier terms. (Whoever
+   * wins late, when a later term has a leader already, need not hold what that one has committed.)
+   */
   #leads(life: string, raft: RawNode): void {
     const { term } = raft;
     const other = this.leaders.get(term);
@@ -86,7 +91,7 @@ export class Invariants {
     this.leaders.set(term, life);
     for (let index = INITIAL_LOG.index + 1; index <= this.lastCommitted; index++) {
       const committed = this.committed[index];
-      if (raft.termAt(index) === committed) continue;
+      if ((this.#committedIn[index] ?? 0) >= term || raft.termAt(index) === committed) continue;
       this.broken(
         `leader completeness: ${life} leads term ${term} without the committed entry (${index}, term ${committed})`,
       );
@@ -101,6 +106,7 @@ export class Invariants {
       const known = this.committed[index];
       if (known === undefined) {
         this.committed[index] = term;
+        this.#committedIn[index] = raft.term;
         this.#isDurable(index);
       } else if (known !== term) {
         this.broken(

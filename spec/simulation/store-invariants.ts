@@ -35,6 +35,8 @@ class GroupHistory {
   readonly leaders = new Map<number, string>();
   /** Term of each entry that some store knows to be committed, by index. */
   readonly committed: (number | undefined)[] = [];
+  /** Term of the store that was first seen to know it: it was committed in this term, or before. */
+  readonly committedIn: number[] = [];
   readonly positions = new Map<string, Position>();
   /** What the region's data looked like at an applied index, wherever it was first seen. */
   readonly states = new Map<number, { readonly hash: string; readonly seenAt: string }>();
@@ -119,14 +121,18 @@ export class StoreInvariants {
     return ledTerm !== 0;
   }
 
-  /** Election safety: at most one leader a term. Leader completeness: it holds whatever was committed before. */
+  /**
+   * Election safety: at most one leader a term. Leader completeness: it holds whatever was committed in earlier terms. (Whoever
+   * wins late, when a later term has a leader already, need not hold what that one has committed.)
+   */
   #leads(life: string, id: number, raft: RawNode): void {
     const { term, commit } = raft;
     this.#leader(life, id, term);
-    const { committed } = this.#group(id);
+    const { committed, committedIn } = this.#group(id);
     for (let index = INITIAL_LOG.index + 1; index < committed.length; index++) {
       const known = committed[index];
       const own = raft.termAt(index);
+      if ((committedIn[index] ?? 0) >= term) continue;
       // Compacted away is as good as there.
       if (known === undefined || own === known || (own < 0 && index <= commit)) continue;
       this.broken(
@@ -145,7 +151,7 @@ export class StoreInvariants {
 
   #commits(life: string, id: number, raft: RawNode, before: number): void {
     const { commit } = raft;
-    const { committed } = this.#group(id);
+    const { committed, committedIn } = this.#group(id);
     if (commit < before)
       this.broken(`${life} took the commit index of group ${id} back from ${before} to ${commit}`);
     for (let index = before + 1; index <= commit; index++) {
@@ -155,6 +161,7 @@ export class StoreInvariants {
       const known = committed[index];
       if (known === undefined) {
         committed[index] = term;
+        committedIn[index] = raft.term;
         this.#isDurable(id, index, term);
       } else if (known !== term) {
         this.broken(
