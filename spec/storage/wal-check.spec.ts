@@ -428,9 +428,7 @@ describe('WAL check', function () {
       await writeFile(wal, bytes);
       const error = await openRocksEngine({ path: crashed }).catch((e: unknown) => e);
       expect(error).to.be.instanceOf(StorageCorruptionError);
-      expect((error as Error).message).to.match(
-        /\d{6}\.log at byte \d+: .*repair it before its node starts/,
-      );
+      expect((error as Error).message).to.match(/\d{6}\.log at byte \d+: .*repair it before its node starts/);
     });
   });
 });
