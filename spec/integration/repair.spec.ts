@@ -182,10 +182,18 @@ describe('troupe store repair, to the end', () => {
     // A table begins with its data.
     flipBits(join(data, 'store-2'), /^\d+\.sst$/, 20);
     // The check reads everything on every replica.
-    await eventually('the damage is told', async () => {
-      await troupe('region', 'check', '--timeout', '30s');
-      return /✘ store-2: .*(checksum|damaged)/.test(command.stderr) ? true : undefined;
-    });
+    let told = false;
+    const checking = (async () => {
+      while (!told) await troupe('region', 'check', '--timeout', '5s');
+    })();
+    try {
+      await eventually('the damage is told', async () =>
+        /✘ store-2: .*(checksum|damaged)/.test(command.stderr) ? true : undefined,
+      );
+    } finally {
+      told = true;
+      await checking;
+    }
     // RocksDB would open it: what was found is kept.
     const again = store('store-2');
     expect(await again.ended).to.include({ code: 1 });
