@@ -182,6 +182,8 @@ describe('troupe store repair, to the end', () => {
     // A table begins with its data.
     flipBits(join(data, 'store-2'), /^\d+\.sst$/, 20);
     // The check reads everything on every replica.
+    // What it has read before is in its memory: started again, it reads from the disk.
+    await kill('store-2');
     let told = false;
     const checking = (async () => {
       while (!told) await troupe('region', 'check', '--timeout', '5s');
