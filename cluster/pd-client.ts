@@ -120,6 +120,23 @@ export class SchedulerClient {
     return this.request('pd.regionHeartbeat', heartbeat, options);
   }
 
+  /**
+   * Ids for the parts of a split: for each one region id and as many peer ids as the region has peers, in their order.
+   * @throws TroupeError `conflict` when the scheduler knows something newer about the region, `not-found`
+   */
+  async askBatchSplit(
+    region: metapb.Region,
+    splitCount: number,
+    options?: RequestOptions,
+  ): Promise<readonly pdpb.SplitID[]> {
+    return (await this.request('pd.askBatchSplit', { region, splitCount }, options)).ids;
+  }
+
+  /** Tells what a region became, all parts together. */
+  async reportBatchSplit(regions: readonly metapb.Region[], options?: RequestOptions): Promise<void> {
+    await this.request('pd.reportBatchSplit', { regions: [...regions] }, options);
+  }
+
   status(options?: RequestOptions): Promise<Reply<'pd.getStatus'>> {
     return this.request('pd.getStatus', {}, options);
   }

@@ -10,6 +10,7 @@ import {
   encodeRaftEvent,
   type Codec as MessageCodec,
   type RaftEvent,
+  raft_serverpb,
 } from '../storage/proto/index.js';
 import {
   decodeRegionRequests,
@@ -47,6 +48,8 @@ export interface Protocol {
   'pd.scanRegions': { request: pdpb.ScanRegionsRequest; reply: pdpb.ScanRegionsResponse };
   'pd.storeHeartbeat': { request: pdpb.StoreHeartbeatRequest; reply: pdpb.StoreHeartbeatResponse };
   'pd.regionHeartbeat': { request: pdpb.RegionHeartbeatRequest; reply: pdpb.RegionHeartbeatResponse };
+  'pd.askBatchSplit': { request: pdpb.AskBatchSplitRequest; reply: pdpb.AskBatchSplitResponse };
+  'pd.reportBatchSplit': { request: pdpb.ReportBatchSplitRequest; reply: pdpb.ReportBatchSplitResponse };
   'pd.getStatus': { request: troupepb.GetStatusRequest; reply: troupepb.GetStatusResponse };
   'store.bootstrapRegion': {
     request: troupepb.BootstrapRegionRequest;
@@ -55,12 +58,19 @@ export interface Protocol {
   'store.checkRegion': { request: troupepb.CheckRegionRequest; reply: troupepb.CheckRegionResponse };
   'store.regionHash': { request: troupepb.RegionHashRequest; reply: troupepb.RegionHashResponse };
   'store.peerTerm': { request: troupepb.PeerTermRequest; reply: troupepb.PeerTermResponse };
+  'store.changeRegion': { request: troupepb.ChangeRegionRequest; reply: troupepb.ChangeRegionResponse };
 }
 
 /** The event of one of these kinds; without a parameter, of any. */
 export type ProtocolEvent<K extends keyof Protocol = keyof Protocol> = {
   [P in K]: { readonly type: P } & Protocol[P]['request'];
 }[K];
+
+/** What peers tell each other outside of Raft; it goes to the store, for the peer may not be there. */
+export type PeerNotice = { readonly type: 'store.peerNotice' } & Omit<raft_serverpb.RaftMessage, 'message'>;
+
+/** A store's sign of life to a store that it shares regions with. */
+export type StoreAlive = { readonly type: 'store.alive' } & troupepb.StoreAlive;
 
 const SERVERS: readonly Lane[] = ['peer'];
 const ANYBODY: readonly Lane[] = ['req', 'peer'];
@@ -92,6 +102,13 @@ const rows: { readonly [K in keyof Protocol]: Codec } = {
     pdpb.RegionHeartbeatResponse,
     SERVERS,
   ),
+  'pd.askBatchSplit': row('pd.askBatchSplit', pdpb.AskBatchSplitRequest, pdpb.AskBatchSplitResponse, SERVERS),
+  'pd.reportBatchSplit': row(
+    'pd.reportBatchSplit',
+    pdpb.ReportBatchSplitRequest,
+    pdpb.ReportBatchSplitResponse,
+    SERVERS,
+  ),
   'pd.getStatus': row('pd.getStatus', troupepb.GetStatusRequest, troupepb.GetStatusResponse, ANYBODY),
   'store.bootstrapRegion': row(
     'store.bootstrapRegion',
@@ -112,6 +129,12 @@ const rows: { readonly [K in keyof Protocol]: Codec } = {
     SERVERS,
   ),
   'store.peerTerm': row('store.peerTerm', troupepb.PeerTermRequest, troupepb.PeerTermResponse, SERVERS),
+  'store.changeRegion': row(
+    'store.changeRegion',
+    troupepb.ChangeRegionRequest,
+    troupepb.ChangeRegionResponse,
+    ANYBODY,
+  ),
 };
 
 const raft: Codec<RaftEvent> = { encode: encodeRaftEvent, decode: decodeRaftEvent, lanes: SERVERS };
@@ -121,6 +144,8 @@ export const codecs: ReadonlyMap<string, Codec> = new Map([
   ['raft', raft as Codec],
   ['read', region('read')],
   ['write', region('write')],
+  ['store.peerNotice', told('store.peerNotice', raft_serverpb.RaftMessage)],
+  ['store.alive', told('store.alive', troupepb.StoreAlive)],
   ...snapshotCodecs,
   ...Object.entries(rows),
 ]);
@@ -137,6 +162,16 @@ function row<K extends keyof Protocol>(
     encodeReply: (value) => reply.encode(value),
     decodeReply: (body) => reply.decode(body),
     lanes,
+  };
+  return codec as Codec;
+}
+
+/** Between servers; nobody answers. */
+function told<M>(type: string, message: MessageCodec<M>): Codec {
+  const codec: Codec<WireEvent & M> = {
+    encode: (event) => message.encode(event),
+    decode: (body) => ({ ...message.decode(body), type }),
+    lanes: SERVERS,
   };
   return codec as Codec;
 }

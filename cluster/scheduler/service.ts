@@ -37,6 +37,9 @@ interface RegionReport {
   readonly term: number;
   readonly downPeers: readonly pdpb.PeerStats[];
   readonly pendingPeers: readonly metapb.Peer[];
+  /** Bytes. */
+  readonly approximateSize: number;
+  readonly approximateKeys: number;
 }
 
 export interface ServiceOptions {
@@ -58,6 +61,8 @@ export interface ServiceOptions {
 /** Characters of a store's version and labels. */
 const MAX_DESCRIPTION_LENGTH = 256;
 const MAX_IDS_AT_ONCE = 10_000;
+/** Parts that one split may make beside the one that keeps the region's id. */
+const MAX_SPLIT_PARTS = 256;
 /** Bytes of region descriptors in one reply; the rest is asked for with the next request. */
 const MAX_REGION_BYTES = 256 * 1024;
 
@@ -208,14 +213,45 @@ export class SchedulerService {
         if (!result.ok) throw SchedulerFault.of(result.refusal);
         this.#refuseStale(region, heartbeat.term);
       }
-      const { term, downPeers, pendingPeers } = heartbeat;
-      this.#reports.set(region.id, { leader, term, downPeers, pendingPeers });
+      const { term, downPeers, pendingPeers, approximateSize, approximateKeys } = heartbeat;
+      const report = { leader, term, downPeers, pendingPeers, approximateSize, approximateKeys };
+      this.#reports.set(region.id, report);
       return pdpb.RegionHeartbeatResponse.from({
         header: this.header(),
         regionId: region.id,
         regionEpoch: region.regionEpoch,
         targetPeer: leader,
       });
+    },
+
+    'pd.askBatchSplit': async ({ region, splitCount }) => {
+      const count = splitCount === 0 ? 1 : splitCount;
+      const known = this.#current(region);
+      if (count > MAX_SPLIT_PARTS) {
+        throw new SchedulerFault(
+          ErrorType.INVALID_VALUE,
+          `A split into ${count + 1} parts; ask for ${MAX_SPLIT_PARTS + 1} at most.`,
+        );
+      }
+      const each = 1 + known.peers.length;
+      const first = await this.#options.ids.allocate(count * each);
+      const ids = Array.from({ length: count }, (_, part) => {
+        const newRegionId = first + part * each;
+        return { newRegionId, newPeerIds: known.peers.map((_peer, i) => newRegionId + 1 + i) };
+      });
+      return { header: this.header(), ids };
+    },
+
+    'pd.reportBatchSplit': async ({ regions }) => {
+      for (const region of regions) {
+        const flaw = malformation(region);
+        if (flaw !== undefined)
+          throw new SchedulerFault(ErrorType.INVALID_VALUE, `The report of a split describes ${flaw}.`);
+      }
+      // In one command, so that no key is without a region in between.
+      const result = await this.#options.propose({ putRegions: { regions } });
+      if (!result.ok) throw SchedulerFault.of(result.refusal);
+      return { header: this.header() };
     },
 
     'pd.getStatus': () => {
@@ -295,6 +331,18 @@ export class SchedulerService {
       throw new SchedulerFault(ErrorType.DUPLICATED_ENTRY, `The heartbeat is stale: ${stale}.`);
   }
 
+  /** The region as the caller has it, when nothing newer is known. */
+  #current(region: metapb.Region | undefined): metapb.Region {
+    const known = this.#options.state.regions.get(region?.id ?? 0);
+    if (region === undefined || known === undefined) {
+      throw new SchedulerFault(ErrorType.REGION_NOT_FOUND, `There is no region ${region?.id ?? 0}.`);
+    }
+    const stale = staleness(this.#options.state.regions, region);
+    if (stale !== undefined)
+      throw new SchedulerFault(ErrorType.DUPLICATED_ENTRY, `${stale}: report it first.`);
+    return region;
+  }
+
   #knownStore(storeId: number): metapb.Store {
     const store = this.#options.state.stores.get(storeId);
     if (store !== undefined) return store;
@@ -305,8 +353,7 @@ export class SchedulerService {
   }
 
   #regionReply(region: metapb.Region | undefined): pdpb.GetRegionResponse {
-    const { leader, downPeers, pendingPeers } = this.#told(region);
-    return { header: this.header(), region, leader, downPeers, pendingPeers };
+    return { header: this.header(), ...this.#told(region) };
   }
 
   #regions(startKey: Uint8Array, endKey: Uint8Array, limit: number): pdpb.Region[] {
@@ -329,7 +376,8 @@ export class SchedulerService {
     const report = region === undefined ? undefined : this.#reports.get(region.id);
     // A leader that is no longer a peer is none.
     const leader = region?.peers.some((peer) => peer.id === report?.leader.id) ? report?.leader : undefined;
-    return { region, leader, downPeers: report?.downPeers ?? [], pendingPeers: report?.pendingPeers ?? [] };
+    const { downPeers = [], pendingPeers = [], approximateSize = 0, approximateKeys = 0 } = report ?? {};
+    return { region, leader, downPeers, pendingPeers, approximateSize, approximateKeys };
   }
 
   /** The lowest version of all stores: nothing newer may be proposed before it rises. */
@@ -356,5 +404,7 @@ export const emptyReply: { readonly [K in SchedulerKind]: (header: pdpb.Response
   'pd.scanRegions': (header) => pdpb.ScanRegionsResponse.from({ header }),
   'pd.storeHeartbeat': (header) => pdpb.StoreHeartbeatResponse.from({ header }),
   'pd.regionHeartbeat': (header) => pdpb.RegionHeartbeatResponse.from({ header }),
+  'pd.askBatchSplit': (header) => pdpb.AskBatchSplitResponse.from({ header }),
+  'pd.reportBatchSplit': (header) => pdpb.ReportBatchSplitResponse.from({ header }),
   'pd.getStatus': (header) => troupepb.GetStatusResponse.from({ header }),
 };
