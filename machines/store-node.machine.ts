@@ -22,6 +22,10 @@ export interface StoreNodeHost {
   answerHash(event: unknown): void;
   /** Tells another store the term of a peer. */
   answerTerm(event: unknown): void;
+  /** Changes a region that this store leads. */
+  changeRegion(event: unknown): void;
+  /** What another store tells a peer outside of Raft. */
+  takeNotice(event: unknown): void;
   /** Tells the scheduler about this store and the regions that it leads. */
   report(): void;
   stop(): void;
@@ -34,6 +38,8 @@ export type StoreNodeEvent =
   | { readonly type: 'store.checkRegion' }
   | { readonly type: 'store.regionHash' }
   | { readonly type: 'store.peerTerm' }
+  | { readonly type: 'store.changeRegion' }
+  | { readonly type: 'store.peerNotice' }
   | { readonly type: 'regionStarted' }
   | { readonly type: 'raft' }
   | { readonly type: 'read' }
@@ -55,6 +61,8 @@ export const storeNodeMachine = setup({
     checkRegion: ({ context, event }) => context.host.checkRegion(event),
     answerHash: ({ context, event }) => context.host.answerHash(event),
     answerTerm: ({ context, event }) => context.host.answerTerm(event),
+    changeRegion: ({ context, event }) => context.host.changeRegion(event),
+    takeNotice: ({ context, event }) => context.host.takeNotice(event),
     report: ({ context }) => context.host.report(),
     stopHost: ({ context }) => context.host.stop(),
   },
@@ -66,6 +74,7 @@ export const storeNodeMachine = setup({
     'store.bootstrapRegion': { actions: 'bootstrapRegion' },
     // Answered in every state: who asks goes on to the next store.
     'store.checkRegion': { actions: 'checkRegion' },
+    'store.changeRegion': { actions: 'changeRegion' },
     read: { actions: 'refuseAbsent' },
     write: { actions: 'refuseAbsent' },
     failed: { target: '.failed' },
@@ -89,6 +98,7 @@ export const storeNodeMachine = setup({
       on: {
         'store.regionHash': { actions: 'answerHash' },
         'store.peerTerm': { actions: 'answerTerm' },
+        'store.peerNotice': { actions: 'takeNotice' },
         raft: { actions: 'routeAbsent' },
         reportDue: { actions: 'report' },
       },

@@ -16,10 +16,13 @@ export { type CompareAndSwapResult, RawOperations, type RawPair, type RawScan } 
 export { decodeRawValue, encodeRawValue, type RawValue } from './raw-value.js';
 export { hashRegion, RegionSnapshotReader, regionBounds, type SnapshotChunk } from './region-snapshot.js';
 export {
+  deleteRegionData,
   deleteRegionState,
+  loadCollectedTombstones,
   loadRegionState,
   loadRegionStates,
   type RegionLocalState,
+  saveCollectedTombstones,
   saveRegionState,
 } from './region-state.js';
 export { openRocksEngine, type RocksEngineOptions } from './rocks-engine.js';

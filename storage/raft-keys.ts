@@ -2,8 +2,8 @@
  * Keys of what a store knows of itself and its Raft groups, in the families `raft` and `log`.
  *
  * The family `raft` has TiKV's layout: `01 01` the store's identity, `01 02 <group> <kind>` the states of a Raft group,
- * `01 03 <region> 01` a region's state; what TiKV leaves free, `01 04`, what a repaired store must remember, and
- * `01 04 <region> 11` how far its peer has recovered. The family `log` holds entries at `<group> <index>`. Numbers are 64
+ * `01 03 <region> 01` a region's state; what TiKV leaves free, `01 04`, what a repaired store must remember,
+ * `01 04 <region> 11` how far its peer has recovered, and `01 05` which tombstones are forgotten. The family `log` holds entries at `<group> <index>`. Numbers are 64
  * bits, big endian, so that keys sort as numbers do.
  */
 
@@ -43,6 +43,10 @@ export function groupKey(group: number, kind: GroupRecord): Buffer {
 export function regionStateKey(region: number): Buffer {
   return record(REGION, region, REGION_STATE);
 }
+
+const COLLECTED = 0x05;
+/** What is left of the tombstones that this store has forgotten. */
+export const COLLECTED_TOMBSTONES_KEY: Uint8Array = Uint8Array.of(LOCAL, COLLECTED);
 
 /** The record of the store's repair. */
 export const REPAIR_KEY: Uint8Array = Uint8Array.of(LOCAL, REPAIR);

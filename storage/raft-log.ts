@@ -60,13 +60,32 @@ export class RaftLog {
     this.#engine = engine;
   }
 
-  /** Writes the first states of a group whose log begins after `start`; everything up to there counts as applied. */
-  create(batch: WriteBatch, group: number, start: Truncated, confState: ConfState): void {
+  /**
+   * Writes the first states of a group whose log begins after `start`; everything up to there counts as applied.
+   * @param promised term and vote of a peer that was here before it knew its region: it keeps its word.
+   */
+  create(
+    batch: WriteBatch,
+    group: number,
+    start: Truncated,
+    confState: ConfState,
+    promised: HardState = NO_HARD_STATE,
+  ): void {
+    const { term, vote } = promised.term >= start.term ? promised : { term: start.term, vote: 0 };
     this.saveState(batch, group, {
-      hardState: { term: start.term, vote: 0, commit: start.index },
+      hardState: { term, vote, commit: start.index },
       apply: { applied: start.index, truncated: start },
       confState,
     });
+  }
+
+  /** Terms and votes of groups, whatever else is known of them. @throws DecodeError */
+  async hardStates(groups: readonly number[]): Promise<(HardState | undefined)[]> {
+    const records = await this.#engine.multiGet(
+      'raft',
+      groups.map((group) => groupKey(group, GroupRecord.hardState)),
+    );
+    return records.map((record) => record && eraftpb.HardState.decode(record));
   }
 
   /**

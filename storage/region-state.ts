@@ -1,15 +1,28 @@
 /** The state of each region that this store has or had, in the family `raft`. */
-import type { Engine, WriteBatch } from './engine.js';
+import type { Engine, KeyRange, WriteBatch } from './engine.js';
 import { raft_serverpb } from './proto/index.js';
-import { REGION_RECORDS, regionStateKey } from './raft-keys.js';
+import { COLLECTED_TOMBSTONES_KEY, REGION_RECORDS, regionStateKey } from './raft-keys.js';
+import { regionBounds } from './region-snapshot.js';
+import { SNAPSHOT_FAMILIES } from './snapshot-chunk.js';
 
 export type RegionLocalState = raft_serverpb.RegionLocalState;
 
 const SCAN_KEYS = 1024;
 
 /** A tombstone is saved like any other state: it is how a stale message to a removed peer is recognised. */
-export function saveRegionState(batch: WriteBatch, region: number, state: RegionLocalState): void {
-  batch.put('raft', regionStateKey(region), raft_serverpb.RegionLocalState.encode(state));
+export function saveRegionState(
+  batch: WriteBatch,
+  region: number,
+  state: Pick<RegionLocalState, 'state' | 'region'> & Partial<RegionLocalState>,
+): void {
+  const record = raft_serverpb.RegionLocalState.from(state);
+  batch.put('raft', regionStateKey(region), raft_serverpb.RegionLocalState.encode(record));
+}
+
+/** Removes what a store holds of a range of keys. */
+export function deleteRegionData(batch: WriteBatch, range: KeyRange): void {
+  const { start, end } = regionBounds(range);
+  for (const cf of SNAPSHOT_FAMILIES) batch.deleteRange(cf, start, end);
 }
 
 export function deleteRegionState(batch: WriteBatch, region: number): void {
@@ -33,4 +46,15 @@ export async function loadRegionStates(engine: Engine): Promise<RegionLocalState
     if (!page.more || !last) return states;
     start = Buffer.concat([last, Uint8Array.of(0)]);
   }
+}
+
+/** Remembers that tombstones of peers up to this id are forgotten. */
+export function saveCollectedTombstones(batch: WriteBatch, throughPeer: number): void {
+  batch.put('raft', COLLECTED_TOMBSTONES_KEY, raft_serverpb.CollectedTombstones.encode({ throughPeer }));
+}
+
+/** 0 when none was forgotten. @throws DecodeError */
+export async function loadCollectedTombstones(engine: Engine): Promise<number> {
+  const bytes = await engine.get('raft', COLLECTED_TOMBSTONES_KEY);
+  return bytes === undefined ? 0 : raft_serverpb.CollectedTombstones.decode(bytes).throughPeer;
 }

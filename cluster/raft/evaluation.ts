@@ -1,7 +1,8 @@
-import type { Entry, StorageApply } from '../../machines/index.js';
+import type { ConfChange, Entry, StorageApply } from '../../machines/index.js';
 import type { Engine, Truncated, WriteBatch } from '../../storage/index.js';
 import type { RaftGroup } from './group.js';
 import type { GroupLogs } from './group-logs.js';
+import type { ApplyEffects, GroupDestruction } from './state-machine.js';
 
 /** Committed entries of one group that are evaluated together. */
 export interface Apply {
@@ -26,9 +27,10 @@ export interface Evaluated {
 export class Evaluation {
   readonly #engine: Engine;
   readonly #logs: GroupLogs;
+  readonly #owner: EvaluationOwner;
   /** Committed entries that are not evaluated yet, in order. */
   #waiting: Apply[] = [];
-  /** Those of groups that install a snapshot, which comes first. */
+  /** Those of groups that install a snapshot, which comes first, or wait for another group. */
   readonly #held = new Map<RaftGroup, Apply[]>();
   /** Evaluated ones: their changes wait in `#batch` for the next write. */
   #evaluated: Evaluated[] = [];
@@ -38,9 +40,10 @@ export class Evaluation {
   /** Entries evaluated so far. */
   applied = 0;
 
-  constructor(engine: Engine, logs: GroupLogs) {
+  constructor(engine: Engine, logs: GroupLogs, owner: EvaluationOwner) {
     this.#engine = engine;
     this.#logs = logs;
+    this.#owner = owner;
   }
 
   get hasWaiting(): boolean {
@@ -69,15 +72,14 @@ export class Evaluation {
       queue.push({ group, apply, looksBack: false });
       return;
     }
-    for (const entries of parts) {
-      queue.push({ group, apply: { entries, responses: responsesFor(entries, apply) }, looksBack: true });
+    for (const { entries, looksBack } of parts) {
+      queue.push({ group, apply: { entries, responses: responsesFor(entries, apply) }, looksBack });
     }
   }
 
   /** A snapshot goes before what the group has committed and not evaluated, which it holds already. */
   hold(group: RaftGroup): void {
-    const skipped = this.#waiting.filter((one) => one.group === group);
-    if (skipped.length > 0) this.#waiting = this.#waiting.filter((one) => one.group !== group);
+    const skipped = [...(this.#held.get(group) ?? []), ...this.#withdraw(group)];
     this.#held.set(group, []);
     for (const { apply } of skipped) group.entriesSkipped(apply);
   }
@@ -93,10 +95,14 @@ export class Evaluation {
   evaluateReady(): void {
     while (!this.#busy) {
       const next = this.#waiting[0];
-      if (next === undefined || (!next.group.stopped && this.#waits(next))) return;
+      if (next === undefined) return;
+      if (!next.group.stopped) {
+        if (this.#suspended(next)) continue;
+        if (this.#waits(next)) return;
+      }
       this.#waiting.shift();
       const before = this.batch.count;
-      const effects = new Effects();
+      const effects = new Effects(next.group, this.batch, this.#logs);
       try {
         const results = next.group.stopped ? undefined : next.group.apply(next.apply, this.batch, effects);
         if (results instanceof Promise) throw new Error('a state machine read without having said so');
@@ -109,11 +115,13 @@ export class Evaluation {
 
   /** Evaluates entries that read, or look back; everything before them is visible now. */
   async evaluateNext(): Promise<void> {
-    const next = this.#waiting.shift();
+    const next = this.#waiting[0];
     if (next === undefined) return;
+    if (!next.group.stopped && this.#suspended(next)) return this.evaluateReady();
+    this.#waiting.shift();
     this.#busy = true;
     const before = this.batch.count;
-    const effects = new Effects();
+    const effects = new Effects(next.group, this.batch, this.#logs);
     try {
       const results = next.group.stopped
         ? undefined
@@ -142,6 +150,32 @@ export class Evaluation {
     this.#held.clear();
   }
 
+  /** What waits for another group steps aside, with everything of its own group behind it. */
+  #suspended({ group, apply }: Apply): boolean {
+    let awaited: Promise<void> | undefined;
+    try {
+      awaited = group.awaits(apply);
+    } catch (error) {
+      this.#fail(group, this.batch.count, error);
+    }
+    if (awaited === undefined) return false;
+    const queue = this.#withdraw(group);
+    this.#held.set(group, queue);
+    void awaited.then(() => {
+      // A snapshot may have come instead.
+      if (this.#held.get(group) !== queue) return;
+      this.release(group);
+      this.#owner.resumed(group);
+    });
+    return true;
+  }
+
+  #withdraw(group: RaftGroup): Apply[] {
+    const own = this.#waiting.filter((one) => one.group === group);
+    if (own.length > 0) this.#waiting = this.#waiting.filter((one) => one.group !== group);
+    return own;
+  }
+
   #waits({ group, apply, looksBack }: Apply): boolean {
     return looksBack || group.needsReads(apply);
   }
@@ -153,6 +187,8 @@ export class Evaluation {
     if (last !== undefined) this.#logs.applied(this.batch, group, last.index);
     this.#evaluated.push({ group, apply, truncated });
     this.applied += apply.entries.length;
+    if (effects.urgent) this.#owner.hurry();
+    for (const destruction of effects.destructions) this.#owner.destroy(destruction);
     group.answer(apply, results);
   }
 
@@ -172,8 +208,43 @@ function responsesFor(entries: readonly Entry[], { responses }: StorageApply): S
   );
 }
 
-class Effects {
+/** Where an evaluation's effects go that are not changes of its batch. */
+export interface EvaluationOwner {
+  /** Entries that waited for another group can be evaluated now. */
+  resumed(group: RaftGroup): void;
+  /** What was evaluated is to be written soon. */
+  hurry(): void;
+  /** The next batch ends this group. */
+  destroy(destruction: GroupDestruction): void;
+}
+
+class Effects implements ApplyEffects {
   truncated: Truncated | undefined;
+  urgent = false;
+  readonly destructions: GroupDestruction[] = [];
+  readonly #group: RaftGroup;
+  readonly #batch: WriteBatch;
+  readonly #logs: GroupLogs;
+
+  constructor(group: RaftGroup, batch: WriteBatch, logs: GroupLogs) {
+    this.#group = group;
+    this.#batch = batch;
+    this.#logs = logs;
+  }
+
+  changeMembership(change: ConfChange): void {
+    this.#logs.saveConfState(this.#batch, this.#group, this.#group.applyConfChange(change));
+    this.urgent = true;
+  }
+
+  destroy(destruction: GroupDestruction): void {
+    this.destructions.push(destruction);
+    this.urgent = true;
+  }
+
+  hurry(): void {
+    this.urgent = true;
+  }
 
   truncateLog(position: Truncated): void {
     this.truncated = position;

@@ -1,4 +1,4 @@
-import type { Entry, HardState, InitialState, Snapshot } from '../../machines/index.js';
+import type { ConfState, Entry, HardState, InitialState, Snapshot } from '../../machines/index.js';
 import type { Engine, RaftLog, Truncated, WriteBatch } from '../../storage/index.js';
 import type { TaskQueue } from '../tasks.js';
 import type { RaftGroup } from './group.js';
@@ -58,6 +58,10 @@ export class GroupLogs {
 
   saveHardState(batch: WriteBatch, group: RaftGroup, hardState: HardState): void {
     this.#log.saveState(batch, group.id, { hardState });
+  }
+
+  saveConfState(batch: WriteBatch, group: RaftGroup, confState: ConfState): void {
+    this.#log.saveState(batch, group.id, { confState });
   }
 
   /** Entries up to `applied` are in the same batch. */

@@ -1,5 +1,7 @@
 import type { Clock } from '../../actors/index.js';
 import {
+  type ConfChange,
+  type ConfState,
   DEFAULT_RAFT_CONFIG,
   type Entry,
   type Fetch,
@@ -21,6 +23,7 @@ import { type ReadDone, ReadRounds } from './read-rounds.js';
 import type {
   ApplyEffects,
   CommandLog,
+  EntryRun,
   LogDeletion,
   Outcome,
   RefusalCode,
@@ -99,6 +102,11 @@ export class RaftGroup implements CommandLog {
     return !this.#stopped && this.#soft.role === 'leader';
   }
 
+  /** A leader has applied an entry of its own term, so everything before it: what it checks is the newest there is. */
+  get appliedInTerm(): boolean {
+    return this.isLeader && this.raft.termAt(this.raft.applied) === this.raft.term;
+  }
+
   get term(): number {
     return this.raft.term;
   }
@@ -106,6 +114,11 @@ export class RaftGroup implements CommandLog {
   /** Applied and visible to reads. */
   get applied(): number {
     return this.#applied;
+  }
+
+  /** Ticks since a leader was heard, or since the start. */
+  get quietTicks(): number {
+    return this.#quietTicks;
   }
 
   get stopped(): boolean {
@@ -126,6 +139,40 @@ export class RaftGroup implements CommandLog {
     if (proposed === undefined) return done(this.#refusal('stopped'));
     if (!proposed.ok) return done(this.#refusal(this.raft.role === 'leader' ? 'busy' : 'not-leader'));
     this.#proposals.push({ index: proposed.index, term: proposed.term, done });
+    this.#touch(this);
+  }
+
+  /**
+   * Appends a membership change to the log. `done` is called exactly once, unless it is refused.
+   * @returns why the core refuses it: then nothing happened.
+   */
+  proposeConfChange(change: ConfChange, done: (outcome: Outcome<unknown>) => void): RaftError | undefined {
+    if (this.#stopped || !this.isLeader) {
+      done(this.#refusal(this.#stopped ? 'stopped' : 'not-leader'));
+      return undefined;
+    }
+    const proposed = this.#guarded(() => this.raft.proposeConfChange(change));
+    this.#touch(this);
+    if (proposed === undefined) {
+      done(this.#refusal('stopped'));
+      return undefined;
+    }
+    if (!proposed.ok) return proposed.error;
+    this.#proposals.push({ index: proposed.index, term: proposed.term, done });
+    return undefined;
+  }
+
+  /** Puts a membership change in force whose entry is being evaluated. @throws RaftInvariantError */
+  applyConfChange(change: ConfChange): ConfState {
+    const state = this.raft.applyConfChange(change);
+    this.#touch(this);
+    return state;
+  }
+
+  /** Takes entries that are known to be committed, from elsewhere than a leader. */
+  adoptCommitted(entries: readonly Entry[], commit: number): void {
+    if (this.#stopped) return;
+    this.#guarded(() => this.raft.adoptCommitted(entries, commit));
     this.#touch(this);
   }
 
@@ -274,8 +321,13 @@ export class RaftGroup implements CommandLog {
   }
 
   /** Runs of entries that are evaluated together, in order; `undefined` for all together. */
-  divide(entries: readonly Entry[]): readonly (readonly Entry[])[] | undefined {
+  divide(entries: readonly Entry[]): readonly EntryRun[] | undefined {
     return this.#machine.divide?.(entries);
+  }
+
+  /** Resolves when these entries may be evaluated; `undefined` when they may be at once. */
+  awaits({ entries }: StorageApply): Promise<void> | undefined {
+    return this.#machine.awaits?.(entries);
   }
 
   needsReads({ entries }: StorageApply): boolean {
@@ -365,7 +417,7 @@ export class RaftGroup implements CommandLog {
   /** What a snapshot holds may have been proposed here: nothing tells any more what became of it. */
   #restores(snapshot: Snapshot): void {
     this.#installing = true;
-    this.#machine.restoring?.();
+    this.#machine.restoring?.(snapshot);
     while (this.#firstProposal < this.#proposals.length) {
       const proposal = this.#proposals[this.#firstProposal];
       if (proposal === undefined || proposal.index > snapshot.index) break;

@@ -1,12 +1,12 @@
 import type { ActorSystem, Clock, Logger, TimerHandle } from '../../actors/index.js';
 import type { Fetch, InitialState, Message, Snapshot, StorageAppend } from '../../machines/index.js';
-import { type Engine, RaftLog, StorageError, type Truncated, type WriteBatch } from '../../storage/index.js';
+import { type Engine, RaftLog, StorageError, type WriteBatch } from '../../storage/index.js';
 import type { TaskQueue } from '../tasks.js';
 import { Evaluation } from './evaluation.js';
 import { RaftGroup } from './group.js';
 import { GroupLogs } from './group-logs.js';
 import type { GroupSnapshots } from './snapshots.js';
-import type { StateMachine } from './state-machine.js';
+import type { GroupDestruction, StateMachine } from './state-machine.js';
 import { DEFAULT_TICK_INTERVAL_MS, type RaftTuning, raftConfig } from './tuning.js';
 
 export interface RaftHostOptions {
@@ -30,6 +30,9 @@ export interface RaftHostOptions {
 
 /** Changes of evaluated entries that may wait in memory for something else that has to be written. */
 const MAX_IDLE_BATCH_BYTES = 1024 * 1024;
+/** Entries of a log whose size is only guessed, and how large one is taken to be. */
+const SHORT_LOG = 256;
+const SHORT_LOG_ENTRY_BYTES = 256;
 /** Order of the host's hook among the end-of-turn hooks: after the peers have proposed what the turn brought. */
 export const RAFT_TURN_ORDER = 100;
 
@@ -41,12 +44,8 @@ interface Append {
   readonly afterSync: readonly Message[];
 }
 
-/** A replica on its way out. */
-interface Destruction {
-  readonly group: RaftGroup;
-  readonly add: (batch: WriteBatch) => void;
-  readonly resolve: () => void;
-  readonly reject: (error: Error) => void;
+interface Destruction extends GroupDestruction {
+  readonly failed: (error: Error) => void;
 }
 
 const NO_MESSAGES: readonly Message[] = [];
@@ -92,7 +91,13 @@ export class RaftHost {
     this.#options = options;
     this.#log = new RaftLog(options.engine);
     this.#logs = new GroupLogs(this.#log, options.engine, options.tasks);
-    this.#evaluation = new Evaluation(options.engine, this.#logs);
+    this.#evaluation = new Evaluation(options.engine, this.#logs, {
+      resumed: (group) => this.#touch(group),
+      hurry: () => {
+        this.#applyNow = true;
+      },
+      destroy: (destruction) => this.#end({ ...destruction, failed: () => {} }),
+    });
     this.#removeHook = options.system.onTurnEnd(RAFT_TURN_ORDER, () => this.#turn());
     this.#scheduleTick();
   }
@@ -124,7 +129,13 @@ export class RaftHost {
     if (initial === undefined) {
       throw new StorageError('invalid-log', `Raft group ${groupId} has no state in this data directory.`);
     }
-    return this.start(groupId, peerId, machine, initial, await this.#log.approximateBytes(groupId));
+    return this.start(groupId, peerId, machine, initial, await this.logBytesOf(groupId, initial));
+  }
+
+  /** Bytes of a log that is opened, about: short ones are not worth a look. */
+  async logBytesOf(groupId: number, { truncated, lastIndex }: InitialState): Promise<number> {
+    const entries = lastIndex - truncated.index;
+    return entries < SHORT_LOG ? entries * SHORT_LOG_ENTRY_BYTES : this.#log.approximateBytes(groupId);
   }
 
   /** Starts a replica that has nothing on disk: what it becomes is written with its first entries or snapshot. */
@@ -161,13 +172,37 @@ export class RaftHost {
    */
   async destroy(group: RaftGroup, add: (batch: WriteBatch) => void): Promise<void> {
     if (this.#closed || this.#failed) throw new StorageError('closed', 'the Raft host writes no more');
-    group.stop();
-    if (this.#groups.get(group.id) === group) this.#groups.delete(group.id);
-    await this.#installs.get(group);
     return new Promise((resolve, reject) => {
-      this.#destructions.push({ group, add, resolve, reject });
+      this.#end({ group: group.id, add, done: resolve, failed: reject });
       this.#startChain();
     });
+  }
+
+  /** Stops the group at once. Its end goes into the next batch, where no installation is in the way. */
+  #end(destruction: Destruction): void {
+    const group = this.#groups.get(destruction.group);
+    group?.stop();
+    this.#groups.delete(destruction.group);
+    const installing = group && this.#installs.get(group);
+    if (installing === undefined) {
+      this.#destructions.push(destruction);
+      return;
+    }
+    void installing.then(() => {
+      this.#destructions.push(destruction);
+      this.#startChain();
+    });
+  }
+
+  /** Lets go of a group whose records are somebody else's to remove or to replace. */
+  release(group: RaftGroup): void {
+    group.stop();
+    if (this.#groups.get(group.id) === group) this.#groups.delete(group.id);
+  }
+
+  /** Its data is being replaced. */
+  isInstalling(group: RaftGroup): boolean {
+    return this.#installs.has(group);
   }
 
   /** Stops everything: what waits is answered, what the disk has begun is finished. */
@@ -181,8 +216,8 @@ export class RaftHost {
     this.#appends = [];
     this.#evaluation.clear();
     await this.#chain;
-    for (const { reject } of this.#destructions.splice(0)) {
-      reject(new StorageError('closed', 'the Raft host writes no more'));
+    for (const { failed } of this.#destructions.splice(0)) {
+      failed(new StorageError('closed', 'the Raft host writes no more'));
     }
   }
 
@@ -272,7 +307,7 @@ export class RaftHost {
         this.#failed = true;
         const cause = error instanceof Error ? error : new Error(String(error));
         for (const group of this.#groups.values()) group.stop();
-        for (const { reject } of this.#destructions.splice(0)) reject(cause);
+        for (const { failed } of this.#destructions.splice(0)) failed(cause);
         this.#options.failed(cause);
       },
     );
@@ -307,7 +342,7 @@ export class RaftHost {
     }
     const destroyed = this.#destructions.length;
     for (const { group, add } of this.#destructions) {
-      this.#log.destroy(batch, group.id);
+      this.#log.destroy(batch, group);
       add(batch);
       mustSync = true;
     }
@@ -327,7 +362,7 @@ export class RaftHost {
       await engine.sync();
       this.#counters.syncs++;
     }
-    for (const { resolve } of this.#destructions.splice(0, destroyed)) resolve();
+    for (const { done } of this.#destructions.splice(0, destroyed)) done();
     for (const { group, append, afterSync } of appends) {
       if (group.stopped) continue;
       for (const response of append.responses) this.#deliver(group, response);
@@ -416,6 +451,3 @@ export class RaftHost {
     });
   }
 }
-
-/** Where the log of a group made by bootstrap or split begins, so that later peers always start from a snapshot. */
-export const INITIAL_LOG: Truncated = { index: 5, term: 5 };

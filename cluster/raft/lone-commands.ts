@@ -5,7 +5,16 @@ import { RAFT_TURN_ORDER } from './host.js';
 import type { ApplyEffects, CommandLog, Outcome, StateMachine } from './state-machine.js';
 
 /** Without a log there is nothing to truncate. */
-const NO_LOG: ApplyEffects = { truncateLog() {} };
+const NO_LOG: ApplyEffects = {
+  truncateLog() {},
+  hurry() {},
+  changeMembership: () => alone(),
+  destroy: () => alone(),
+};
+
+function alone(): never {
+  throw new Error('a node that stands alone changes neither its members nor its groups');
+}
 
 interface Waiting {
   readonly data: Uint8Array;

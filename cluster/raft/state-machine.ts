@@ -1,4 +1,4 @@
-import type { Snapshot, SoftState } from '../../machines/index.js';
+import type { ConfChange, Snapshot, SoftState } from '../../machines/index.js';
 import type { Entry, Message } from '../../machines/raft/types.js';
 import type { Truncated, WriteBatch } from '../../storage/index.js';
 
@@ -6,6 +6,28 @@ import type { Truncated, WriteBatch } from '../../storage/index.js';
 export interface ApplyEffects {
   /** The log begins after this position from now on: decided in the log itself, so that all replicas cut alike. */
   truncateLog(position: Truncated): void;
+  /** The membership changes with these entries; it is written with them. @throws RaftInvariantError */
+  changeMembership(change: ConfChange): void;
+  /** These entries end another group of this host, or this one: its log and states go in the same batch. */
+  destroy(destruction: GroupDestruction): void;
+  /** Somebody waits for these entries to be visible: they are written without waiting for others. */
+  hurry(): void;
+}
+
+/** A replica on its way out. */
+export interface GroupDestruction {
+  readonly group: number;
+  /** What else goes into the batch that removes its log and states. */
+  readonly add: (batch: WriteBatch) => void;
+  /** The batch is durable. */
+  readonly done: () => void;
+}
+
+/** Entries that are evaluated together. */
+export interface EntryRun {
+  readonly entries: readonly Entry[];
+  /** They look at the state as it stands before them: everything up to there must be visible. */
+  readonly looksBack: boolean;
 }
 
 /** What came of removing entries from the disk, after the log was truncated. */
@@ -26,10 +48,15 @@ export interface StateMachine {
    */
   needsReads?(entries: readonly Entry[]): boolean;
   /**
-   * Cuts entries into runs where one of them looks at the state as its place in the log has it: each run is evaluated
-   * when all before it is visible, and before anything behind it. `undefined` when all may be evaluated together.
+   * Cuts entries into runs where one of them has to wait for something, or looks at the state as its place in the log has
+   * it. `undefined` when all may be evaluated together.
    */
-  divide?(entries: readonly Entry[]): readonly (readonly Entry[])[] | undefined;
+  divide?(entries: readonly Entry[]): readonly EntryRun[] | undefined;
+  /**
+   * Asked when everything before these entries is evaluated: a promise for the moment from which they may be, where that
+   * rests with another group. Until then this group's later entries wait, and other groups go on. Must not reject.
+   */
+  awaits?(entries: readonly Entry[]): Promise<void> | undefined;
   /**
    * Evaluates committed entries in log order; never called again before the last call has finished.
    *
@@ -45,7 +72,7 @@ export interface StateMachine {
   /** The batch of the last `apply` is visible to reads. */
   applied?(index: number): void;
   /** A received snapshot is going to take the place of the state. */
-  restoring?(): void;
+  restoring?(snapshot: Snapshot): void;
   /** A snapshot took the place of the state: what `apply` is called with next follows it. */
   restored?(snapshot: Snapshot): void;
   /** What came of the removal of entries that `truncateLog` asked for. */

@@ -44,6 +44,7 @@ export function raftConfig(
     stepDownOnRemoval: true,
     disableProposalForwarding: true,
     skipBroadcastCommit: true,
+    followersTellCommit: true,
     maxSizePerMsg: MAX_APPEND_BYTES,
     maxInflightBytes: MAX_INFLIGHT_BYTES,
     maxUncommittedEntriesSize: MAX_UNCOMMITTED_BYTES,

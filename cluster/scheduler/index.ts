@@ -2,7 +2,7 @@ import { realClock, silentLogger } from '../../actors/index.js';
 import { type Engine, loadIdentity, RaftLog, saveIdentity } from '../../storage/index.js';
 import { TroupeError } from '../errors.js';
 import { type NodeOptions, openEngine, startSystem } from '../node-options.js';
-import { INITIAL_LOG } from '../raft/host.js';
+import { INITIAL_LOG } from '../raft/initial-log.js';
 import { SCHEDULER_GROUP, SchedulerNode } from './node.js';
 import { SchedulerState } from './state.js';
 

@@ -3,7 +3,7 @@ import type { ClusterPhase } from '../../machines/scheduler.machine.js';
 import type { Engine, WriteBatch } from '../../storage/index.js';
 import { metapb } from '../../storage/proto/index.js';
 import { pdpb, troupepb } from '../proto/index.js';
-import { RegionTree, staleness } from './region-tree.js';
+import { RegionTree, staleness } from '../region-tree.js';
 import { type Refusal, register } from './registration.js';
 
 /** The newest command that this version understands. */

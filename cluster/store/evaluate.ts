@@ -20,6 +20,12 @@ export interface CommandResult {
   readonly swaps: readonly (SwapResult | undefined)[] | undefined;
 }
 
+/** Told of what applied writes add to a region's size, and take from it; bytes of keys and values. */
+export interface SizeObserver {
+  put(bytes: number): void;
+  deleted(bytes: number): void;
+}
+
 const DONE: CommandResult = { regionError: undefined, swaps: undefined };
 
 /** The family that a request names; data lives in three of them, an empty name means `default`. */
@@ -29,7 +35,7 @@ export function dataFamily(name: string): ColumnFamily | undefined {
 }
 
 /** Values as the entries of one batch will have left them, for the keys that a compare-and-swap looks at. */
-class Overlay {
+export class Overlay {
   readonly #values = new Map<string, Uint8Array | undefined>();
 
   static name(cf: ColumnFamily, key: Uint8Array): string {
@@ -76,44 +82,33 @@ class Overlay {
   }
 }
 
-/**
- * Puts the changes of commands into `batch`, in order. The region's epoch and range are checked again here, because the
- * region may have changed since the leader proposed them.
- */
-export function evaluate(
-  commands: readonly raft_cmdpb.RaftCmdRequest[],
-  region: metapb.Region,
-  engine: Engine,
-  batch: WriteBatch,
-): readonly CommandResult[] | Promise<readonly CommandResult[]> {
-  if (!commands.some(comparesAndSwaps))
-    return commands.map((command) => evaluateCommand(command, region, batch, undefined));
-  return Overlay.of(commands, engine).then((overlay) =>
-    commands.map((command) => evaluateCommand(command, region, batch, overlay)),
-  );
-}
-
 /** Whether the command's evaluation reads from the engine. */
 export function comparesAndSwaps({ requests }: raft_cmdpb.RaftCmdRequest): boolean {
   return requests.some((one) => one.compareAndSwap !== undefined);
 }
 
-function evaluateCommand(
+/**
+ * Puts the changes of a command into `batch`. The region's epoch and range are checked again here, because the region may
+ * have changed since the leader proposed it.
+ * @param overlay needed by a command that compares and swaps
+ */
+export function evaluateCommand(
   command: raft_cmdpb.RaftCmdRequest,
   region: metapb.Region,
   batch: WriteBatch,
   overlay: Overlay | undefined,
+  size?: SizeObserver,
 ): CommandResult {
   const regionError =
     checkVersion(region, command.header?.regionEpoch) ?? checkKeys(command.requests, region);
   if (regionError !== undefined) return { regionError, swaps: undefined };
   if (overlay === undefined) {
-    for (const request of command.requests) change(request, batch);
+    for (const request of command.requests) change(request, batch, undefined, size);
     return DONE;
   }
   const swaps = command.requests.map((request) => {
-    if (request.compareAndSwap !== undefined) return swap(request.compareAndSwap, batch, overlay);
-    change(request, batch, overlay);
+    if (request.compareAndSwap !== undefined) return swap(request.compareAndSwap, batch, overlay, size);
+    change(request, batch, overlay, size);
     return undefined;
   });
   return { regionError: undefined, swaps };
@@ -138,16 +133,23 @@ export function checkKeys(
   return undefined;
 }
 
-function change(request: raft_cmdpb.Request, batch: WriteBatch, overlay?: Overlay): void {
+function change(
+  request: raft_cmdpb.Request,
+  batch: WriteBatch,
+  overlay: Overlay | undefined,
+  size: SizeObserver | undefined,
+): void {
   const { put, delete: remove, deleteRange } = request;
   if (put !== undefined) {
     const cf = familyOf(put.cf);
     batch.put(cf, put.key, put.value);
     overlay?.set(cf, put.key, put.value);
+    size?.put(put.key.length + put.value.length);
   } else if (remove !== undefined) {
     const cf = familyOf(remove.cf);
     batch.delete(cf, remove.key);
     overlay?.set(cf, remove.key, undefined);
+    size?.deleted(remove.key.length);
   } else if (deleteRange !== undefined) {
     const cf = familyOf(deleteRange.cf);
     batch.deleteRange(cf, deleteRange.startKey, deleteRange.endKey);
@@ -157,7 +159,12 @@ function change(request: raft_cmdpb.Request, batch: WriteBatch, overlay?: Overla
   }
 }
 
-function swap(request: raft_cmdpb.CompareAndSwapRequest, batch: WriteBatch, overlay: Overlay): SwapResult {
+function swap(
+  request: raft_cmdpb.CompareAndSwapRequest,
+  batch: WriteBatch,
+  overlay: Overlay,
+  size: SizeObserver | undefined,
+): SwapResult {
   const cf = familyOf(request.cf);
   const stored = overlay.get(cf, request.key);
   const previous = stored === undefined ? undefined : decodeRawValue(stored).value;
@@ -169,6 +176,7 @@ function swap(request: raft_cmdpb.CompareAndSwapRequest, batch: WriteBatch, over
     const value = encodeRawValue(request.value);
     batch.put(cf, request.key, value);
     overlay.set(cf, request.key, value);
+    size?.put(request.key.length + value.length);
   }
   return { succeed, previous };
 }

@@ -7,10 +7,11 @@ import {
   type StoreIdentity,
   saveIdentity,
 } from '../../storage/index.js';
+import type { metapb, raft_cmdpb } from '../../storage/proto/index.js';
 import { TroupeError } from '../errors.js';
 import type { SchedulerClient } from '../pd-client.js';
 import type { troupepb } from '../proto/index.js';
-import type { ProtocolEvent, RaftEvent, RegionEvent } from '../protocol.js';
+import type { PeerNotice, ProtocolEvent, RaftEvent, RegionEvent } from '../protocol.js';
 import type { RaftGroup } from '../raft/group.js';
 import { RAFT_TURN_ORDER, RaftHost } from '../raft/host.js';
 import type { RaftTuning } from '../raft/tuning.js';
@@ -26,7 +27,7 @@ import {
 } from './questions.js';
 import { ReadTurn } from './read-turn.js';
 import { errorOf } from './region-call.js';
-import type { RegionReplica } from './replica.js';
+import type { ChangeRegionEvent, RegionReplica } from './replica.js';
 import { type DiskUsage, Reporter } from './reporter.js';
 import { RegionSnapshots } from './snapshots/index.js';
 import { StoreDirectory } from './store-directory.js';
@@ -43,6 +44,14 @@ const WAITING_TASKS = 65_536;
 export interface StoreTuning extends RaftTuning {
   /** When Raft logs are cut. */
   readonly logGc?: Partial<LogGcLimits>;
+  /** Milliseconds between two attempts to end a merge (2,000). */
+  readonly mergeInterval?: number;
+  /** The last part of a split keeps the region's id (true); else the first. */
+  readonly rightDerive?: boolean;
+  /** Milliseconds after which a peer that hears of no leader asks whether it is still a member (600,000). */
+  readonly stalePeerTimeout?: number;
+  /** Milliseconds for which the tombstone of a removed peer is kept at least (600,000). */
+  readonly tombstoneLifetime?: number;
 }
 
 export interface StoreParts {
@@ -108,7 +117,10 @@ export class StoreNode implements StoreNodeHost {
       logger,
       storeId: this.storeId,
       tasks: this.#tasks,
-      regionOf: (id) => this.#peers.replicas.get(id)?.region,
+      regionOf: (id) => {
+        const replica = this.#peers.replicas.get(id);
+        return replica?.initialised ? replica.region : undefined;
+      },
       overlapping: (region) => this.#peers.overlapping(region),
       nodeOf: (storeId) => this.#directory.nodeOf(storeId),
       admits: (event) => this.#peers.admits(event),
@@ -149,7 +161,20 @@ export class StoreNode implements StoreNodeHost {
       directory: this.#directory,
       messages: this.#messages,
       started: () => this.#actor.tell({ type: 'regionStarted' }),
-      roleChanged: (replica) => this.#reporter.roleChanged(replica),
+      mergeInterval: parts.tuning?.mergeInterval,
+      changes: {
+        allocateIds: (count) => parts.scheduler.allocIds(count),
+        askSplitIds: (region, count) => this.#askSplitIds(region, count),
+        storeOf: (storeId) => this.#directory.storeOf(storeId),
+        middleKey: async () => undefined,
+        rightDerive: parts.tuning?.rightDerive ?? true,
+        maxEntryBytes: parts.maxEntryBytes,
+      },
+      sizeOf: () => ({ put() {}, deleted() {} }),
+      roleChanged: (replica) => this.#reporter.regionChanged(replica),
+      regionChanged: (replica) => this.#reporter.regionChanged(replica),
+      regionSplit: (parent, regions) => this.#reporter.regionSplit(parent, regions),
+      regionGone: (id) => this.#reporter.regionGone(id),
       diskFailed: (error) => this.#diskFailed(error),
     });
     const { replicas } = this.#peers;
@@ -237,12 +262,7 @@ export class StoreNode implements StoreNodeHost {
   }
 
   routeAbsent(event: RaftEvent): void {
-    // Peers are made by bootstrap and by repair: membership changes bring the creation by first contact.
-    this.#peers.heardOf(event);
-    this.#parts.logger.debug(
-      { region: event.regionId, from: event.fromPeer.storeId },
-      'a message for a peer that is not here',
-    );
+    this.#peers.contact(event);
   }
 
   refuseAbsent(event: RegionEvent & { replyTo?: ReplyTo<troupepb.RegionResponses>; address?: string }): void {
@@ -265,6 +285,14 @@ export class StoreNode implements StoreNodeHost {
     this.#questions.answerTerm(event);
   }
 
+  changeRegion(event: ChangeRegionEvent): void {
+    this.#questions.changeRegion(event);
+  }
+
+  takeNotice(event: PeerNotice): void {
+    this.#peers.notice(event);
+  }
+
   report(): void {
     this.#reporter.report();
   }
@@ -273,6 +301,11 @@ export class StoreNode implements StoreNodeHost {
   stop(): void {
     this.#stopped = true;
     this.#peers.stop();
+  }
+
+  async #askSplitIds(region: metapb.Region, count: number): Promise<readonly raft_cmdpb.SplitRequest[]> {
+    const ids = await this.#parts.scheduler.askBatchSplit(region, count);
+    return ids.map(({ newRegionId, newPeerIds }) => ({ splitKey: NO_KEY, newRegionId, newPeerIds }));
   }
 
   #diskFailed(error: unknown): void {
@@ -289,6 +322,8 @@ export class StoreNode implements StoreNodeHost {
     this.#fail(error);
   }
 }
+
+const NO_KEY = new Uint8Array(0);
 
 type BootstrapEvent = ProtocolEvent<'store.bootstrapRegion'> & {
   readonly replyTo?: ReplyTo<troupepb.BootstrapRegionResponse>;

@@ -1,12 +1,23 @@
 import type { ActorRef, ActorSystem } from '../../actors/index.js';
 import type { Message } from '../../machines/index.js';
-import type { metapb } from '../../storage/proto/index.js';
-import { peerPath, type RaftEvent } from '../protocol.js';
+import { type metapb, raft_serverpb } from '../../storage/proto/index.js';
+import { type PeerNotice, peerPath, type RaftEvent } from '../protocol.js';
+import { epochOf } from './admin/epoch.js';
+import { isInitial } from './first-contact.js';
 import type { StoreDirectory } from './store-directory.js';
 
 const NO_KEY = new Uint8Array(0);
+/** Peers of other stores whose references are kept; beyond that all are made anew. */
+const MAX_REFS = 65_536;
 
-/** Raft messages on their way between the peers of regions. */
+/** A peer that is here, as far as its messages need it. */
+export interface Sender {
+  readonly region: metapb.Region;
+  readonly peer: metapb.Peer;
+  addressee(peerId: number): metapb.Peer | undefined;
+}
+
+/** Messages on their way between the peers of regions: Raft's, and notices outside of it. */
 export class PeerMessages {
   readonly #system: ActorSystem;
   readonly #directory: StoreDirectory;
@@ -19,31 +30,51 @@ export class PeerMessages {
   }
 
   /** Sends a message of a peer that is here; it is lost while the other's store is not known. */
-  send(
-    from: { readonly region: metapb.Region; readonly peer: metapb.Peer } | undefined,
-    message: Message,
-  ): void {
-    const toPeer = from?.region.peers.find(({ id }) => id === message.to);
+  send(from: Sender | undefined, message: Message): void {
+    const toPeer = from?.addressee(message.to);
     if (from === undefined || toPeer === undefined) return;
     const { region, peer } = from;
-    const initial =
-      message.type === 'requestVote' || message.type === 'requestPreVote' || message.commit === 0;
+    const initial = isInitial(message);
     const event: RaftEvent = {
       type: 'raft',
       regionId: region.id,
       fromPeer: peer,
       toPeer,
       message,
-      regionEpoch: region.regionEpoch ?? { confVer: 0, version: 0 },
+      regionEpoch: epochOf(region),
       startKey: initial ? region.startKey : NO_KEY,
       endKey: initial ? region.endKey : NO_KEY,
     };
     this.#refOf(region.id, toPeer)?.tell(event);
   }
 
+  /** Tells a peer of a region something outside of Raft; `fromPeer` may be gone. */
+  notify(
+    region: metapb.Region,
+    fromPeer: metapb.Peer | undefined,
+    toPeer: metapb.Peer,
+    notice: Partial<Pick<PeerNotice, 'isTombstone' | 'mergeTarget' | 'extraMsg'>>,
+  ): void {
+    const node = this.#directory.nodeOf(toPeer.storeId);
+    if (node === undefined) return;
+    const message = raft_serverpb.RaftMessage.from({
+      regionId: region.id,
+      fromPeer,
+      toPeer,
+      regionEpoch: epochOf(region),
+      ...notice,
+    });
+    this.#system.ref(`${node}/store`).tell({ ...message, type: 'store.peerNotice' });
+  }
+
   /** A message for a peer that is here and did not come in a frame: a snapshot's, whose data came before it. */
   deliver(event: RaftEvent): void {
     this.#system.ref(`${this.#system.node}/${peerPath(event.regionId, event.toPeer.id)}`).tell(event);
+  }
+
+  /** The region is not here any more. */
+  forget(region: metapb.Region): void {
+    for (const { id } of region.peers) this.#refs.delete(id);
   }
 
   #refOf(regionId: number, peer: metapb.Peer): ActorRef | undefined {
@@ -52,6 +83,7 @@ export class PeerMessages {
     const node = this.#directory.nodeOf(peer.storeId);
     if (node === undefined) return undefined;
     const ref = this.#system.ref(`${node}/${peerPath(regionId, peer.id)}`);
+    if (this.#refs.size >= MAX_REFS) this.#refs.clear();
     this.#refs.set(peer.id, ref);
     return ref;
   }

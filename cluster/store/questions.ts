@@ -1,11 +1,11 @@
 import type { ActorSystem, Logger, ReplyTo } from '../../actors/index.js';
 import type { metapb } from '../../storage/proto/index.js';
 import type { troupepb } from '../proto/index.js';
-import type { ProtocolEvent } from '../protocol.js';
+import { type ProtocolEvent, peerPath } from '../protocol.js';
 import { errorOf } from './region-call.js';
 import { notLeader } from './region-check.js';
 import { CheckRefusedError, checkRegion, type RegionCheck } from './region-checker.js';
-import type { RegionReplica } from './replica.js';
+import type { ChangeRegionEvent, RegionReplica } from './replica.js';
 
 export interface QuestionsOptions {
   readonly system: ActorSystem;
@@ -27,6 +27,8 @@ export type PeerTermEvent = ProtocolEvent<'store.peerTerm'> & {
   readonly replyTo?: ReplyTo<troupepb.PeerTermResponse>;
 };
 
+/** Milliseconds that a change may take until it is applied here: no longer than its caller waits for it. */
+const CHANGE_TIMEOUT_MS = 60_000;
 /** Milliseconds that the leader waits for another store's hash: it may have to catch up, and then reads everything. */
 const HASH_TIMEOUT_MS = 60_000;
 const NO_HASH = new Uint8Array(0);
@@ -44,9 +46,7 @@ export class StoreQuestions {
     const replica = this.#options.replicas.get(regionId);
     const regionError =
       replica === undefined || !replica.attached
-        ? errorOf(`region ${regionId} is not on this store: look it up again`, {
-            regionNotFound: { regionId },
-          })
+        ? regionNotFound(regionId)
         : replica.group.isLeader
           ? undefined
           : notLeader(replica.region, replica.peerOf(replica.group.leader));
@@ -61,6 +61,24 @@ export class StoreQuestions {
         replyTo?.fail(error instanceof CheckRefusedError ? 'overloaded' : 'failed', sentence);
       },
     );
+  }
+
+  /** Changes a region that this store leads. */
+  changeRegion({ replyTo, ...request }: ChangeRegionEvent): void {
+    const regionId = request.context?.regionId ?? 0;
+    const replica = this.#options.replicas.get(regionId);
+    if (replica === undefined || !replica.attached) {
+      replyTo?.send({ regionError: regionNotFound(regionId), refusal: undefined, regions: [] });
+      return;
+    }
+    const { system } = this.#options;
+    system
+      .ref(`${system.node}/${peerPath(regionId, replica.peerId)}`)
+      .ask({ ...request, type: 'store.changeRegion' }, { timeout: CHANGE_TIMEOUT_MS })
+      .then(
+        (reply) => replyTo?.send(reply as troupepb.ChangeRegionResponse),
+        () => replyTo?.send({ regionError: regionNotFound(regionId), refusal: undefined, regions: [] }),
+      );
   }
 
   /** The hash of one replica here, when it is there: the caller's deadline ends the wait. */
@@ -102,6 +120,12 @@ export class StoreQuestions {
       unwatch();
     }
   }
+}
+
+function regionNotFound(regionId: number) {
+  return errorOf(`region ${regionId} is not on this store: look it up again`, {
+    regionNotFound: { regionId },
+  });
 }
 
 function responseOf({ index, hash, replicas }: RegionCheck): troupepb.CheckRegionResponse {

@@ -68,6 +68,11 @@ export class RepairedPeers {
     return true;
   }
 
+  /** The peer is from before the repair: it comes back by itself, and not anew. */
+  forgot(peerId: number): boolean {
+    return peerId < this.#watermark;
+  }
+
   isRecovering(regionId: number, peerId: number): boolean {
     return this.#peers.get(regionId)?.replica.peer.id === peerId;
   }

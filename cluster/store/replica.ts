@@ -1,10 +1,17 @@
 import type { ActorRef, Logger, ReplyTo } from '../../actors/index.js';
-import type { Entry, Message, PeerRefusal, PeerReplica, Snapshot, SoftState } from '../../machines/index.js';
-import { EntryType } from '../../machines/index.js';
+import type {
+  ConfChange,
+  Entry,
+  Message,
+  PeerRefusal,
+  PeerReplica,
+  RaftError,
+  Snapshot,
+  SoftState,
+} from '../../machines/index.js';
 import type { Engine, WriteBatch } from '../../storage/index.js';
 import {
   COMMAND_VERSION,
-  decodeCommand,
   encodeCommand,
   type metapb,
   raft_cmdpb,
@@ -15,16 +22,26 @@ import type { RaftEvent, RegionEvent } from '../protocol.js';
 import { RaftGroup } from '../raft/group.js';
 import type { ApplyEffects, CommandLog, LogDeletion, Outcome, StateMachine } from '../raft/state-machine.js';
 import type { TaskQueue } from '../tasks.js';
+import { DATA_RULE, epochNotMatch } from './admin/epoch.js';
 import { ConsistencyCheck, InconsistentReplicaError } from './consistency.js';
-import { type CommandResult, comparesAndSwaps, evaluate } from './evaluate.js';
+import type { CommandResult, SizeObserver } from './evaluate.js';
 import type { CompactedReplica } from './log-gc.js';
 import type { ReadTurn } from './read-turn.js';
 import { type CalledRegion, errorOf, RegionCall } from './region-call.js';
+import {
+  type ChangedRegion,
+  mergingError,
+  RegionChanges,
+  type RegionChangesOptions,
+} from './region-changes.js';
 import { checkVersion, notLeader } from './region-check.js';
+import { RegionStateMachine, type RegionSurroundings } from './region-state-machine.js';
 import { WriteTurn } from './write-turn.js';
 
 const { AdminCmdType } = raft_cmdpb;
 const NO_BYTES = new Uint8Array(0);
+/** Peers of other stores that are known from their messages alone. */
+const MAX_CORRESPONDENTS = 16;
 
 /** The way back of a replica that has forgotten everything. */
 export interface PeerRecovery {
@@ -34,21 +51,39 @@ export interface PeerRecovery {
   stop(): void;
 }
 
+export type ChangeRegionEvent = troupepb.ChangeRegionRequest & {
+  readonly replyTo?: ReplyTo<troupepb.ChangeRegionResponse>;
+};
+
 export interface ReplicaOptions {
+  /** Without peers for one that does not know its region yet. */
   readonly region: metapb.Region;
   readonly peer: metapb.Peer;
+  /** As its disk has it. */
+  readonly mergeState?: raft_serverpb.MergeState | undefined;
   readonly engine: Engine;
   readonly logger: Logger;
   readonly tasks: TaskQueue;
   readonly reads: ReadTurn;
   /** Bytes of one log entry. */
   readonly maxEntryBytes: number;
+  readonly size: SizeObserver;
+  readonly changes: RegionChangesOptions;
+  readonly surroundings: (replica: RegionReplica) => RegionSurroundings;
+  /** The sender is no member any more; it is told. */
+  readonly refusesSender: (replica: RegionReplica, event: RaftEvent) => boolean;
+  /** Whether this store has room for what a snapshot brings; takes its range for it when the core takes it in. */
+  readonly takesSnapshot: (replica: RegionReplica, region: metapb.Region, step: () => boolean) => void;
   /** This replica has writes to propose at the end of the turn. */
   readonly wantsTurn: (replica: RegionReplica) => void;
   /** This store's disk does not hold what it should. */
   readonly damaged: (error: Error) => void;
   /** The leader or this replica's role changed. */
   readonly roleChanged: (replica: RegionReplica) => void;
+  /** The core has taken a snapshot in. */
+  readonly restoring: (replica: RegionReplica, region: metapb.Region) => void;
+  /** A snapshot's data is in place. */
+  readonly restored: (replica: RegionReplica) => void;
   /** Every batch that was applied and is visible, in order: where watches will attach. */
   readonly applied?: (
     region: metapb.Region,
@@ -62,18 +97,18 @@ export interface ReplicaOptions {
  * are applied; epoch and key range are checked when a command is proposed and again when it is applied.
  */
 export class RegionReplica
-  implements PeerReplica<RaftEvent, RegionEvent>, StateMachine, CalledRegion, CompactedReplica
+  implements PeerReplica<RaftEvent, RegionEvent>, StateMachine, CalledRegion, CompactedReplica, ChangedRegion
 {
-  readonly peer: metapb.Peer;
+  /** Its own id, whatever the region says. */
+  readonly peerId: number;
   readonly #options: ReplicaOptions;
   readonly #writes: WriteTurn;
-  /** Commands that this replica proposed, by their encoding: what the log hands back need not be decoded. */
-  readonly #proposed = new WeakMap<Uint8Array, raft_cmdpb.RaftCmdRequest>();
   readonly #consistency: ConsistencyCheck;
-  #region: metapb.Region;
-  #decoded: DecodedEntries | undefined;
-  /** Commands of each evaluation whose changes are not visible yet. */
-  readonly #unseen: (readonly raft_cmdpb.RaftCmdRequest[])[] = [];
+  readonly #machine: RegionStateMachine;
+  readonly changes: RegionChanges;
+  /** Peers that this one has heard from, for as long as its region does not name them. */
+  readonly #correspondents = new Map<number, metapb.Peer>();
+  #peer: metapb.Peer;
   #group: CommandLog | undefined;
   /** On a repaired store, until it has its snapshot. */
   #recovery: PeerRecovery | undefined;
@@ -81,10 +116,19 @@ export class RegionReplica
 
   constructor(options: ReplicaOptions) {
     this.#options = options;
-    this.#region = options.region;
-    this.peer = options.peer;
+    this.#peer = options.peer;
+    this.peerId = options.peer.id;
     this.#consistency = new ConsistencyCheck(options.region.id, options.engine, options.tasks);
     this.#writes = new WriteTurn(options.maxEntryBytes);
+    this.#machine = new RegionStateMachine({
+      ...options,
+      peerId: options.peer.id,
+      storeId: options.peer.storeId,
+      mergeState: options.mergeState,
+      consistency: this.#consistency,
+      surroundings: options.surroundings(this),
+    });
+    this.changes = new RegionChanges(this, options.changes);
   }
 
   /** Joins the replica with the Raft group and the actor that were made for it. */
@@ -114,15 +158,33 @@ export class RegionReplica
     return this.#group !== undefined;
   }
 
+  /** It knows its region; else it waits for a snapshot. */
+  get initialised(): boolean {
+    return this.region.peers.length > 0;
+  }
+
   get group(): CommandLog {
     if (this.#group === undefined)
       throw new Error(`the replica of region ${this.region.id} has no group yet`);
     return this.#group;
   }
 
-  /** The region as this replica has applied it; replaced as a whole when it changes. */
+  /** The region as this replica has evaluated it; replaced as a whole when it changes. */
   get region(): metapb.Region {
-    return this.#region;
+    return this.#machine.region;
+  }
+
+  /** While the region waits to be merged into another. */
+  get mergeState(): raft_serverpb.MergeState | undefined {
+    return this.#machine.mergeState;
+  }
+
+  /** Its own peer, in its role. */
+  get peer(): metapb.Peer {
+    const known = this.#peer;
+    const named = this.peerOf(this.peerId);
+    if (named !== undefined && named !== known) this.#peer = named;
+    return this.#peer;
   }
 
   get raftGroup(): RaftGroup | undefined {
@@ -142,12 +204,36 @@ export class RegionReplica
     return this.region.peers.find((peer) => peer.id === peerId);
   }
 
+  /** A peer that a message may go to: a member, or one that has spoken to this one. */
+  addressee(peerId: number): metapb.Peer | undefined {
+    return this.peerOf(peerId) ?? this.#correspondents.get(peerId);
+  }
+
+  /** Tells the peer's machine. */
+  tell(event: { readonly type: string }): void {
+    this.#actor?.tell(event);
+  }
+
   // The peer machine's actions.
 
   stepRaft(event: RaftEvent): void {
-    if (event.toPeer.id !== this.peer.id) return;
-    if (this.#group === undefined) this.#recovery?.take(event.message);
-    else this.#group.step(event.message);
+    if (event.toPeer.id !== this.peerId || this.#options.refusesSender(this, event)) return;
+    this.#meet(event.fromPeer);
+    if (this.#group === undefined) {
+      this.#recovery?.take(event.message);
+      return;
+    }
+    const { raftGroup: group } = this;
+    const { snapshot } = event.message;
+    if (group === undefined || snapshot === undefined) return this.#group.step(event.message);
+    // What was evaluated and is not visible yet has to be told first.
+    if (this.#machine.unsettled) return;
+    const { region } = raft_serverpb.RaftSnapshotData.decode(snapshot.data);
+    if (region === undefined) return;
+    this.#options.takesSnapshot(this, region, () => {
+      group.step(event.message);
+      return group.raft.pendingSnapshot === snapshot;
+    });
   }
 
   serveRead(event: RegionEvent): void {
@@ -170,24 +256,32 @@ export class RegionReplica
     else if (first) this.#options.wantsTurn(this);
   }
 
+  changeRegion(event: ChangeRegionEvent): void {
+    this.changes.request(event, ({ regionError, refusal, regions }) =>
+      event.replyTo?.send({ regionError, refusal, regions: [...regions] }),
+    );
+  }
+
   refuse(event: RegionEvent, reason: PeerRefusal): void {
+    this.#callOf(event).fail(this.#refusal(reason));
+  }
+
+  refuseChange(event: ChangeRegionEvent, reason: PeerRefusal): void {
+    event.replyTo?.send({ regionError: this.#refusal(reason), refusal: undefined, regions: [] });
+  }
+
+  #refusal(reason: PeerRefusal) {
     const { id } = this.region;
-    const call = this.#callOf(event);
-    if (reason === 'uninitialised') {
-      call.fail(
-        errorOf(`region ${id} is not ready on this store: ask another`, {
+    if (reason === 'merging') return mergingError(this.region);
+    return reason === 'uninitialised'
+      ? errorOf(`region ${id} is not ready on this store: ask another`, {
           regionNotInitialized: { regionId: id },
-        }),
-      );
-    } else {
-      call.fail(
-        errorOf(`region ${id} has stopped on this store: ask another`, { regionNotFound: { regionId: id } }),
-      );
-    }
+        })
+      : errorOf(`region ${id} has stopped on this store: ask another`, { regionNotFound: { regionId: id } });
   }
 
   noteLogDeletion({ through, error }: LogDeletion): void {
-    const details = { region: this.region.id, peer: this.peer.id, through };
+    const details = { region: this.region.id, peer: this.peerId, through };
     const { logger } = this.#options;
     if (error === undefined) logger.debug(details, 'log entries were deleted');
     else
@@ -201,6 +295,7 @@ export class RegionReplica
     this.#group?.stop();
     this.#recovery?.stop();
     this.#consistency.stop();
+    this.changes.pending.clear();
     this.proposeWrites();
   }
 
@@ -232,7 +327,21 @@ export class RegionReplica
     admin: Partial<raft_cmdpb.AdminRequest> & { readonly cmdType: raft_cmdpb.AdminCmdType },
     done: (outcome: Outcome<unknown>) => void,
   ): void {
+    this.proposeWrites();
     this.#propose([], raft_cmdpb.AdminRequest.from(admin), done);
+  }
+
+  proposeMembership(
+    admin: Partial<raft_cmdpb.AdminRequest> & { readonly cmdType: raft_cmdpb.AdminCmdType },
+    change: ConfChange,
+    done: (outcome: Outcome<unknown>) => void,
+  ): RaftError | undefined {
+    const { raftGroup: group } = this;
+    if (group === undefined)
+      throw new Error('the members of a region without a Raft group cannot be changed');
+    this.proposeWrites();
+    const context = encodeCommand(this.#command([], raft_cmdpb.AdminRequest.from(admin)));
+    return group.proposeConfChange({ ...change, context }, done);
   }
 
   /** At the end of a turn: the turn's writes become an entry. */
@@ -246,7 +355,11 @@ export class RegionReplica
       });
       return;
     }
-    this.#propose(requests, undefined, (outcome) => waiting.settle(outcome));
+    // Proposed behind a change of the epoch it would be refused when it is applied.
+    const moved = () =>
+      waiting.settle({ ok: true, result: { regionError: epochNotMatch([this.region]), swaps: undefined } });
+    if (this.changes.admits(DATA_RULE, moved))
+      this.#propose(requests, undefined, (outcome) => waiting.settle(outcome));
   }
 
   #propose(
@@ -254,36 +367,30 @@ export class RegionReplica
     adminRequest: raft_cmdpb.AdminRequest | undefined,
     done: (outcome: Outcome<unknown>) => void,
   ): void {
+    const command = this.#command(requests, adminRequest);
+    const data = encodeCommand(command);
+    this.#machine.commands.proposed(data, command);
+    this.group.propose(data, done);
+  }
+
+  #command(requests: readonly raft_cmdpb.Request[], adminRequest: raft_cmdpb.AdminRequest | undefined) {
     const { id: regionId, regionEpoch } = this.region;
     const header = { regionId, peer: this.peer, regionEpoch, term: this.group.term };
-    const command = { header, requests, adminRequest, version: COMMAND_VERSION };
-    const data = encodeCommand(command);
-    this.#proposed.set(data, command);
-    this.group.propose(data, done);
+    return { header, requests, adminRequest, version: COMMAND_VERSION };
   }
 
   // The replicated state machine.
 
-  /** A hash is of the data as its entry finds it. */
-  divide(entries: readonly Entry[]): readonly (readonly Entry[])[] | undefined {
-    const decoded = this.#decodeOnce(entries);
-    if (decoded === undefined || !decoded.commands.some(computesHash)) return undefined;
-    const runs: Entry[][] = [];
-    let last: Entry[] | undefined;
-    for (const [i, entry] of entries.entries()) {
-      const command = decoded.commands[decoded.placeOf[i] ?? -1];
-      if (last === undefined || (command !== undefined && computesHash(command))) {
-        last = [];
-        runs.push(last);
-      }
-      last.push(entry);
-    }
-    return runs;
+  divide(entries: readonly Entry[]) {
+    return this.#machine.divide(entries);
   }
 
-  /** A compare-and-swap looks at what stands there. */
   needsReads(entries: readonly Entry[]): boolean {
-    return this.#decodeOnce(entries)?.commands.some(comparesAndSwaps) ?? false;
+    return this.#machine.needsReads(entries);
+  }
+
+  awaits(entries: readonly Entry[]): Promise<void> | undefined {
+    return this.#machine.awaits(entries);
   }
 
   apply(
@@ -291,49 +398,26 @@ export class RegionReplica
     batch: WriteBatch,
     effects: ApplyEffects,
   ): readonly unknown[] | Promise<readonly unknown[]> {
-    // Everything is decoded before anything is changed: an entry that cannot be read must not leave half a batch.
-    const { commands, placeOf } = this.#decodeOnce(entries) ?? this.#decode(entries);
-    this.#decoded = undefined;
-    const results = evaluate(commands, this.region, this.#options.engine, batch);
-    this.#unseen.push(commands);
-    const placed = (all: readonly CommandResult[]) =>
-      placeOf.map((place, i) => {
-        const admin = commands[place]?.adminRequest;
-        return admin === undefined ? all[place] : this.#applyAdmin(admin, entries[i] as Entry, effects);
-      });
-    return results instanceof Promise ? results.then(placed) : placed(results);
+    const results = this.#machine.apply(entries, batch, effects);
+    if (!(results instanceof Promise)) return this.#evaluated(entries, results);
+    return results.then((all) => this.#evaluated(entries, all));
   }
 
-  /** @returns what the proposer is told. */
-  #applyAdmin(admin: raft_cmdpb.AdminRequest, entry: Entry, effects: ApplyEffects): unknown {
-    const { compactLog, verifyHash } = admin;
-    switch (admin.cmdType) {
-      case AdminCmdType.CompactLog:
-        if (compactLog === undefined || compactLog.compactIndex >= entry.index) {
-          throw new Error(`entry ${entry.index} cuts the log at or beyond itself`);
-        }
-        effects.truncateLog({ index: compactLog.compactIndex, term: compactLog.compactTerm });
-        return undefined;
-      case AdminCmdType.ComputeHash:
-        this.#consistency.compute(entry.index, { start: this.region.startKey, end: this.region.endKey });
-        return entry.index;
-      case AdminCmdType.VerifyHash:
-        if (verifyHash !== undefined) this.#consistency.verify(verifyHash.index, verifyHash.hash);
-        return undefined;
-      default:
-        throw new Error(
-          `entry ${entry.index} holds an admin command of kind ${admin.cmdType}, which this version cannot apply`,
-        );
-    }
+  #evaluated(entries: readonly Entry[], results: readonly unknown[]): readonly unknown[] {
+    this.changes.pending.applied(entries.at(-1)?.index ?? 0);
+    return results;
   }
 
   restored({ data }: Snapshot): void {
     const { region } = raft_serverpb.RaftSnapshotData.decode(data);
-    if (region !== undefined) this.#region = region;
+    if (region !== undefined) this.#machine.restore(region);
+    this.#options.restored(this);
     this.#actor?.tell({ type: 'snapshotInstalled' });
   }
 
-  restoring(): void {
+  restoring({ data }: Snapshot): void {
+    const { region } = raft_serverpb.RaftSnapshotData.decode(data);
+    if (region !== undefined) this.#options.restoring(this, region);
     this.#actor?.tell({ type: 'snapshotAccepted' });
   }
 
@@ -342,52 +426,34 @@ export class RegionReplica
   }
 
   applied(index: number): void {
-    const commands = this.#unseen.shift();
-    if (commands !== undefined) this.#options.applied?.(this.region, index, commands);
+    const commands = this.#machine.visible();
+    if (commands.length > 0) this.#options.applied?.(this.region, index, commands);
   }
 
-  roleChanged(_soft: SoftState, _term: number): void {
+  roleChanged({ role }: SoftState, _term: number): void {
+    if (role !== 'leader') this.changes.pending.clear();
     this.#options.roleChanged(this);
   }
 
   failed(error: Error): void {
     if (this.#recovery?.failed(error)) return;
     if (error instanceof InconsistentReplicaError) this.#options.damaged(error);
-    this.#options.logger.error(
-      { err: error, region: this.region.id, peer: this.peer.id },
-      'the peer stopped',
-    );
+    this.#options.logger.error({ err: error, region: this.region.id, peer: this.peerId }, 'the peer stopped');
     this.#actor?.tell({ type: 'broke', error });
   }
 
-  #decode(entries: readonly Entry[]): DecodedEntries {
-    const commands: raft_cmdpb.RaftCmdRequest[] = [];
-    const placeOf = entries.map((entry) => {
-      if (entry.data.length === 0) return -1;
-      if (entry.type !== EntryType.normal) {
-        throw new Error(`entry ${entry.index} changes the membership, which this version cannot apply`);
-      }
-      return commands.push(this.#commandOf(entry)) - 1;
-    });
-    return { entries, commands, placeOf };
-  }
-
-  /** `undefined` for entries that cannot be read: `apply` meets them again, where that may stop the peer. */
-  #decodeOnce(entries: readonly Entry[]): DecodedEntries | undefined {
-    if (this.#decoded?.entries === entries) return this.#decoded;
-    try {
-      this.#decoded = this.#decode(entries);
-    } catch {
-      return undefined;
+  /** Remembers whom to answer while the region does not name them. */
+  #meet(peer: metapb.Peer): void {
+    if (this.#correspondents.size === 0 && this.peerOf(peer.id) !== undefined) return;
+    if (this.peerOf(peer.id) !== undefined) {
+      this.#correspondents.delete(peer.id);
+      return;
     }
-    return this.#decoded;
-  }
-
-  #commandOf({ data }: Entry): raft_cmdpb.RaftCmdRequest {
-    const own = this.#proposed.get(data);
-    if (own === undefined) return decodeCommand(data);
-    this.#proposed.delete(data);
-    return own;
+    this.#correspondents.delete(peer.id);
+    this.#correspondents.set(peer.id, peer);
+    const [oldest] = this.#correspondents.keys();
+    if (this.#correspondents.size > MAX_CORRESPONDENTS && oldest !== undefined)
+      this.#correspondents.delete(oldest);
   }
 
   #callOf(event: RegionEvent): RegionCall {
@@ -397,23 +463,13 @@ export class RegionReplica
 
   #refusalOf(event: RegionEvent) {
     const { peer, regionEpoch } = event.context;
-    if (peer !== undefined && peer.storeId !== 0 && peer.storeId !== this.peer.storeId) {
-      return errorOf(`this is store ${this.peer.storeId}, not ${peer.storeId}: look the store up again`, {
-        storeNotMatch: { requestStoreId: peer.storeId, actualStoreId: this.peer.storeId },
+    if (peer !== undefined && peer.storeId !== 0 && peer.storeId !== this.#peer.storeId) {
+      return errorOf(`this is store ${this.#peer.storeId}, not ${peer.storeId}: look the store up again`, {
+        storeNotMatch: { requestStoreId: peer.storeId, actualStoreId: this.#peer.storeId },
       });
     }
     if (!this.group.isLeader) return notLeader(this.region, this.peerOf(this.group.leader));
+    if (this.mergeState !== undefined) return mergingError(this.region);
     return checkVersion(this.region, regionEpoch);
   }
-}
-
-function computesHash({ adminRequest }: raft_cmdpb.RaftCmdRequest): boolean {
-  return adminRequest?.cmdType === AdminCmdType.ComputeHash;
-}
-
-interface DecodedEntries {
-  readonly entries: readonly Entry[];
-  readonly commands: readonly raft_cmdpb.RaftCmdRequest[];
-  /** Per entry, the place of its command; -1 for one without. */
-  readonly placeOf: readonly number[];
 }

@@ -1,5 +1,6 @@
 import type { Clock, Logger, TimerHandle } from '../../actors/index.js';
 import type { StoreIdentity } from '../../storage/index.js';
+import type { metapb } from '../../storage/proto/index.js';
 import { TroupeError } from '../errors.js';
 import type { SchedulerClient } from '../pd-client.js';
 import { pdpb } from '../proto/index.js';
@@ -34,6 +35,8 @@ export interface ReporterOptions {
 export class Reporter {
   readonly #options: ReporterOptions;
   readonly #reportedAt = new Map<number, number>();
+  /** Regions that were last told with members who lack what the log no longer holds. */
+  readonly #pending = new Set<number>();
   #timer: TimerHandle | undefined;
   #stopped = false;
   #storeHeartbeat = false;
@@ -59,13 +62,30 @@ export class Reporter {
     this.#reportStore();
     for (const replica of replicas.values()) {
       if (!replica.attached) continue;
-      const last = this.#reportedAt.get(replica.region.id) ?? Number.NEGATIVE_INFINITY;
-      if (clock.now() - last >= REGION_HEARTBEAT_MS) this.#reportRegion(replica);
+      const { id } = replica.region;
+      const last = this.#reportedAt.get(id) ?? Number.NEGATIVE_INFINITY;
+      if (clock.now() - last >= REGION_HEARTBEAT_MS || this.#pending.has(id)) this.#reportRegion(replica);
     }
   }
 
-  roleChanged(replica: RegionReplica): void {
-    this.#reportRegion(replica);
+  /** An election, a change of membership, a split or a merge is told at once. */
+  regionChanged(replica: RegionReplica): void {
+    if (replica.attached) this.#reportRegion(replica);
+  }
+
+  /** All parts of a split together, so that no key is without a region at the scheduler. */
+  regionSplit(parent: RegionReplica, parts: readonly metapb.Region[]): void {
+    const { scheduler, logger } = this.#options;
+    if (this.#stopped || !parent.attached || !parent.group.isLeader) return;
+    scheduler.reportBatchSplit(parts).catch((error: unknown) => {
+      logger.debug({ err: error, region: parent.region.id }, 'the report of a split was lost');
+    });
+    this.#reportRegion(parent);
+  }
+
+  regionGone(regionId: number): void {
+    this.#reportedAt.delete(regionId);
+    this.#pending.delete(regionId);
   }
 
   #reportStore(): void {
@@ -104,16 +124,42 @@ export class Reporter {
     const { clock, scheduler, logger } = this.#options;
     const { region, peer, group } = replica;
     if (this.#stopped || group.stopped || !group.isLeader) {
-      this.#reportedAt.delete(region.id);
+      this.regionGone(region.id);
       return;
     }
     this.#reportedAt.set(region.id, clock.now());
+    const pending = pendingPeers(replica);
+    if (pending.length > 0) this.#pending.add(region.id);
+    else this.#pending.delete(region.id);
     const heartbeat = {
-      ...pdpb.RegionHeartbeatRequest.from({ region, leader: peer, term: group.term }),
+      ...pdpb.RegionHeartbeatRequest.from({
+        region,
+        leader: peer,
+        term: group.term,
+        pendingPeers: pending,
+        downPeers: downPeers(replica),
+      }),
     };
     scheduler.regionHeartbeat(heartbeat).catch((error: unknown) => {
       logger.debug({ err: error, region: region.id }, 'a region heartbeat was lost');
       this.#reportedAt.delete(region.id);
     });
   }
+}
+
+/** Members whose log does not reach the leader's: they need a snapshot, or are getting one. */
+function pendingPeers({ raftGroup: group, region }: RegionReplica): metapb.Peer[] {
+  if (group === undefined) return [];
+  const { progress, firstIndex } = group.status();
+  return region.peers.filter(({ id }) => {
+    const member = progress.get(id);
+    return member !== undefined && (member.state === 'snapshot' || member.match + 1 < firstIndex);
+  });
+}
+
+function downPeers({ raftGroup: group, region }: RegionReplica): pdpb.PeerStats[] {
+  const { progress } = group?.status() ?? {};
+  return region.peers
+    .filter(({ id }) => progress?.get(id)?.live === false)
+    .map((peer) => ({ peer, downSeconds: 0 }));
 }

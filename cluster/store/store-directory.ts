@@ -1,4 +1,5 @@
 import type { Clock, Logger } from '../../actors/index.js';
+import type { metapb } from '../../storage/proto/index.js';
 import type { SchedulerClient } from '../pd-client.js';
 
 /** Milliseconds between two questions to the scheduler about stores that are not known. */
@@ -25,6 +26,11 @@ export class StoreDirectory {
     if (node === undefined && this.#clock.now() - this.#refreshedAt >= REFRESH_INTERVAL_MS)
       void this.refresh();
     return node;
+  }
+
+  /** What the scheduler says of a store now. @throws TroupeError `unavailable` */
+  async storeOf(storeId: number): Promise<metapb.Store | undefined> {
+    return (await this.#scheduler.getAllStores()).find(({ id }) => id === storeId);
   }
 
   /** Asks the scheduler for all stores. Never rejects: what stays unknown is asked for again. */

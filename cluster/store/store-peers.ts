@@ -1,9 +1,9 @@
 import type { ActorRef, ActorSystem, Clock, Logger } from '../../actors/index.js';
-import { DEFAULT_RAFT_CONFIG, peerMachine } from '../../machines/index.js';
+import { DEFAULT_RAFT_CONFIG, type InitialState, peerMachine } from '../../machines/index.js';
 import {
+  deleteRegionData,
   type Engine,
   loadRegionState,
-  loadRegionStates,
   StandaloneStorage,
   saveRegionState,
   type WriteBatch,
@@ -11,18 +11,28 @@ import {
 import { type metapb, raft_serverpb } from '../../storage/proto/index.js';
 import { TroupeError } from '../errors.js';
 import type { SchedulerClient } from '../pd-client.js';
-import { peerPath, type RaftEvent } from '../protocol.js';
-import { INITIAL_LOG, type RaftHost } from '../raft/host.js';
+import { type PeerNotice, peerPath, type RaftEvent } from '../protocol.js';
+import type { RaftHost } from '../raft/host.js';
+import { INITIAL_LOG } from '../raft/initial-log.js';
 import { LoneCommands } from '../raft/lone-commands.js';
 import type { CommandLog } from '../raft/state-machine.js';
 import { DEFAULT_TICK_INTERVAL_MS, type RaftTuning } from '../raft/tuning.js';
 import type { TaskQueue } from '../tasks.js';
+import { confStateOf, peerOnStore } from './admin/change-peer.js';
+import { epochOf, isEpochStale } from './admin/epoch.js';
+import type { SizeObserver } from './evaluate.js';
+import { isVoteRequest, judgeContact } from './first-contact.js';
+import { loadPeers, type StoredPeer } from './load-peers.js';
 import type { PeerMessages } from './peer-messages.js';
+import { PendingMerges } from './pending-merges.js';
 import type { ReadTurn } from './read-turn.js';
-import { overlap } from './region-check.js';
+import type { RegionChangesOptions } from './region-changes.js';
+import { bury, type RegionSurroundings, type SplitPart } from './region-state-machine.js';
 import { RepairedPeers, type RepairedPeersParts } from './repaired-peers.js';
 import { RegionReplica } from './replica.js';
+import { SnapshotPlaces } from './snapshot-places.js';
 import type { StoreDirectory } from './store-directory.js';
+import { StoreMeta, type Tombstone } from './store-meta.js';
 
 export interface StorePeersOptions {
   readonly storeId: number;
@@ -39,9 +49,19 @@ export interface StorePeersOptions {
   readonly maxEntryBytes: number;
   readonly standalone: boolean;
   readonly tuning?: RaftTuning | undefined;
+  /** Milliseconds between two attempts to end a merge (2 s). */
+  readonly mergeInterval?: number | undefined;
+  readonly changes: Omit<RegionChangesOptions, 'localRegion'>;
+  readonly sizeOf: (regionId: number) => SizeObserver;
   /** A peer's actor is there. */
   readonly started: () => void;
   readonly roleChanged: (replica: RegionReplica) => void;
+  /** A region is another now, on a store that leads it. */
+  readonly regionChanged: (replica: RegionReplica) => void;
+  /** A region became these. */
+  readonly regionSplit: (parent: RegionReplica, parts: readonly metapb.Region[]) => void;
+  /** Nothing is here of the region any more. */
+  readonly regionGone: (regionId: number) => void;
   readonly diskFailed: (error: Error) => void;
 }
 
@@ -49,12 +69,19 @@ export interface StorePeersOptions {
 const PEER_MAILBOX = { capacity: 16_384, overflow: 'reject' } as const;
 /** Ticks after which the first peer of a new cluster campaigns. */
 const FIRST_CAMPAIGN_TICKS = 2;
+const MERGE_INTERVAL_MS = 2_000;
+const NO_KEY = new Uint8Array(0);
 
-/** The peers of a store: how each comes to be, its replica and its actor; one a region. */
+/** The peers of a store: how each comes to be and ends, its replica and its actor; one a region. */
 export class StorePeers {
   /** By region. */
   readonly replicas = new Map<number, RegionReplica>();
+  readonly meta = new StoreMeta();
+  readonly merges: PendingMerges;
   readonly #options: StorePeersOptions;
+  readonly #places: SnapshotPlaces;
+  /** Targets whose log waits for a source's, by source. */
+  readonly #sources = new Map<number, { readonly commit: number; readonly ready: () => void }>();
   /** With writes of this turn. */
   #writing = new Set<RegionReplica>();
   #lone: LoneCommands | undefined;
@@ -64,17 +91,33 @@ export class StorePeers {
 
   constructor(options: StorePeersOptions) {
     this.#options = options;
+    const { clock, logger, host, messages, mergeInterval = MERGE_INTERVAL_MS } = options;
+    this.merges = new PendingMerges({
+      clock,
+      logger,
+      messages,
+      log: host.log,
+      meta: this.meta,
+      replicas: this.replicas,
+      interval: mergeInterval,
+    });
+    this.#places = new SnapshotPlaces({ ...options, meta: this.meta, replicas: this.replicas });
   }
 
   /** Starts the peers that are on disk. @throws TroupeError `identity` when the directory is for another kind of store */
   async start(): Promise<void> {
     // Before anything else may make a peer anew.
     this.#repaired = await RepairedPeers.load(this.#repairParts());
-    for (const state of await loadRegionStates(this.#options.engine)) {
-      if (state.state !== raft_serverpb.PeerState.Tombstone && state.region !== undefined) {
-        if (!this.replicas.has(state.region.id)) await this.#startPeer(state.region);
-      }
+    const { engine, host, storeId, standalone } = this.#options;
+    const stored = await loadPeers(engine, host.log, storeId);
+    this.meta.collectedThrough = stored.collectedThrough;
+    for (const tombstone of stored.tombstones) this.meta.bury(tombstone);
+    if (!standalone) this.meta.replace(stored.peers.map(({ region }) => region));
+    for (const peer of stored.peers) {
+      if (!this.replicas.has(peer.region.id)) await this.#startStored(peer);
     }
+    for (const replica of this.replicas.values())
+      if (replica.mergeState !== undefined) this.merges.add(replica);
   }
 
   /** On a repaired store: brings back the peers that have forgotten everything. Does not wait for them. */
@@ -84,34 +127,36 @@ export class StorePeers {
 
   /** Repeats are harmless: what is durable already is only confirmed. */
   async makeFirstRegion(region: metapb.Region): Promise<void> {
-    const { engine } = this.#options;
-    const peer = region.peers.find((one) => one.storeId === this.#options.storeId);
+    const { engine, storeId } = this.#options;
+    const peer = peerOnStore(region, storeId);
     if (peer === undefined)
-      throw new TroupeError('failed', `region ${region.id} has no peer on store ${this.#options.storeId}`);
-    if (this.replicas.has(region.id)) return;
+      throw new TroupeError('failed', `region ${region.id} has no peer on store ${storeId}`);
+    const here = this.replicas.get(region.id);
+    if (here?.initialised || this.meta.tombstone(region.id) !== undefined) return;
+    // The others were faster: its snapshot is on its way.
+    if (here !== undefined) throw new TroupeError('failed', `region ${region.id} is not durable here yet`);
     if (await this.#repaired?.claims(region)) return;
+    // From here on no message of the others makes it anew.
+    this.meta.replace([region]);
     if ((await loadRegionState(engine, region.id)) === undefined) {
       const batch = engine.batch();
       saveRegionState(batch, region.id, {
         state: raft_serverpb.PeerState.Normal,
         region,
-        mergeState: undefined,
+        peerId: peer.id,
       });
       if (!this.#options.standalone) {
-        this.#options.host.log.create(batch, region.id, INITIAL_LOG, {
-          voters: region.peers.map((one) => one.id),
-          votersOutgoing: [],
-          learners: [],
-          learnersNext: [],
-          autoLeave: false,
-        });
+        // An earlier life may have given its vote before it knew its region.
+        const { log } = this.#options.host;
+        const [promised] = await log.hardStates([region.id]);
+        log.create(batch, region.id, INITIAL_LOG, confStateOf(region), promised);
       }
       await engine.write(batch);
       await engine.sync();
     }
     await this.#options.directory.refresh();
     if (this.replicas.has(region.id)) return;
-    const replica = await this.#startPeer(region);
+    const replica = await this.#startStored({ region, peer, mergeState: undefined, initial: undefined });
     if (region.peers[0]?.id === peer.id) this.#campaignSoon(replica);
   }
 
@@ -123,35 +168,47 @@ export class StorePeers {
     }, FIRST_CAMPAIGN_TICKS * ticks);
   }
 
-  #makeReplica(region: metapb.Region): RegionReplica {
-    const { system, engine, logger, maxEntryBytes } = this.#options;
-    const peer = region.peers.find((one) => one.storeId === this.#options.storeId);
-    if (peer === undefined)
-      throw new TroupeError('failed', `region ${region.id} has no peer on store ${this.#options.storeId}`);
+  // How a peer comes to be.
+
+  #makeReplica(
+    region: metapb.Region,
+    peer: metapb.Peer,
+    mergeState?: raft_serverpb.MergeState,
+  ): RegionReplica {
+    const { system, engine, logger, maxEntryBytes, tasks, reads, changes, sizeOf } = this.#options;
     const replica = new RegionReplica({
       region,
       peer,
+      mergeState,
       engine,
       logger,
-      tasks: this.#options.tasks,
-      reads: this.#options.reads,
+      tasks,
+      reads,
       maxEntryBytes,
+      size: sizeOf(region.id),
+      changes: { ...changes, localRegion: (id) => this.meta.region(id) },
+      surroundings: (one) => this.#surroundingsOf(one),
+      refusesSender: (one, event) => this.#refusesSender(one, event),
+      takesSnapshot: (one, whole, step) => this.#places.take(one, whole, step),
       wantsTurn: (one) => {
         this.#writing.add(one);
         system.requestTurn();
       },
       damaged: (error) => this.#options.diskFailed(error),
       roleChanged: (one) => this.#options.roleChanged(one),
+      // A peer of a repaired store takes its snapshot in by itself.
+      restoring: (one, whole) => this.#places.ensure(one, whole),
+      restored: (one) => this.#restored(one),
     });
     this.replicas.set(region.id, replica);
     return replica;
   }
 
-  #spawnPeer(replica: RegionReplica, initialised: boolean): ActorRef {
-    const { region, peer } = replica;
+  #spawnPeer(replica: RegionReplica): ActorRef {
+    const { region, peerId, initialised, mergeState } = replica;
     const actor = this.#options.system.spawn(peerMachine, {
-      path: peerPath(region.id, peer.id),
-      input: { replica, initialised },
+      path: peerPath(region.id, peerId),
+      input: { replica, initialised, merging: mergeState !== undefined },
       mailbox: PEER_MAILBOX,
       supervision: { onFailure: 'stop' },
     });
@@ -161,19 +218,348 @@ export class StorePeers {
     return actor;
   }
 
-  async #startPeer(region: metapb.Region): Promise<RegionReplica> {
-    const replica = this.#makeReplica(region);
-    const { peer } = replica;
+  async #startStored({ region, peer, mergeState, initial }: StoredPeer): Promise<RegionReplica> {
+    const replica = this.#makeReplica(region, peer, mergeState);
     let commands: CommandLog;
     try {
-      commands = await this.#openCommands(region.id, peer.id, replica);
+      commands = await this.#openCommands(region.id, peer.id, replica, initial);
       if (this.#stopped) throw new TroupeError('closed', `store ${this.#options.storeId} has stopped`);
     } catch (error) {
       this.replicas.delete(region.id);
       throw error;
     }
-    replica.attach(commands, this.#spawnPeer(replica, true));
+    replica.attach(commands, this.#spawnPeer(replica));
     return replica;
+  }
+
+  /** Starts a peer that needs nothing from disk, once its predecessor under its path is gone. */
+  #startNow(
+    region: metapb.Region,
+    peer: metapb.Peer,
+    initial: InitialState,
+    then: (replica: RegionReplica) => void,
+  ): void {
+    if (this.#stopped) return;
+    const { system, host } = this.#options;
+    const path = peerPath(region.id, peer.id);
+    const replica = this.#makeReplica(region, peer);
+    const group = host.start(region.id, peer.id, replica, initial);
+    const spawn = () => {
+      if (this.#stopped || this.replicas.get(region.id) !== replica) return;
+      if (system.actor(path) === undefined) {
+        replica.attach(group, this.#spawnPeer(replica));
+        then(replica);
+      } else system.ref(`${system.node}/${path}`).watch(spawn);
+    };
+    replica.restoredGroup = group;
+    spawn();
+  }
+
+  /** A peer that knows its ids alone; its region comes with a snapshot, or with a split. */
+  async #createUninitialised(event: RaftEvent): Promise<void> {
+    const { regionId, toPeer } = event;
+    const { host, logger } = this.#options;
+    if (this.replicas.has(regionId) || this.meta.region(regionId) !== undefined) return;
+    if (this.meta.isUninitialised(regionId)) return;
+    this.meta.addUninitialised(regionId, toPeer);
+    // An earlier life of the peer may have given its vote.
+    const [promised] = await host.log.hardStates([regionId]);
+    if (this.#stopped || this.replicas.has(regionId) || !this.meta.isUninitialised(regionId)) return;
+    logger.debug({ region: regionId, peer: toPeer.id }, 'a peer is made by the first message for it');
+    const initial = { ...NOTHING, hardState: promised ?? NOTHING.hardState };
+    this.#startNow(unknownRegion(regionId), toPeer, initial, (replica) => replica.tell(event));
+  }
+
+  // How a peer ends.
+
+  /** Removes the peer that is here, with its data; a tombstone is left. */
+  destroy(replica: RegionReplica, why: string, region: metapb.Region = replica.region): void {
+    const { host, logger } = this.#options;
+    const { raftGroup: group, peerId } = replica;
+    if (group === undefined || group.stopped) return;
+    logger.info({ region: region.id, peer: peerId, why }, 'a peer is removed');
+    const { startKey, endKey } = replica.region;
+    const { initialised } = replica;
+    replica.tell({ type: 'removed' });
+    host
+      .destroy(group, (batch) => {
+        bury(batch, region, peerId);
+        if (initialised) deleteRegionData(batch, { start: startKey, end: endKey });
+      })
+      .then(
+        () => this.#buried(replica, { peer: peerId, region, target: undefined }),
+        // The engine's own failure stops the store.
+        () => {},
+      );
+  }
+
+  #buried(replica: RegionReplica, tombstone: Tombstone): void {
+    const { id } = tombstone.region;
+    replica.tell({ type: 'buried' });
+    if (this.replicas.get(id) === replica) this.replicas.delete(id);
+    this.meta.bury(tombstone);
+    this.merges.remove(id);
+    this.#options.messages.forget(tombstone.region);
+    this.#options.regionGone(id);
+    this.#knockAgain();
+  }
+
+  /** Who knocked too early may come in now. */
+  #knockAgain(): void {
+    for (const event of this.meta.unparkFree()) this.contact(event);
+  }
+
+  /** A message came for a peer that is not here. */
+  contact(event: RaftEvent): void {
+    const { storeId, logger, scheduler, messages } = this.#options;
+    const { regionId, toPeer, fromPeer } = event;
+    this.#repaired?.heardOf(event);
+    if (this.#stopped || this.#repaired?.forgot(toPeer.id)) return;
+    const present = this.replicas.get(regionId);
+    const contact = judgeContact(
+      event,
+      storeId,
+      this.meta,
+      present && { ...present.peer, id: present.peerId },
+    );
+    switch (contact.do) {
+      case 'create':
+        void this.#createUninitialised(event).catch((error: unknown) => this.#diskRefused(error));
+        return;
+      case 'replace':
+        if (present !== undefined && !this.#isNeeded(present))
+          this.destroy(present, `peer ${toPeer.id} takes its place`);
+        return;
+      case 'confirm':
+        scheduler.getRegionById(regionId).then(
+          ({ region }) => {
+            const named = region && peerOnStore(region, storeId);
+            if (named?.id === toPeer.id) return this.#createUninitialised(event);
+            return undefined;
+          },
+          (error: unknown) =>
+            logger.debug({ err: error, region: regionId }, 'a new peer could not be confirmed'),
+        );
+        return;
+      case 'park':
+        this.meta.park(event);
+        return;
+      case 'tellGone':
+        messages.notify(contact.region, undefined, fromPeer, {
+          ...(contact.target === undefined ? { isTombstone: true } : { mergeTarget: contact.target }),
+        });
+        return;
+      case 'drop':
+        logger.debug(
+          { region: regionId, from: fromPeer.storeId, why: contact.why },
+          'a message for a peer that is not here',
+        );
+    }
+  }
+
+  /** What a peer is told outside of Raft. */
+  notice(notice: PeerNotice): void {
+    const replica = this.replicas.get(notice.regionId);
+    if (replica === undefined || notice.toPeer?.id !== replica.peerId || !replica.attached) return;
+    const { mergeTarget, isTombstone, regionEpoch = NO_EPOCH, extraMsg, fromPeer } = notice;
+    if (extraMsg?.type === raft_serverpb.ExtraMessageType.MsgWantRollbackMerge) {
+      if (fromPeer !== undefined) this.merges.wantsRollback(notice.regionId, fromPeer.id, extraMsg.index);
+    } else if (mergeTarget !== undefined) {
+      this.meta.noteMerge({ source: notice.regionId, target: mergeTarget });
+      this.dropMergedSources();
+    } else if (isTombstone && isEpochStale(epochOf(replica.region), regionEpoch)) {
+      if (this.#isNeeded(replica) && regionEpoch.version <= epochOf(replica.region).version) return;
+      this.destroy(replica, 'the region has removed it', { ...replica.region, regionEpoch });
+    }
+  }
+
+  /** A source that waits to be merged is its target's to end, or its own to take back. */
+  #isNeeded(replica: RegionReplica): boolean {
+    return replica.mergeState !== undefined || this.#sources.has(replica.region.id);
+  }
+
+  /** Sources that were merged elsewhere, and whose targets here are past that: nothing waits for them any more. */
+  dropMergedSources(): void {
+    for (const replica of [...this.replicas.values()]) {
+      const merge = this.meta.mergeOf(replica.region.id);
+      if (merge === undefined || this.#sources.has(merge.source)) continue;
+      const { target } = merge;
+      const local = this.meta.region(target.id);
+      const past = local !== undefined && epochOf(target).version < epochOf(local).version;
+      // Where the target never was or is gone, it will not come for it.
+      const never =
+        local === undefined && !target.peers.some(({ storeId }) => storeId === this.#options.storeId);
+      if ((past && replica.mergeState === undefined) || never)
+        this.destroy(replica, `its region was merged into region ${target.id}`);
+    }
+  }
+
+  /**
+   * Whether a message comes from somebody who is no member any more: who asks for votes is told so.
+   */
+  #refusesSender(replica: RegionReplica, { fromPeer, regionEpoch, message }: RaftEvent): boolean {
+    const { region, peer } = replica;
+    if (!replica.initialised || replica.peerOf(fromPeer.id) !== undefined) return false;
+    if (!isEpochStale(regionEpoch, epochOf(region))) return false;
+    if (isVoteRequest(message)) this.#options.messages.notify(region, peer, fromPeer, { isTombstone: true });
+    return true;
+  }
+
+  // What a region's log makes of its peers.
+
+  #surroundingsOf(replica: RegionReplica): RegionSurroundings {
+    return {
+      prepareSplit: (created) => this.#prepareSplit(created),
+      split: (split, made) => {
+        const leads = replica.attached && replica.group.isLeader;
+        this.meta.replace([split.own, ...made.map(({ region }) => region)]);
+        for (const part of made) this.#startPart(part, leads);
+        replica.tell({ type: 'splitEnded' });
+        this.#options.regionSplit(replica, split.parts);
+        this.#knockAgain();
+      },
+      membershipChanged: (region) => this.#membershipChanged(replica, region),
+      removed: (region) => {
+        replica.tell({ type: 'removed' });
+        this.#buried(replica, { peer: replica.peerId, region, target: undefined });
+      },
+      mergePrepared: (region, state) => {
+        this.meta.replace([region]);
+        replica.raftGroup?.lease?.giveUp(replica.group.term);
+        replica.tell({ type: 'mergePrepared' });
+        this.#sourceIsReady(region.id, state.commit);
+        this.merges.add(replica);
+        this.#options.regionChanged(replica);
+      },
+      mergeRolledBack: (region) => {
+        this.meta.replace([region]);
+        this.merges.remove(region.id);
+        replica.tell({ type: 'mergeRolledBack' });
+        this.#options.regionChanged(replica);
+      },
+      sourceReady: (merge) => this.#sourceReady(merge),
+      merged: (region, source) => {
+        const taken = this.replicas.get(source.id);
+        const target = this.meta.region(region.id);
+        this.meta.replace([region], [source.id]);
+        if (taken !== undefined) {
+          taken.tell({ type: 'removed' });
+          this.#buried(taken, { peer: taken.peerId, region: source, target });
+        }
+        this.#options.regionChanged(replica);
+      },
+    };
+  }
+
+  async #prepareSplit(created: readonly metapb.Region[]): Promise<readonly SplitPart[]> {
+    const { storeId, host } = this.#options;
+    const regions = created.filter((region) => {
+      const peer = peerOnStore(region, storeId)?.id ?? 0;
+      const here = this.replicas.get(region.id);
+      if (here === undefined) return (this.meta.tombstone(region.id)?.peer ?? 0) < peer;
+      // Whoever is here with a region has come by a later way; and who waits with a later id was made after this one went.
+      if (here.initialised || here.peerId > peer) return false;
+      this.#dropUninitialised(here);
+      return true;
+    });
+    const promised = await host.log.hardStates(regions.map(({ id }) => id));
+    return regions.map((region, i) => ({ region, promised: promised[i] }));
+  }
+
+  /** What it promised stays on disk: the peer that takes its place keeps it. */
+  #dropUninitialised(replica: RegionReplica): void {
+    const { host, system } = this.#options;
+    const { region, peerId, raftGroup: group } = replica;
+    if (group !== undefined) host.release(group);
+    this.replicas.delete(region.id);
+    this.meta.forget(region.id);
+    system.ref(`${system.node}/${peerPath(region.id, peerId)}`).stop();
+  }
+
+  #startPart({ region, promised }: SplitPart, parentLeads: boolean): void {
+    const peer = peerOnStore(region, this.#options.storeId);
+    if (peer === undefined) return;
+    const own = promised !== undefined && promised.term >= INITIAL_LOG.term ? promised : undefined;
+    const { index: commit, term } = INITIAL_LOG;
+    const initial: InitialState = {
+      ...NOTHING,
+      hardState: own === undefined ? { term, vote: 0, commit } : { ...own, commit },
+      confState: confStateOf(region),
+      truncated: INITIAL_LOG,
+      lastIndex: commit,
+      applied: commit,
+    };
+    this.#startNow(region, peer, initial, (replica) => {
+      const first = this.meta.unpark(peer.id);
+      // Whoever led the whole is the best to lead its parts; nobody has voted in one of them yet.
+      if (parentLeads && own === undefined) replica.group.campaign();
+      else if (first !== undefined) replica.tell(first);
+    });
+  }
+
+  #membershipChanged(replica: RegionReplica, region: metapb.Region): void {
+    const before = this.meta.region(region.id);
+    this.meta.replace([region]);
+    if (!replica.attached || !replica.group.isLeader) return;
+    for (const peer of before?.peers ?? []) {
+      if (region.peers.some(({ id }) => id === peer.id)) continue;
+      // It may never hear of it from the log.
+      this.#options.messages.notify(region, replica.peer, peer, { isTombstone: true });
+    }
+    this.#options.regionChanged(replica);
+  }
+
+  #sourceReady({
+    source,
+    commit,
+    entries,
+  }: Parameters<RegionSurroundings['sourceReady']>[0]): Promise<void> | undefined {
+    const id = source?.id ?? 0;
+    const replica = this.replicas.get(id);
+    const { raftGroup: group } = replica ?? {};
+    if (replica === undefined || group === undefined || group.stopped)
+      throw new Error(`region ${id} is to be merged and its peer is not on this store`);
+    if (replica.mergeState?.commit === commit) return undefined;
+    const ready = new Promise<void>((resolve) => this.#sources.set(id, { commit, ready: resolve }));
+    // Its own leader may be gone: what it lacks has come with the merge.
+    group.adoptCommitted(
+      entries.map(({ entryType, ...entry }) => ({ ...entry, type: entryType })),
+      commit,
+    );
+    return ready;
+  }
+
+  #sourceIsReady(source: number, commit: number): void {
+    const waiting = this.#sources.get(source);
+    if (waiting === undefined || waiting.commit !== commit) return;
+    this.#sources.delete(source);
+    waiting.ready();
+  }
+
+  #restored(replica: RegionReplica): void {
+    const { id } = replica.region;
+    this.merges.remove(id);
+    this.dropMergedSources();
+    this.#knockAgain();
+  }
+
+  // Snapshots
+
+  /** Other regions of this store that have keys in common with this one, and will not make room for it. */
+  overlapping(region: metapb.Region): metapb.Region[] {
+    return this.#places.blocking(region);
+  }
+
+  /** Part of the batch that makes a snapshot durable. */
+  installing(regionId: number, batch: WriteBatch): void {
+    this.#places.installing(regionId, batch);
+    this.#repaired?.installing(regionId, batch);
+  }
+
+  /** The snapshot is durable. */
+  restored(regionId: number): void {
+    for (const [replica, tombstone] of this.#places.installed(regionId)) this.#buried(replica, tombstone);
+    this.#repaired?.restored(regionId);
   }
 
   /** At the end of a turn: what it brought for each region becomes an entry. */
@@ -182,17 +568,6 @@ export class StorePeers {
     const writing = this.#writing;
     this.#writing = new Set();
     for (const replica of writing) replica.proposeWrites();
-  }
-
-  /** Other regions of this store that have keys in common with this one. */
-  overlapping(region: metapb.Region): metapb.Region[] {
-    const regions = [...this.replicas.values()].map((replica) => replica.region);
-    return regions.filter((one) => one.id !== region.id && overlap(one, region));
-  }
-
-  /** A message came for a region that is not here. */
-  heardOf(event: RaftEvent): void {
-    this.#repaired?.heardOf(event);
   }
 
   /** The peer has forgotten its votes, and is not back. */
@@ -205,19 +580,10 @@ export class StorePeers {
     return this.#repaired?.admits(event) ?? true;
   }
 
-  /** Part of the batch that makes a snapshot durable. */
-  installing(regionId: number, batch: WriteBatch): void {
-    this.#repaired?.installing(regionId, batch);
-  }
-
-  /** The snapshot is durable. */
-  restored(regionId: number): void {
-    this.#repaired?.restored(regionId);
-  }
-
   /** Everybody who waits is answered; nothing is acknowledged any more. */
   stop(): void {
     this.#stopped = true;
+    this.merges.stop();
     for (const replica of this.replicas.values()) replica.stop();
     this.#repaired?.stop();
   }
@@ -227,9 +593,13 @@ export class StorePeers {
     await this.#lone?.idle();
   }
 
+  #diskRefused(error: unknown): void {
+    this.#options.diskFailed(error instanceof Error ? error : new Error(String(error)));
+  }
+
   /** What a peer of a repaired store needs to come back. */
   #repairParts(): RepairedPeersParts {
-    const { tuning, diskFailed } = this.#options;
+    const { tuning } = this.#options;
     return {
       ...this.#options,
       tickInterval: tuning?.tickInterval ?? DEFAULT_TICK_INTERVAL_MS,
@@ -237,7 +607,7 @@ export class StorePeers {
       nodeOf: (storeId) => this.#options.directory.nodeOf(storeId),
       send: (replica, message) => this.#options.messages.send(replica, message),
       startGroup: (replica, initial) => {
-        const group = this.#options.host.start(replica.region.id, replica.peer.id, replica, initial);
+        const group = this.#options.host.start(replica.region.id, replica.peerId, replica, initial);
         replica.restoredGroup = group;
         return group;
       },
@@ -247,20 +617,26 @@ export class StorePeers {
         replica.restoredGroup = undefined;
       },
       whole: (replica) => replica.recovered(),
-      failed: (error) => diskFailed(error instanceof Error ? error : new Error(String(error))),
+      failed: (error) => this.#diskRefused(error),
       makeReplica: (region, recovery) => {
-        if (this.#stopped || this.replicas.has(region.id)) return;
-        const replica = this.#makeReplica(region);
-        replica.recover(recovery(replica), this.#spawnPeer(replica, false));
+        const peer = peerOnStore(region, this.#options.storeId);
+        if (this.#stopped || peer === undefined || this.replicas.has(region.id)) return;
+        const replica = this.#makeReplica(region, peer);
+        replica.recover(recovery(replica), this.#spawnPeer(replica));
       },
     };
   }
 
   /** What orders the region's commands: its Raft group, or this node alone. A data directory is for one of the two. */
-  async #openCommands(regionId: number, peerId: number, replica: RegionReplica): Promise<CommandLog> {
-    const { engine, system, standalone } = this.#options;
-    const replicated = (await this.#options.host.log.load(regionId)) !== undefined;
-    if (replicated === standalone) {
+  async #openCommands(
+    regionId: number,
+    peerId: number,
+    replica: RegionReplica,
+    initial: InitialState | undefined,
+  ): Promise<CommandLog> {
+    const { engine, system, standalone, host } = this.#options;
+    const state = initial ?? (await host.log.load(regionId));
+    if ((state !== undefined) === standalone) {
       throw new TroupeError(
         'identity',
         standalone
@@ -268,9 +644,27 @@ export class StorePeers {
           : 'The data directory was written with --standalone: start it so, or give this store an empty directory.',
       );
     }
-    if (!standalone) return this.#options.host.open(regionId, peerId, replica);
+    if (state !== undefined)
+      return host.start(regionId, peerId, replica, state, await host.logBytesOf(regionId, state));
     const storage = new StandaloneStorage(engine);
     this.#lone = new LoneCommands(peerId, replica, storage, system, this.#options.diskFailed);
     return this.#lone;
   }
+}
+
+const NO_EPOCH: metapb.RegionEpoch = { confVer: 0, version: 0 };
+
+/** What a peer knows that knows nothing. */
+const NOTHING: InitialState = {
+  hardState: { term: 0, vote: 0, commit: 0 },
+  confState: { voters: [], votersOutgoing: [], learners: [], learnersNext: [], autoLeave: false },
+  truncated: { index: 0, term: 0 },
+  lastIndex: 0,
+  terms: [],
+  entries: [],
+  applied: 0,
+};
+
+function unknownRegion(id: number): metapb.Region {
+  return { id, startKey: NO_KEY, endKey: NO_KEY, regionEpoch: NO_EPOCH, peers: [] };
 }

@@ -32,6 +32,8 @@ export interface RaftConfig {
    * own (raft-rs' option of this name). Followers apply up to a heartbeat later; acknowledgements are as fast.
    */
   readonly skipBroadcastCommit: boolean;
+  /** Followers say in their answers how far they know the log to be committed; off, as in etcd, they do not. */
+  readonly followersTellCommit: boolean;
   /** A follower drops proposals instead of handing them to its leader. */
   readonly disableProposalForwarding: boolean;
   /** The host serialises membership changes itself: nothing is refused when it is proposed. */
@@ -62,6 +64,7 @@ export const DEFAULT_RAFT_CONFIG: Omit<RaftConfig, 'id' | 'random'> = {
   maxPendingReads: 4_096,
   asyncStorageWrites: false,
   skipBroadcastCommit: false,
+  followersTellCommit: false,
   disableProposalForwarding: false,
   disableConfChangeValidation: false,
   stepDownOnRemoval: true,

@@ -1,7 +1,8 @@
 import { restoreConfiguration, sameConfState, toConfState } from './configuration.js';
 import type { RaftCore } from './core.js';
 import { invariant, RaftError, RaftInvariantError } from './errors.js';
-import type { Message, Snapshot } from './types.js';
+import type { MessageDraft } from './message.js';
+import type { Entry, Message, Snapshot } from './types.js';
 
 /** What a follower does with what its leader sends (Raft 5.3, and section 7 for snapshots). */
 
@@ -36,6 +37,7 @@ export function handleAppend(core: RaftCore, append: Message): void {
       response.logTerm = hint.term;
     }
   }
+  tellCommit(core, response);
   core.send(response);
 }
 
@@ -43,7 +45,36 @@ export function handleHeartbeat(core: RaftCore, heartbeat: Message): void {
   core.log.commitTo(heartbeat.commit);
   const response = core.draft('heartbeatResponse', heartbeat.from);
   response.context = heartbeat.context;
+  tellCommit(core, response);
   core.send(response);
+}
+
+function tellCommit(core: RaftCore, response: MessageDraft): void {
+  if (core.config.followersTellCommit) response.commit = core.log.committed;
+}
+
+/** The newest term that entries from elsewhere show. */
+export function termOf({ entries }: { readonly entries: readonly Entry[] }): number {
+  return entries.at(-1)?.term ?? 0;
+}
+
+/**
+ * Takes entries through `commit` that are known to be committed, whoever tells (a region that is merged away learns the
+ * end of its log from its target). They go on where this log equals the group's, and take the place of what was never
+ * committed.
+ */
+export function adoptCommitted(core: RaftCore, entries: readonly Entry[], commit: number): void {
+  const { log } = core;
+  const missing = entries.filter(({ index }) => index > log.committed);
+  const fresh = log.firstConflict(missing);
+  if (fresh < missing.length) {
+    invariant(
+      core.role !== 'leader',
+      () => `peer ${core.id} leads term ${core.term} and lacks the committed entry ${missing[fresh]?.index}`,
+    );
+    log.append(missing, fresh);
+  }
+  log.commitTo(commit);
 }
 
 export function handleSnapshot(core: RaftCore, message: Message): void {

@@ -16,6 +16,8 @@ export class Progress {
   state: ProgressState = 'probe';
   /** The highest commit index under way; may fall when the member rejects an append. */
   sentCommit = 0;
+  /** How far the member knows the log to be committed, where members tell; never falls in a leader's term. */
+  knownCommit = 0;
   /** Index of the snapshot that was sent. Invariant: 0 in every state but `snapshot`. */
   pendingSnapshot = 0;
   /** The member was heard from since the leader last checked its quorum. Always true for the leader itself. */
@@ -39,6 +41,7 @@ export class Progress {
     this.match = match;
     this.next = next;
     this.sentCommit = 0;
+    this.knownCommit = 0;
     this.recentActive = false;
     this.wasActive = true;
     this.fetching = false;

@@ -130,6 +130,15 @@ export class RawNode {
     return this.core.confState();
   }
 
+  /**
+   * Takes entries through `commit` that are known to be committed, from elsewhere than a leader: what a region that is
+   * merged away lacks comes from its target. The log must equal the group's before the first of them.
+   * @throws RaftInvariantError when this log has a gap before them, or this peer leads and lacks one.
+   */
+  adoptCommitted(entries: readonly Entry[], commit: number): void {
+    this.deliver({ type: 'committedElsewhere', entries, commit });
+  }
+
   /** Asks for an index from which on a read is linearizable; it comes as a ReadState with the same context. */
   readIndex(context: Uint8Array): RaftError | undefined {
     return this.deliver(makeMessage({ type: 'readIndex', to: this.core.id, context }) as RaftEvent);
@@ -291,6 +300,14 @@ export class RawNode {
     for (const message of steps) this.route(message);
   }
 
+  /** The entries [low, high), when all of them are in memory. */
+  heldEntries(low: number, high: number): readonly Entry[] | undefined {
+    const { log } = this.core;
+    return log.holds(low) && high <= log.lastIndex + 1
+      ? log.slice(low, high, Number.POSITIVE_INFINITY)
+      : undefined;
+  }
+
   /** A copy of what the peer knows, for people and for reports. */
   status(): Status {
     return statusOf(this.core);
@@ -317,6 +334,11 @@ export class RawNode {
 
   get applied(): number {
     return this.core.log.applied;
+  }
+
+  /** A snapshot that was taken in and is not reported as installed. */
+  get pendingSnapshot(): Snapshot | undefined {
+    return this.core.log.snapshot;
   }
 
   get commit(): number {

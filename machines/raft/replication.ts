@@ -129,6 +129,7 @@ export function handleAppendResponse(core: RaftCore, response: Message): void {
   const progress = core.progress.get(response.from);
   if (progress === undefined) return;
   progress.recentActive = true;
+  noteCommit(core, progress, response);
   if (response.reject) {
     handleRejection(core, response, progress);
     return;
@@ -164,6 +165,11 @@ export function handleAppendResponse(core: RaftCore, response: Message): void {
   }
 }
 
+/** A member cannot know more than its leader. */
+function noteCommit(core: RaftCore, progress: Progress, { commit }: Message): void {
+  if (commit > progress.knownCommit && commit <= core.log.committed) progress.knownCommit = commit;
+}
+
 /** Both sides skip whole terms, so that a divergent tail costs a probe per term and not per entry. */
 function handleRejection(core: RaftCore, response: Message, progress: Progress): void {
   const hint =
@@ -194,6 +200,7 @@ export function handleHeartbeatResponse(core: RaftCore, response: Message): void
   const progress = core.progress.get(response.from);
   if (progress === undefined) return;
   progress.recentActive = true;
+  noteCommit(core, progress, response);
   progress.flowPaused = false;
   // A member that is caught up but probed gets an empty append, so that its answer ends the probing.
   if (progress.match < core.log.lastIndex || progress.state === 'probe') {

@@ -32,6 +32,8 @@ export type RaftEvent =
   | { readonly type: 'snapshotFetched'; readonly fetch: Fetch; readonly snapshot: Snapshot | undefined }
   /** A committed membership change is applied. */
   | { readonly type: 'confChangeApplied'; readonly change: ConfChange }
+  /** Entries that are known to be committed came by another way than from a leader. */
+  | { readonly type: 'committedElsewhere'; readonly entries: readonly Entry[]; readonly commit: number }
   /** Within the chart: an answer was added to a campaign, and a leader's group has changed. */
   | { readonly type: 'votesCounted' }
   | { readonly type: 'membershipChanged' };
@@ -114,6 +116,8 @@ export const raftMachine = setup({
       const { type, snapshot } = enclosed(step);
       return type === 'entriesPersisted' && snapshot !== undefined;
     },
+    ofLaterTerm: ({ context, event }) =>
+      following.termOf(event as EventOf<'committedElsewhere'>) > context.core.term,
     // Elections
     electionDue: ({ context }) => context.core.electionDue,
     mayNotCampaign: ({ context }) => !election.mayCampaign(context.core),
@@ -156,6 +160,8 @@ export const raftMachine = setup({
       const { term, from } = enclosed(step);
       following.becomeFollower(step.context.core, term, from);
     },
+    adoptTermOfEntries: ({ context, event }) =>
+      following.becomeFollower(context.core, following.termOf(event as EventOf<'committedElsewhere'>), 0),
     answerStaleLeader: (step) => following.answerStaleLeader(step.context.core, enclosed(step)),
     rejectOldVote: (step) => election.rejectVote(step.context.core, enclosed(step)),
     noteSnapshotInstalled: (step) => acknowledgements.persistedSnapshot(step.context.core, enclosed(step)),
@@ -242,6 +248,10 @@ export const raftMachine = setup({
       const { fetch, entries } = event as EventOf<'entriesFetched'>;
       acknowledgements.fetchedForApplying(context.core, fetch, entries);
     },
+    adoptCommitted: ({ context, event }) => {
+      const { entries, commit } = event as EventOf<'committedElsewhere'>;
+      following.adoptCommitted(context.core, entries, commit);
+    },
     switchConfiguration: ({ context, event }) =>
       membership.applyConfChange(context.core, (event as EventOf<'confChangeApplied'>).change),
     reachOutToMembers: ({ context }) => membership.reachOutToMembers(context.core),
@@ -269,6 +279,10 @@ export const raftMachine = setup({
     entriesApplied: { actions: 'entriesApplied' },
     entriesFetched: { actions: 'applyFetchedEntries' },
     confChangeApplied: { actions: 'switchConfiguration' },
+    committedElsewhere: [
+      { guard: 'ofLaterTerm', target: '.follower', actions: ['adoptTermOfEntries', 'adoptCommitted'] },
+      { actions: 'adoptCommitted' },
+    ],
   },
   states: {
     follower: {

@@ -7,6 +7,8 @@ export interface ProgressStatus {
   readonly match: number;
   readonly next: number;
   readonly state: ProgressState;
+  /** How far the member knows the log to be committed; 0 where members do not tell. */
+  readonly knownCommit: number;
   readonly learner: boolean;
   readonly paused: boolean;
   readonly recentActive: boolean;
@@ -46,6 +48,7 @@ export function statusOf(core: RaftCore): Status {
         match: member.match,
         next: member.next,
         state: member.state,
+        knownCommit: id === core.id ? log.committed : member.knownCommit,
         learner: core.configuration.learners.includes(id),
         paused: member.paused,
         recentActive: member.recentActive,

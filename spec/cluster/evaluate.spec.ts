@@ -1,11 +1,35 @@
 import { expect } from 'chai';
-import { evaluate, type SwapResult } from '../../cluster/store/evaluate.js';
-import { type Engine, encodeRawValue, rawKey, rawRange, SimulatedDisk } from '../../storage/index.js';
+import {
+  type CommandResult,
+  comparesAndSwaps,
+  evaluateCommand,
+  Overlay,
+  type SwapResult,
+} from '../../cluster/store/evaluate.js';
+import {
+  type Engine,
+  encodeRawValue,
+  rawKey,
+  rawRange,
+  SimulatedDisk,
+  type WriteBatch,
+} from '../../storage/index.js';
 import { metapb, raft_cmdpb } from '../../storage/proto/index.js';
 
 const { CmdType } = raft_cmdpb;
 const bytes = (value: string) => Buffer.from(value);
 const key = (value: string) => rawKey(bytes(value));
+
+/** All commands of an entry, in order, as a replica does it. */
+async function evaluate(
+  commands: readonly raft_cmdpb.RaftCmdRequest[],
+  on: metapb.Region,
+  engine: Engine,
+  batch: WriteBatch,
+): Promise<readonly CommandResult[]> {
+  const overlay = commands.some(comparesAndSwaps) ? await Overlay.of(commands, engine) : undefined;
+  return commands.map((command) => evaluateCommand(command, on, batch, overlay));
+}
 
 const region = metapb.Region.from({
   id: 1,

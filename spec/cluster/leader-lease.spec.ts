@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { VirtualClock } from '../../actors/index.js';
 import { RaftGroup } from '../../cluster/raft/group.js';
-import { INITIAL_LOG } from '../../cluster/raft/host.js';
+import { INITIAL_LOG } from '../../cluster/raft/initial-log.js';
 import { LeaderLease } from '../../cluster/raft/leader-lease.js';
 import { type InitialState, makeMessage } from '../../machines/index.js';
 import { transferMarker } from '../../machines/raft/message.js';

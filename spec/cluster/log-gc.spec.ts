@@ -14,6 +14,7 @@ function member(match: number, rest: Partial<ProgressStatus> = {}): ProgressStat
     recentActive: true,
     live: true,
     pendingSnapshot: 0,
+    knownCommit: 0,
     inflight: 0,
     inflightFull: false,
     ...rest,

@@ -136,7 +136,8 @@ describe('protocol', () => {
   it('gives every kind its replies, except what peers say to each other, which has none', () => {
     for (const [kind, { encodeReply, decodeReply }] of codecs) {
       const hasReply = encodeReply !== undefined && decodeReply !== undefined;
-      expect(hasReply, kind).to.equal(kind !== 'raft' && !kind.startsWith('snapshot.'));
+      const told = ['raft', 'store.peerNotice', 'store.alive'].includes(kind) || kind.startsWith('snapshot.');
+      expect(hasReply, kind).to.equal(!told);
     }
   });
 
@@ -144,6 +145,10 @@ describe('protocol', () => {
     const forServers = [...codecs].filter(([, { lanes }]) => !lanes?.includes('req')).map(([kind]) => kind);
     expect(forServers).to.have.members([
       'raft',
+      'store.peerNotice',
+      'store.alive',
+      'pd.askBatchSplit',
+      'pd.reportBatchSplit',
       'pd.putStore',
       'pd.allocId',
       'pd.storeHeartbeat',

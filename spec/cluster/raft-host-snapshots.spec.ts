@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import { ActorSystem, MemoryNetwork, seededRandom, silentLogger, VirtualClock } from '../../actors/index.js';
 import type { RaftGroup } from '../../cluster/raft/group.js';
-import { INITIAL_LOG, RaftHost } from '../../cluster/raft/host.js';
+import { RaftHost } from '../../cluster/raft/host.js';
+import { INITIAL_LOG } from '../../cluster/raft/initial-log.js';
 import type { GroupSnapshots } from '../../cluster/raft/snapshots.js';
 import type { ApplyEffects, LogDeletion, Outcome, StateMachine } from '../../cluster/raft/state-machine.js';
 import { TaskQueue } from '../../cluster/tasks.js';
@@ -48,7 +49,7 @@ class Rows implements StateMachine {
       if (runs.length === 0 || looks(entry)) runs.push([]);
       runs.at(-1)?.push(entry);
     }
-    return runs;
+    return runs.map((run) => ({ entries: run, looksBack: true }));
   }
 
   apply(entries: readonly Entry[], batch: WriteBatch, effects: ApplyEffects) {

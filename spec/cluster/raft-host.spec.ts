@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { ActorSystem, MemoryNetwork, seededRandom, silentLogger, VirtualClock } from '../../actors/index.js';
-import { INITIAL_LOG, RaftHost } from '../../cluster/raft/host.js';
+import { RaftHost } from '../../cluster/raft/host.js';
+import { INITIAL_LOG } from '../../cluster/raft/initial-log.js';
 import type { Outcome, StateMachine } from '../../cluster/raft/state-machine.js';
 import { TaskQueue } from '../../cluster/tasks.js';
 import { type Entry, makeMessage } from '../../machines/index.js';

@@ -1,8 +1,8 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { troupepb } from '../../cluster/proto/index.js';
+import { RegionTree, staleness } from '../../cluster/region-tree.js';
 import { IdWindow } from '../../cluster/scheduler/id-window.js';
-import { RegionTree, staleness } from '../../cluster/scheduler/region-tree.js';
 import { register } from '../../cluster/scheduler/registration.js';
 import { type Command, encodeCommand, SchedulerState } from '../../cluster/scheduler/state.js';
 import { EntryType } from '../../machines/raft/types.js';

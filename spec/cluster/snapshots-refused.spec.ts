@@ -167,7 +167,7 @@ describe('snapshots that a store refuses', () => {
   it('one for a peer that was removed', async () => {
     const batch = receiver.engine.batch();
     const { Tombstone: state } = raft_serverpb.PeerState;
-    saveRegionState(batch, 1, { state, region: REGION, mergeState: undefined });
+    saveRegionState(batch, 1, { state, region: REGION });
     await world.settle(receiver.engine.write(batch));
     expect(await offered(world, sender, REGION)).to.equal(STALE);
     const next = { id: 105, storeId: 2, role: 0 } as const;
@@ -360,7 +360,7 @@ describe('installations that a crash interrupted', () => {
     };
     log.create(batch, 1, { index: 10, term: TERM }, members);
     const { Applying: state } = raft_serverpb.PeerState;
-    saveRegionState(batch, 1, { state, region: REGION, mergeState: undefined });
+    saveRegionState(batch, 1, { state, region: REGION });
     await engine.write(batch);
     await engine.sync();
   }

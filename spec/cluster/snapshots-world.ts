@@ -171,7 +171,7 @@ export class SnapshotStore {
     const truncated = { index: index - 1, term: TERM - 1 };
     log.saveState(batch, region.id, { apply: { applied: index, truncated } });
     const { Normal: state } = raft_serverpb.PeerState;
-    saveRegionState(batch, region.id, { state, region, mergeState: undefined });
+    saveRegionState(batch, region.id, { state, region });
     for (const [key, value] of values) {
       batch.put('default', Buffer.concat([region.startKey, Buffer.from(key)]), value);
     }

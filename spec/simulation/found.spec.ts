@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import { ActorSystem, MemoryNetwork, seededRandom, silentLogger, VirtualClock } from '../../actors/index.js';
 import { RaftGroup } from '../../cluster/raft/group.js';
-import { INITIAL_LOG, RaftHost } from '../../cluster/raft/host.js';
+import { RaftHost } from '../../cluster/raft/host.js';
+import { INITIAL_LOG } from '../../cluster/raft/initial-log.js';
 import type { StateMachine } from '../../cluster/raft/state-machine.js';
 import { TaskQueue } from '../../cluster/tasks.js';
 import { type Entry, type InitialState, makeMessage, RawNode } from '../../machines/index.js';

@@ -1,4 +1,4 @@
-import { INITIAL_LOG } from '../../cluster/raft/host.js';
+import { INITIAL_LOG } from '../../cluster/raft/initial-log.js';
 import type { RawNode } from '../../machines/index.js';
 import type { Entry, Message } from '../../machines/raft/types.js';
 import type { DiskRecord } from './disk-record.js';

@@ -1,5 +1,5 @@
 import { MemoryNetwork, seededRandom, VirtualClock } from '../../actors/index.js';
-import { INITIAL_LOG } from '../../cluster/raft/host.js';
+import { INITIAL_LOG } from '../../cluster/raft/initial-log.js';
 import type { Message } from '../../machines/raft/types.js';
 import { type Incarnation, Invariants } from './invariants.js';
 import { Load } from './load.js';

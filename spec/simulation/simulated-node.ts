@@ -10,7 +10,8 @@ import {
 } from '../../actors/index.js';
 import { codecs } from '../../cluster/protocol.js';
 import type { RaftGroup } from '../../cluster/raft/group.js';
-import { INITIAL_LOG, RaftHost } from '../../cluster/raft/host.js';
+import { RaftHost } from '../../cluster/raft/host.js';
+import { INITIAL_LOG } from '../../cluster/raft/initial-log.js';
 import { TaskQueue } from '../../cluster/tasks.js';
 import type { Message } from '../../machines/raft/types.js';
 import { type Engine, EngineFailedError, RaftLog, SimulatedDisk } from '../../storage/index.js';

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { RaftGroup } from '../../cluster/raft/group.js';
-import { INITIAL_LOG } from '../../cluster/raft/host.js';
+import { INITIAL_LOG } from '../../cluster/raft/initial-log.js';
 import type { RawNode } from '../../machines/index.js';
 import type { Message } from '../../machines/raft/types.js';
 import type { Engine } from '../../storage/index.js';
@@ -106,7 +106,8 @@ export class StoreInvariants {
     const key = `${life}/${id}`;
     let watched = this.#watched.get(key);
     if (watched === undefined) {
-      watched = { commit: INITIAL_LOG.index, ledTerm: 0 };
+      // A peer that does not know its region yet knows of nothing that is committed.
+      watched = { commit: Math.min(INITIAL_LOG.index, raft.commit), ledTerm: 0 };
       this.#watched.set(key, watched);
     }
     const ledTerm = raft.role === 'leader' ? raft.term : 0;

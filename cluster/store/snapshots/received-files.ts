@@ -199,7 +199,6 @@ export class ReceivedFiles {
     saveRegionState(batch, region, {
       state: raft_serverpb.PeerState.Applying,
       region: verified.region,
-      mergeState: undefined,
     });
     verified.installing = true;
     this.#stopExpiry(verified);
@@ -233,7 +232,6 @@ export class ReceivedFiles {
     saveRegionState(batch, region.id, {
       state: raft_serverpb.PeerState.Normal,
       region,
-      mergeState: undefined,
     });
     await engine.write(batch);
     await engine.sync();

@@ -1,7 +1,7 @@
-import { compareBytes } from '../../storage/keys.js';
-import type { metapb } from '../../storage/proto/index.js';
+import { compareBytes } from '../storage/keys.js';
+import type { metapb } from '../storage/proto/index.js';
 
-/** The regions of a cluster by id and by key; no two of them overlap. */
+/** Regions by id and by key; no two of them overlap. What the scheduler knows of a cluster, and a store of its own. */
 export class RegionTree {
   /** Ascending by start key. */
   readonly #byKey: metapb.Region[] = [];
@@ -39,13 +39,26 @@ export class RegionTree {
 
   /** @returns the other regions that had to go because they overlap it */
   put(region: metapb.Region): metapb.Region[] {
-    const known = this.#byId.get(region.id);
-    if (known !== undefined) this.#byKey.splice(this.#byKey.indexOf(known), 1);
+    this.remove(region.id);
     const gone = this.overlapping(region);
     this.#byKey.splice(this.#firstEndingAbove(region.startKey), gone.length, region);
     for (const { id } of gone) this.#byId.delete(id);
     this.#byId.set(region.id, region);
     return gone;
+  }
+
+  /** @returns the region that was there */
+  remove(id: number): metapb.Region | undefined {
+    const known = this.#byId.get(id);
+    if (known === undefined) return undefined;
+    this.#byId.delete(id);
+    this.#byKey.splice(this.#firstEndingAbove(known.startKey), 1);
+    return known;
+  }
+
+  /** In order of their keys. */
+  all(): readonly metapb.Region[] {
+    return this.#byKey;
   }
 
   #firstEndingAbove(key: Uint8Array): number {

@@ -1,0 +1,127 @@
+import type { Logger } from '../../actors/index.js';
+import { deleteRegionData, type WriteBatch } from '../../storage/index.js';
+import { compareBytes } from '../../storage/keys.js';
+import type { metapb } from '../../storage/proto/index.js';
+import type { RaftHost } from '../raft/host.js';
+import { epochOf } from './admin/epoch.js';
+import { bury } from './region-state-machine.js';
+import type { RegionReplica } from './replica.js';
+import type { StoreMeta, Tombstone } from './store-meta.js';
+
+export interface SnapshotPlacesParts {
+  readonly host: RaftHost;
+  readonly meta: StoreMeta;
+  readonly replicas: ReadonlyMap<number, RegionReplica>;
+  readonly logger: Logger;
+}
+
+/** What a snapshot that the core has taken in makes room for. */
+interface Place {
+  /** As the snapshot has it. */
+  readonly region: metapb.Region;
+  /** What the peer had before; `undefined` for one that had nothing. */
+  readonly before: metapb.Region | undefined;
+  /** Regions that were merged into this one, and go with its snapshot. */
+  readonly sources: readonly (readonly [RegionReplica, Tombstone])[];
+}
+
+/**
+ * The places in the key space that snapshots take: a region's own, and those of regions that are known to have been merged
+ * into it. Everything else that is in the way keeps its place, and the snapshot has to come again.
+ */
+export class SnapshotPlaces {
+  readonly #parts: SnapshotPlacesParts;
+  readonly #places = new Map<number, Place>();
+
+  constructor(parts: SnapshotPlacesParts) {
+    this.#parts = parts;
+  }
+
+  /** Regions that a snapshot of `region` cannot take the place of. */
+  blocking(region: metapb.Region): metapb.Region[] {
+    return this.#parts.meta.overlapping(region).filter((other) => !this.#isSource(other, region));
+  }
+
+  /**
+   * Lets the core take a snapshot in where there is room for it, and gives it its place at once: nobody else may take it
+   * until it is installed. A source whose own snapshot is being installed has to end that first.
+   * @param step hands the snapshot to the core. @returns whether the core took it in
+   */
+  take(replica: RegionReplica, region: metapb.Region, step: () => boolean): void {
+    const { meta, replicas, host, logger } = this.#parts;
+    const overlapping = meta.overlapping(region);
+    const sources = overlapping.flatMap(({ id }) => replicas.get(id) ?? []);
+    const busy = sources.some(({ raftGroup: group }) => group !== undefined && host.isInstalling(group));
+    if (busy || overlapping.some((other) => !this.#isSource(other, region))) {
+      logger.debug({ region: region.id }, 'a snapshot has to wait for its place');
+      return;
+    }
+    if (!step()) return;
+    const place: Place = {
+      region,
+      before: replica.initialised ? replica.region : undefined,
+      sources: sources.map((source) => {
+        const target = meta.mergeOf(source.region.id)?.target;
+        if (source.raftGroup !== undefined) host.release(source.raftGroup);
+        source.tell({ type: 'removed' });
+        return [source, { peer: source.peerId, region: source.region, target }] as const;
+      }),
+    };
+    this.#places.set(region.id, place);
+    meta.replace(
+      [region],
+      overlapping.map(({ id }) => id),
+    );
+  }
+
+  /** Gives a snapshot that was taken in without being asked for its place. */
+  ensure(replica: RegionReplica, region: metapb.Region): void {
+    if (!this.#places.has(region.id)) this.take(replica, region, () => true);
+  }
+
+  /** Part of the batch that makes the snapshot durable: what had its place before is gone with it. */
+  installing(regionId: number, batch: WriteBatch): void {
+    const place = this.#places.get(regionId);
+    if (place === undefined) return;
+    const { log } = this.#parts.host;
+    for (const [, { peer, region, target }] of place.sources) {
+      log.destroy(batch, region.id);
+      bury(batch, region, peer, target);
+    }
+    const before = place.sources.map(([, { region }]) => region);
+    if (place.before !== undefined) before.push(place.before);
+    for (const region of before) {
+      for (const range of without(region, place.region)) deleteRegionData(batch, range);
+    }
+  }
+
+  /** The snapshot is durable. @returns who is gone with it */
+  installed(regionId: number): Place['sources'] {
+    const place = this.#places.get(regionId);
+    this.#places.delete(regionId);
+    return place?.sources ?? [];
+  }
+
+  /** It is known to have been merged into the region before the snapshot was made. */
+  #isSource(other: metapb.Region, region: metapb.Region): boolean {
+    const merge = this.#parts.meta.mergeOf(other.id);
+    return merge?.target.id === region.id && epochOf(region).version > epochOf(merge.target).version;
+  }
+}
+
+interface Range {
+  readonly start: Uint8Array;
+  readonly end: Uint8Array;
+}
+
+/** What of `region` lies outside of `other`. */
+function without({ startKey, endKey }: metapb.Region, other: metapb.Region): Range[] {
+  const rest: Range[] = [];
+  const endsBefore = (end: Uint8Array, key: Uint8Array) => end.length > 0 && compareBytes(end, key) <= 0;
+  if (endsBefore(endKey, other.startKey) || endsBefore(other.endKey, startKey))
+    return [{ start: startKey, end: endKey }];
+  if (compareBytes(startKey, other.startKey) < 0) rest.push({ start: startKey, end: other.startKey });
+  if (other.endKey.length > 0 && (endKey.length === 0 || compareBytes(other.endKey, endKey) < 0))
+    rest.push({ start: other.endKey, end: endKey });
+  return rest;
+}

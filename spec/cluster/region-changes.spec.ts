@@ -1,0 +1,52 @@
+import { expect } from 'chai';
+import { RegionWorld } from './region-world.js';
+
+describe('changes of regions on live stores', () => {
+  it('splits a region, and both parts serve', async () => {
+    const world = await RegionWorld.start(3);
+    for (const key of ['a', 'm', 'z']) await world.put(key, key);
+    const parts = await world.split(1, 'm');
+    expect(parts).to.have.length(2);
+    await world.eventually(
+      'two led regions',
+      ({ regions }) => regions.length === 2 && regions.every(({ leader }) => leader !== null),
+    );
+    for (const key of ['a', 'm', 'z']) expect(await world.get(key)).to.equal(key);
+    await world.put('b', 'left');
+    await world.put('y', 'right');
+    await world.close();
+  });
+
+  it('adds and removes members, and data comes and goes', async () => {
+    const world = await RegionWorld.start(4, 3);
+    for (let i = 0; i < 30; i++) await world.put(`k${i}`, `v${i}`);
+    await world.addPeer(1, 4);
+    await world.eventually(
+      'the new member',
+      ({ stores, regions }) => regions[0]?.peers.length === 4 && stores.every((one) => one.regions === 1),
+    );
+    await world.removePeer(1, 2);
+    await world.eventually('the removal', () => world.storeWithId(2).replicas.size === 0);
+    await world.put('after', 'x');
+    expect(await world.get('k7')).to.equal('v7');
+    await world.close();
+  });
+
+  it('merges two regions', async () => {
+    const world = await RegionWorld.start(3);
+    for (const key of ['a', 'm', 'z']) await world.put(key, key);
+    const [left, right] = await world.split(1, 'm');
+    await world.eventually(
+      'two led regions',
+      ({ regions }) => regions.length === 2 && regions.every(({ leader }) => leader !== null),
+    );
+    await world.merge(right?.id ?? 0, left?.id ?? 0);
+    await world.eventually('one region', ({ regions }) => regions.length === 1);
+    await world.eventually('one replica a store', () =>
+      [...world.stores.values()].every((store) => store.replicas.size === 1),
+    );
+    for (const key of ['a', 'm', 'z']) expect(await world.get(key)).to.equal(key);
+    await world.put('y', 'right');
+    await world.close();
+  });
+});
