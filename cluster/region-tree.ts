@@ -56,6 +56,12 @@ export class RegionTree {
     return known;
   }
 
+  /** The region that ends where this key begins. */
+  endingAt(key: Uint8Array): metapb.Region | undefined {
+    const region = this.#byKey[this.#firstEndingAbove(key) - 1];
+    return region !== undefined && compareBytes(region.endKey, key) === 0 ? region : undefined;
+  }
+
   /** In order of their keys. */
   all(): readonly metapb.Region[] {
     return this.#byKey;

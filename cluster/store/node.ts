@@ -14,7 +14,7 @@ import type { troupepb } from '../proto/index.js';
 import type { PeerNotice, ProtocolEvent, RaftEvent, RegionEvent } from '../protocol.js';
 import type { RaftGroup } from '../raft/group.js';
 import { RAFT_TURN_ORDER, RaftHost } from '../raft/host.js';
-import type { RaftTuning } from '../raft/tuning.js';
+import { DEFAULT_TICK_INTERVAL_MS, type RaftTuning } from '../raft/tuning.js';
 import { TaskQueue } from '../tasks.js';
 import { InconsistentReplicaError } from './consistency.js';
 import { LogGc, type LogGcLimits } from './log-gc.js';
@@ -30,6 +30,7 @@ import { errorOf } from './region-call.js';
 import type { ChangeRegionEvent, RegionReplica } from './replica.js';
 import { type DiskUsage, Reporter } from './reporter.js';
 import { RegionSnapshots } from './snapshots/index.js';
+import { StalePeers } from './stale-peers.js';
 import { StoreDirectory } from './store-directory.js';
 import { StorePeers } from './store-peers.js';
 
@@ -39,6 +40,9 @@ const READ_ORDER = RAFT_TURN_ORDER + 50;
 /** Slow tasks that run side by side, and that may wait for each of a store's regions. */
 const LONG_TASKS = 2;
 const WAITING_TASKS = 65_536;
+
+const STALE_PEER_TIMEOUT_MS = 600_000;
+const TOMBSTONE_LIFETIME_MS = 600_000;
 
 /** What a deployment may set of a store. */
 export interface StoreTuning extends RaftTuning {
@@ -90,6 +94,7 @@ export class StoreNode implements StoreNodeHost {
   readonly #directory: StoreDirectory;
   readonly #peers: StorePeers;
   readonly #messages: PeerMessages;
+  readonly #stalePeers: StalePeers;
   /** One after the other: the scheduler asks again while the first answer is under way. */
   #bootstrapping: Promise<void> = Promise.resolve();
   readonly #actor: ActorRef;
@@ -175,9 +180,18 @@ export class StoreNode implements StoreNodeHost {
       regionChanged: (replica) => this.#reporter.regionChanged(replica),
       regionSplit: (parent, regions) => this.#reporter.regionSplit(parent, regions),
       regionGone: (id) => this.#reporter.regionGone(id),
+      inTheWay: (id) => this.#stalePeers.suspect(id),
       diskFailed: (error) => this.#diskFailed(error),
     });
     const { replicas } = this.#peers;
+    this.#stalePeers = new StalePeers({
+      ...parts,
+      storeId: this.storeId,
+      peers: this.#peers,
+      tickInterval: parts.tuning?.tickInterval ?? DEFAULT_TICK_INTERVAL_MS,
+      timeout: parts.tuning?.stalePeerTimeout ?? STALE_PEER_TIMEOUT_MS,
+      tombstoneLifetime: parts.tuning?.tombstoneLifetime ?? TOMBSTONE_LIFETIME_MS,
+    });
     const logBytes = (group: RaftGroup) => this.#host.logBytes(group);
     this.#logGc = new LogGc(clock, replicas, logBytes, parts.tuning?.logGc);
     this.#questions = new StoreQuestions({
@@ -218,7 +232,9 @@ export class StoreNode implements StoreNodeHost {
     await this.#snapshots.start();
     this.#actor.tell({ type: 'loaded' });
     this.#reporter.start(() => this.#actor.tell({ type: 'reportDue' }));
-    if (!this.#stopped) this.#logGc.start();
+    if (this.#stopped) return;
+    this.#logGc.start();
+    this.#stalePeers.start();
   }
 
   /** Stops serving, finishes what the disk has begun, and closes engine and connection. Idempotent. */
@@ -231,6 +247,7 @@ export class StoreNode implements StoreNodeHost {
     const { system, engine } = this.#parts;
     this.#reporter.stop();
     this.#logGc.stop();
+    this.#stalePeers.stop();
     this.stop();
     this.#peers.proposeWrites();
     this.#reads.flush();

@@ -1,4 +1,3 @@
-import { compareBytes } from '../../storage/keys.js';
 import type { metapb, RaftEvent } from '../../storage/proto/index.js';
 import { RegionTree } from '../region-tree.js';
 import { epochOf, isEpochStale } from './admin/epoch.js';
@@ -56,9 +55,8 @@ export class StoreMeta {
 
   /** The region that begins where this one ends, or ends where it begins, when it is here. */
   neighbour(region: metapb.Region, side: 'left' | 'right'): metapb.Region | undefined {
-    if (side === 'right') return region.endKey.length === 0 ? undefined : this.#regions.find(region.endKey);
-    const all = this.#regions.all();
-    return all.find(({ endKey }) => endKey.length > 0 && compareBytes(endKey, region.startKey) === 0);
+    if (side === 'left') return this.#regions.endingAt(region.startKey);
+    return region.endKey.length === 0 ? undefined : this.#regions.find(region.endKey);
   }
 
   /**

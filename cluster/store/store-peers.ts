@@ -60,6 +60,8 @@ export interface StorePeersOptions {
   readonly regionChanged: (replica: RegionReplica) => void;
   /** A region became these. */
   readonly regionSplit: (parent: RegionReplica, parts: readonly metapb.Region[]) => void;
+  /** A region's snapshot cannot come, for another region has its keys here. */
+  readonly inTheWay: (regionId: number) => void;
   /** Nothing is here of the region any more. */
   readonly regionGone: (regionId: number) => void;
   readonly diskFailed: (error: Error) => void;
@@ -459,15 +461,15 @@ export class StorePeers {
       if (here === undefined) return (this.meta.tombstone(region.id)?.peer ?? 0) < peer;
       // Whoever is here with a region has come by a later way; and who waits with a later id was made after this one went.
       if (here.initialised || here.peerId > peer) return false;
-      this.#dropUninitialised(here);
+      this.forget(here);
       return true;
     });
     const promised = await host.log.hardStates(regions.map(({ id }) => id));
     return regions.map((region, i) => ({ region, promised: promised[i] }));
   }
 
-  /** What it promised stays on disk: the peer that takes its place keeps it. */
-  #dropUninitialised(replica: RegionReplica): void {
+  /** Lets go of a peer that never had its region. What it promised stays on disk: whoever takes its place keeps it. */
+  forget(replica: RegionReplica): void {
     const { host, system } = this.#options;
     const { region, peerId, raftGroup: group } = replica;
     if (group !== undefined) host.release(group);
@@ -547,7 +549,9 @@ export class StorePeers {
 
   /** Other regions of this store that have keys in common with this one, and will not make room for it. */
   overlapping(region: metapb.Region): metapb.Region[] {
-    return this.#places.blocking(region);
+    const blocking = this.#places.blocking(region);
+    for (const { id } of blocking) this.#options.inTheWay(id);
+    return blocking;
   }
 
   /** Part of the batch that makes a snapshot durable. */

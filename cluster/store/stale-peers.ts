@@ -1,0 +1,185 @@
+import type { Clock, Logger, TimerHandle } from '../../actors/index.js';
+import { deleteRegionState, type Engine, saveCollectedTombstones } from '../../storage/index.js';
+import type { metapb } from '../../storage/proto/index.js';
+import type { SchedulerClient } from '../pd-client.js';
+import { peerOnStore } from './admin/change-peer.js';
+import { epochOf } from './admin/epoch.js';
+import type { RegionReplica } from './replica.js';
+import type { StorePeers } from './store-peers.js';
+
+export interface StalePeersParts {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly scheduler: Pick<SchedulerClient, 'getRegion' | 'getRegionById'>;
+  readonly engine: Engine;
+  readonly peers: StorePeers;
+  readonly storeId: number;
+  /** Milliseconds of a tick. */
+  readonly tickInterval: number;
+  /** Milliseconds without a leader after which a peer asks whether it is still wanted. */
+  readonly timeout: number;
+  /** Milliseconds for which a tombstone is kept at least. */
+  readonly tombstoneLifetime: number;
+}
+
+/** Questions to the scheduler of one look. */
+const MAX_QUESTIONS = 64;
+/** Looks in the time after which something is asked. */
+const LOOKS = 4;
+
+/**
+ * Peers that may have missed their end: they hear of no leader, and everybody who could tell them is gone. The scheduler knows
+ * whether their region still names them, and whether it still is. It also knows when a tombstone has served its time.
+ */
+export class StalePeers {
+  readonly #parts: StalePeersParts;
+  /** Regions that are being asked for. */
+  readonly #asking = new Set<number>();
+  /** When each tombstone was first seen here. */
+  readonly #tombstones = new Map<number, number>();
+  #timer: TimerHandle | undefined;
+  #stopped = false;
+
+  constructor(parts: StalePeersParts) {
+    this.#parts = parts;
+  }
+
+  start(): void {
+    const { clock, timeout } = this.#parts;
+    if (this.#stopped) return;
+    this.#timer = clock.setTimeout(() => {
+      this.#look();
+      this.#collect();
+      this.start();
+    }, timeout / LOOKS);
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    if (this.#timer !== undefined) this.#parts.clock.clearTimeout(this.#timer);
+  }
+
+  /** A peer is in the way of another region's snapshot: that region may have its keys now. */
+  suspect(regionId: number): void {
+    const replica = this.#parts.peers.replicas.get(regionId);
+    if (replica !== undefined && this.#hearsNobody(replica, 0)) this.#ask(replica);
+  }
+
+  #look(): void {
+    const { timeout, peers } = this.#parts;
+    for (const replica of peers.replicas.values()) {
+      if (this.#asking.size >= MAX_QUESTIONS) return;
+      if (this.#hearsNobody(replica, timeout)) this.#ask(replica);
+    }
+  }
+
+  #hearsNobody({ raftGroup: group }: RegionReplica, ms: number): boolean {
+    if (group === undefined || group.stopped || group.isLeader) return false;
+    return group.quietTicks * this.#parts.tickInterval >= ms;
+  }
+
+  #ask(replica: RegionReplica): void {
+    const { id } = replica.region;
+    if (this.#asking.has(id)) return;
+    this.#asking.add(id);
+    this.#judge(replica)
+      .catch((error: unknown) =>
+        this.#parts.logger.debug(
+          { err: error, region: id },
+          'a peer without a leader could not ask for its region',
+        ),
+      )
+      .finally(() => this.#asking.delete(id));
+  }
+
+  async #judge(replica: RegionReplica): Promise<void> {
+    const { scheduler, peers, storeId } = this.#parts;
+    const asked = replica.region;
+    const { region } = await scheduler.getRegionById(asked.id);
+    if (this.#stopped || peers.replicas.get(asked.id) !== replica || replica.region !== asked) return;
+    if (region !== undefined) {
+      const named = peerOnStore(region, storeId);
+      const newer = epochOf(region).confVer > epochOf(asked).confVer;
+      if (newer && named?.id !== replica.peerId && replica.mergeState === undefined)
+        peers.destroy(replica, 'its region goes on without it', {
+          ...asked,
+          regionEpoch: region.regionEpoch,
+        });
+      return;
+    }
+    // An unknown region was merged: ids are never taken back, and a split is told before its parts serve.
+    if (replica.initialised) await this.#judgeMerged(replica, asked);
+    else peers.forget(replica);
+  }
+
+  /** The region is gone. Whoever has its keys now takes them from here too, where it has a peer; else this one goes. */
+  async #judgeMerged(replica: RegionReplica, asked: metapb.Region): Promise<void> {
+    const { scheduler, peers, storeId } = this.#parts;
+    const { region: heir } = await scheduler.getRegion(asked.startKey);
+    if (this.#stopped || peers.replicas.get(asked.id) !== replica || replica.region !== asked) return;
+    const { confVer, version } = epochOf(asked);
+    if (heir === undefined || epochOf(heir).version <= version) return;
+    if (peerOnStore(heir, storeId) === undefined) {
+      // A neighbour that is behind may be the one that took it in, and still need its log for that.
+      if (!(await this.#neighboursAreCurrent(asked))) return;
+      if (peers.replicas.get(asked.id) === replica && replica.region === asked)
+        peers.destroy(replica, `its keys are those of region ${heir.id} now`);
+      return;
+    }
+    if (peers.meta.region(heir.id) === undefined && !(await this.#neighboursAreCurrent(asked))) return;
+    const { version: heirVersion, confVer: heirConfVer } = epochOf(heir);
+    const regionEpoch = { confVer: Math.max(confVer, heirConfVer), version: heirVersion - 1 };
+    peers.meta.noteMerge({ source: asked.id, target: { ...heir, regionEpoch } });
+    peers.dropMergedSources();
+  }
+
+  async #neighboursAreCurrent(region: metapb.Region): Promise<boolean> {
+    const { scheduler, peers } = this.#parts;
+    for (const side of ['left', 'right'] as const) {
+      const neighbour = peers.meta.neighbour(region, side);
+      if (neighbour === undefined) continue;
+      const { region: known } = await scheduler.getRegionById(neighbour.id);
+      if (known !== undefined && epochOf(known).version > epochOf(neighbour).version) return false;
+    }
+    return true;
+  }
+
+  /** Tombstones that have lived long enough, and of whose peers nobody can speak any more, are forgotten. */
+  #collect(): void {
+    const { clock, peers, tombstoneLifetime, logger } = this.#parts;
+    const now = clock.now();
+    for (const id of this.#tombstones.keys()) {
+      if (peers.meta.tombstone(id) === undefined) this.#tombstones.delete(id);
+    }
+    let questions = 0;
+    for (const id of peers.meta.tombstones.keys()) {
+      const since = this.#tombstones.get(id);
+      if (since === undefined) this.#tombstones.set(id, now);
+      else if (now - since >= tombstoneLifetime && questions++ < MAX_QUESTIONS) {
+        this.#tombstones.set(id, now);
+        this.#collectOne(id).catch((error: unknown) =>
+          logger.debug({ err: error, region: id }, 'a tombstone could not be looked at'),
+        );
+      }
+    }
+  }
+
+  async #collectOne(id: number): Promise<void> {
+    const { scheduler, peers, engine, storeId } = this.#parts;
+    const { meta } = peers;
+    const { region } = await scheduler.getRegionById(id);
+    const tombstone = meta.tombstone(id);
+    if (this.#stopped || tombstone === undefined || peers.replicas.has(id)) return;
+    if (region !== undefined) {
+      const behind = epochOf(region).confVer < epochOf(tombstone.region).confVer;
+      if (behind || peerOnStore(region, storeId)?.id === tombstone.peer) return;
+    }
+    // Nothing comes between this look and the write: whatever makes the peer anew is written behind it.
+    const batch = engine.batch();
+    deleteRegionState(batch, id);
+    meta.collect(id);
+    saveCollectedTombstones(batch, meta.collectedThrough);
+    await engine.write(batch);
+    await engine.sync();
+  }
+}
