@@ -1,0 +1,9 @@
+/** When and where a store's regions are split. */
+export { DEFAULT_SPLIT_CHECK, type SplitCheckLimits, splitCheckLimits } from './limits.js';
+export { RegionSize, type Size, type SizeMark } from './region-size.js';
+export {
+  type SplitCandidate,
+  SplitChecker,
+  type SplitCheckerOptions,
+  type SplitReason,
+} from './split-checker.js';
