@@ -1,5 +1,8 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect } from 'chai';
-import { type Logger, silentLogger, VirtualClock } from '../../actors/index.js';
+import { type Logger, realClock, silentLogger, VirtualClock } from '../../actors/index.js';
 import { TroupeError } from '../../cluster/errors.js';
 import {
   DEFAULT_SPLIT_CHECK,
@@ -10,7 +13,7 @@ import {
   splitCheckLimits,
 } from '../../cluster/store/split/index.js';
 import { TaskQueue } from '../../cluster/tasks.js';
-import { type Engine, escapeKey, SimulatedDisk } from '../../storage/index.js';
+import { type Engine, escapeKey, openRocksEngine, SimulatedDisk } from '../../storage/index.js';
 import { metapb } from '../../storage/proto/index.js';
 import { ForwardingEngine } from '../simulation/disk-record.js';
 import { bytes } from '../storage/region-data.js';
@@ -131,7 +134,7 @@ describe('Split checker', () => {
   describe('with parts of 1,000 and regions of up to 1,500 bytes', () => {
     beforeEach(() => world.start({ splitBytes: 1_000, maxBytes: 1_500 }));
 
-    it('18: splits a region as often as it grows, because sizes follow puts and deletes and begin anew after a split', async () => {
+    it('field note 18: splits a region as often as it grows, because sizes follow puts and deletes and begin anew after a split', async () => {
       const led = world.lead(1);
       await world.put(led, 0, 15);
       await world.look(3);
@@ -420,6 +423,54 @@ describe('Split checker', () => {
     await world.look(10);
     expect(world.engine.scans).to.equal(3);
   });
+});
+
+describe('Split checker on RocksDB', function () {
+  this.timeout(30_000);
+  let path: string;
+  let engine: Engine;
+
+  beforeEach(async () => {
+    path = await mkdtemp(join(tmpdir(), 'troupe-checker-'));
+    engine = await openRocksEngine({ path });
+  });
+
+  afterEach(async () => {
+    await engine.close();
+    await rm(path, { recursive: true, force: true });
+  });
+
+  for (const where of ['memtables', 'tables']) {
+    it(`splits a region of some hundred kilobytes in ${where}, of which it knew nothing`, async () => {
+      const batch = engine.batch();
+      for (let i = 0; i < 5_000; i++) batch.put('default', keyOf(i), new Uint8Array(PAIR - 6));
+      await engine.write(batch);
+      if (where === 'tables') {
+        await engine.close();
+        engine = await openRocksEngine({ path });
+      }
+      const tasks = new TaskQueue({ clock: realClock, atOnce: 2, capacity: 10 });
+      const led = new LedRegion(1, 'r', 's');
+      const keys = await new Promise<readonly Uint8Array[]>((resolve) => {
+        const checker = new SplitChecker({
+          clock: realClock,
+          engine,
+          tasks,
+          logger: silentLogger,
+          candidates: () => [led],
+          split: (_, found) => {
+            checker.stop();
+            resolve(found);
+          },
+          limits: { interval: 1, splitBytes: 256 << 10 },
+        });
+        checker.start();
+      });
+      await tasks.close();
+      expect(keys.map(escapeKey)).to.deep.equal(['r02621']);
+      expect([led.size.bytes, led.size.keys]).to.deep.equal([500_000, 5_000]);
+    });
+  }
 });
 
 describe('Limits of splits', () => {

@@ -420,17 +420,29 @@ describe('The middle key of a region', function () {
       { numRuns: 100, seed: 13 },
     );
     const random = seeded(2);
-    const sizes = Array.from({ length: 20_000 }, () => Math.floor(random() ** 8 * 2000));
-    await fill(
-      engine,
-      sizes.map((size, i) => pair('default', `r${10_000 + i}`, new Uint8Array(size))),
-    );
-    const key = (await middle(engine)) as Uint8Array;
-    const total = sizes.reduce((all, size) => all + size + 6, 0);
-    const before = sizes
-      .slice(0, Number(escapeKey(key).slice(1)) - 10_000)
-      .reduce((all, size) => all + size + 6, 0);
-    expect(Math.abs(before - total / 2)).to.be.below(total / 512 + 2006);
+    for (let count = 1_500; count < 6_000; count += 171) {
+      const other = await memory();
+      const sizes = Array.from({ length: count }, () => Math.floor(random() ** 8 * 200));
+      await fill(
+        other,
+        sizes.map((size, i) => pair('default', `r${10_000 + i}`, new Uint8Array(size))),
+      );
+      const key = Number(escapeKey((await middle(other)) as Uint8Array).slice(1)) - 10_000;
+      const bytesOf = (part: readonly number[]) => part.reduce((all, size) => all + size + 6, 0);
+      const off = Math.abs(bytesOf(sizes.slice(0, key)) - bytesOf(sizes) / 2);
+      expect(off).to.be.below(bytesOf(sizes) / 512 + 206);
+    }
+  });
+
+  it('lies inside a region that begins between two versions of a key, as none should', async () => {
+    const [a, b] = [txnKey(bytes('a')), txnKey(bytes('b'))];
+    await fill(engine, [
+      ...[1n, 2n, 3n].map((t): Pair => ({ cf: 'write', key: withTimestamp(a, t), value: bytes('v') })),
+      { cf: 'default', key: withTimestamp(b, 1n), value: bytes('v') },
+    ]);
+    const within = { start: withTimestamp(a, 2n) };
+    expect(shown([(await middle(engine, within)) as Uint8Array])).to.deep.equal([escapeKey(b)]);
+    expect(shown((await find(engine, byKeys(1, 1), within)).keys)).to.deep.equal([escapeKey(b)]);
   });
 });
 
