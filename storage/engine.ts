@@ -112,7 +112,10 @@ export interface Engine {
   get(cf: ColumnFamily, key: Uint8Array, snapshot?: EngineSnapshot): Promise<Uint8Array | undefined>;
   scan(cf: ColumnFamily, options: ScanOptions): Promise<ScanResult>;
   snapshot(): EngineSnapshot;
-  /** Bytes on disk of a range, roughly; cheap. */
+  /**
+   * Bytes of a range, roughly; cheap. RocksDB counts tables by their blocks, where keys share prefixes and old versions
+   * and deletions stand until a compaction, and extrapolates memtables from a few links: see `approximateRegionSize`.
+   */
   approximateSize(cf: ColumnFamily, range: KeyRange): Promise<number>;
   /** Idempotent. Waits for what is under way. */
   close(): Promise<void>;

@@ -37,6 +37,13 @@ export {
   snapshotFileName,
 } from './snapshot-records.js';
 export {
+  approximateRegionSize,
+  findMiddleKey,
+  findSplitKeys,
+  type SplitFindings,
+  type SplitLimits,
+} from './split-keys.js';
+export {
   type Modify,
   openStandalone,
   StandaloneStorage,

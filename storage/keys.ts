@@ -127,18 +127,26 @@ export function encodeBytes(bytes: Uint8Array): Buffer {
  * @throws StorageError `invalid-key` when it is not such an encoding.
  */
 export function decodeBytes(encoded: Uint8Array): { readonly bytes: Uint8Array; readonly length: number } {
-  const bytes = new Uint8Array(Math.floor(encoded.length / (GROUP + 1)) * GROUP);
-  let size = 0;
-  for (let at = 0; at + GROUP < encoded.length; at += GROUP + 1) {
-    const padding = MARKER - (encoded[at + GROUP] as number);
-    if (padding > GROUP) break;
-    const used = GROUP - padding;
-    for (let i = used; i < GROUP; i++) if (encoded[at + i] !== 0) return notComparable(encoded);
-    bytes.set(encoded.subarray(at, at + used), size);
-    size += used;
-    if (padding > 0) return { bytes: bytes.subarray(0, size), length: at + GROUP + 1 };
+  const length = encodedLength(encoded, 0);
+  if (length === 0) return notComparable(encoded);
+  const padding = MARKER - (encoded[length - 1] as number);
+  const bytes = new Uint8Array((length / (GROUP + 1)) * GROUP - padding);
+  for (let from = 0, to = 0; to < bytes.length; from += GROUP + 1, to += GROUP) {
+    bytes.set(encoded.subarray(from, from + Math.min(GROUP, bytes.length - to)), to);
   }
-  return notComparable(encoded);
+  return { bytes, length };
+}
+
+/** How many bytes a memory-comparable encoding at `from` takes; 0 when there is none. */
+function encodedLength(encoded: Uint8Array, from: number): number {
+  for (let at = from; at + GROUP < encoded.length; at += GROUP + 1) {
+    const padding = MARKER - (encoded[at + GROUP] as number);
+    if (padding === 0) continue;
+    if (padding > GROUP) return 0;
+    for (let i = GROUP - padding; i < GROUP; i++) if (encoded[at + i] !== 0) return 0;
+    return at + GROUP + 1 - from;
+  }
+  return 0;
 }
 
 function notComparable(encoded: Uint8Array): never {
@@ -153,6 +161,25 @@ export function withTimestamp(encodedKey: Uint8Array, timestamp: bigint): Buffer
   key.set(encodedKey);
   key.writeBigUInt64BE(timestamp ^ TIMESTAMP_BITS, encodedKey.length);
   return key;
+}
+
+/**
+ * A stored key as all versions of its user key begin, which is where a region may: a transactional key without the
+ * timestamp behind it (a view), any other key as it is.
+ * @returns `undefined` when it is in the transactional space and no key of it.
+ */
+export function withoutTimestamp(stored: Uint8Array): Uint8Array | undefined {
+  if (stored[0] !== TXN) return stored;
+  const length = encodedLength(stored, 1);
+  return length === 0 ? undefined : stored.subarray(0, 1 + length);
+}
+
+/** Whether a stored key is `key`, a stored key without a timestamp, or one of its versions. */
+export function isVersionOf(stored: Uint8Array, key: Uint8Array): boolean {
+  if (stored.length !== key.length && (key[0] !== TXN || stored.length < key.length)) return false;
+  // Backwards: neighbours differ late.
+  for (let i = key.length - 1; i >= 0; i--) if (stored[i] !== key[i]) return false;
+  return true;
 }
 
 /** The timestamp in the last eight bytes. */

@@ -5,6 +5,7 @@ import {
   decodeBytes,
   encodeBytes,
   escapeKey,
+  isVersionOf,
   keyAfter,
   prefixEnd,
   rawKey,
@@ -14,6 +15,7 @@ import {
   txnKey,
   unescapeKey,
   userKey,
+  withoutTimestamp,
   withTimestamp,
 } from '../../storage/index.js';
 
@@ -81,6 +83,28 @@ describe('Stored keys', () => {
         expect([space, hex(back)]).to.deep.equal(['txn', hex(key)]);
       }),
     );
+  });
+
+  it('takes the timestamp off a transactional key, and leaves any other as it is', () => {
+    fc.assert(
+      fc.property(trickyKey, fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), (key, t) => {
+        for (const stored of [txnKey(key), withTimestamp(txnKey(key), t)]) {
+          expect(withoutTimestamp(stored)).to.deep.equal(Uint8Array.from(txnKey(key)));
+        }
+        expect(withoutTimestamp(rawKey(key))).to.deep.equal(Uint8Array.from(rawKey(key)));
+      }),
+    );
+    fc.assert(
+      fc.property(trickyKey, trickyKey, (a, b) => {
+        const same = compareBytes(a, b) === 0;
+        expect(isVersionOf(withTimestamp(txnKey(a), 7n), txnKey(b))).to.equal(same);
+        expect(isVersionOf(txnKey(a), txnKey(b))).to.equal(same);
+        expect(isVersionOf(rawKey(a), rawKey(b))).to.equal(same);
+        expect(isVersionOf(rawKey(Buffer.concat([a, b])), rawKey(a))).to.equal(false);
+      }),
+    );
+    for (const bad of ['78', '7861', '78000000000000000000', '78010000000000000001'])
+      expect(withoutTimestamp(Buffer.from(bad, 'hex')), bad).to.equal(undefined);
   });
 
   it('refuses what is no encoding', () => {
