@@ -23,7 +23,8 @@ export interface CommandResult {
 /** Told of what applied writes add to a region's size, and take from it; bytes of keys and values. */
 export interface SizeObserver {
   put(bytes: number): void;
-  deleted(bytes: number): void;
+  deleted(): void;
+  rangeDeleted(): void;
 }
 
 const DONE: CommandResult = { regionError: undefined, swaps: undefined };
@@ -149,11 +150,12 @@ function change(
     const cf = familyOf(remove.cf);
     batch.delete(cf, remove.key);
     overlay?.set(cf, remove.key, undefined);
-    size?.deleted(remove.key.length);
+    size?.deleted();
   } else if (deleteRange !== undefined) {
     const cf = familyOf(deleteRange.cf);
     batch.deleteRange(cf, deleteRange.startKey, deleteRange.endKey);
     overlay?.deleteRange(cf, deleteRange.startKey, deleteRange.endKey);
+    size?.rangeDeleted();
   } else {
     throw new Error(`a replicated command of kind ${request.cmdType} is unknown to this version`);
   }

@@ -27,9 +27,11 @@ import {
 } from './questions.js';
 import { ReadTurn } from './read-turn.js';
 import { errorOf } from './region-call.js';
+import { RegionSplits } from './region-splits.js';
 import type { ChangeRegionEvent, RegionReplica } from './replica.js';
 import { type DiskUsage, Reporter } from './reporter.js';
 import { RegionSnapshots } from './snapshots/index.js';
+import type { LoadSplitLimits, SplitCheckLimits } from './split/index.js';
 import { StalePeers } from './stale-peers.js';
 import { StoreDirectory } from './store-directory.js';
 import { StorePeers } from './store-peers.js';
@@ -50,6 +52,10 @@ export interface StoreTuning extends RaftTuning {
   readonly logGc?: Partial<LogGcLimits>;
   /** Milliseconds between two attempts to end a merge (2,000). */
   readonly mergeInterval?: number;
+  /** When regions are split because of their size. */
+  readonly split?: Partial<SplitCheckLimits>;
+  /** When they are split because of what is read from them. */
+  readonly loadSplit?: Partial<LoadSplitLimits>;
   /** The last part of a split keeps the region's id (true); else the first. */
   readonly rightDerive?: boolean;
   /** Milliseconds after which a peer that hears of no leader asks whether it is still a member (600,000). */
@@ -95,6 +101,7 @@ export class StoreNode implements StoreNodeHost {
   readonly #peers: StorePeers;
   readonly #messages: PeerMessages;
   readonly #stalePeers: StalePeers;
+  readonly #splits: RegionSplits;
   /** One after the other: the scheduler asks again while the first answer is under way. */
   #bootstrapping: Promise<void> = Promise.resolve();
   readonly #actor: ActorRef;
@@ -171,19 +178,35 @@ export class StoreNode implements StoreNodeHost {
         allocateIds: (count) => parts.scheduler.allocIds(count),
         askSplitIds: (region, count) => this.#askSplitIds(region, count),
         storeOf: (storeId) => this.#directory.storeOf(storeId),
-        middleKey: async () => undefined,
+        middleKey: (region) => this.#splits.middleKey(region),
         rightDerive: parts.tuning?.rightDerive ?? true,
         maxEntryBytes: parts.maxEntryBytes,
       },
-      sizeOf: () => ({ put() {}, deleted() {} }),
-      roleChanged: (replica) => this.#reporter.regionChanged(replica),
+      roleChanged: (replica) => {
+        if (!replica.group.isLeader) this.#splits.load.forget(replica.region.id);
+        this.#reporter.regionChanged(replica);
+      },
       regionChanged: (replica) => this.#reporter.regionChanged(replica),
-      regionSplit: (parent, regions) => this.#reporter.regionSplit(parent, regions),
-      regionGone: (id) => this.#reporter.regionGone(id),
+      regionSplit: (parent, regions) => {
+        this.#splits.load.forget(parent.region.id);
+        this.#reporter.regionSplit(parent, regions);
+      },
+      regionGone: (id) => {
+        this.#splits.load.forget(id);
+        this.#reporter.regionGone(id);
+      },
       inTheWay: (id) => this.#stalePeers.suspect(id),
       diskFailed: (error) => this.#diskFailed(error),
     });
     const { replicas } = this.#peers;
+    this.#splits = new RegionSplits({
+      ...parts,
+      tasks: this.#tasks,
+      replicas,
+      limits: parts.tuning?.split,
+      loadLimits: parts.tuning?.loadSplit,
+    });
+    this.#reads.observe(this.#splits.load);
     this.#stalePeers = new StalePeers({
       ...parts,
       storeId: this.storeId,
@@ -235,6 +258,7 @@ export class StoreNode implements StoreNodeHost {
     if (this.#stopped) return;
     this.#logGc.start();
     this.#stalePeers.start();
+    this.#splits.start();
   }
 
   /** Stops serving, finishes what the disk has begun, and closes engine and connection. Idempotent. */
@@ -248,6 +272,7 @@ export class StoreNode implements StoreNodeHost {
     this.#reporter.stop();
     this.#logGc.stop();
     this.#stalePeers.stop();
+    this.#splits.stop();
     this.stop();
     this.#peers.proposeWrites();
     this.#reads.flush();

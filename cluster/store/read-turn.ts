@@ -1,10 +1,11 @@
 import type { ColumnFamily, Engine, EngineSnapshot, ScanResult } from '../../storage/index.js';
-import { decodeRawValue, rawKey, rawRange, StorageError, userKey } from '../../storage/index.js';
+import { decodeRawValue, keyAfter, rawKey, rawRange, StorageError, userKey } from '../../storage/index.js';
 import type { metapb } from '../../storage/proto/index.js';
 import type { errorpb, kvrpcpb, troupepb } from '../proto/index.js';
 import { dataFamily } from './evaluate.js';
 import type { RegionCall } from './region-call.js';
 import { checkVersion, containsKey, containsRange, keyNotInRegion } from './region-check.js';
+import type { LoadSampler } from './split/index.js';
 
 /** A call whose replica has confirmed that its state is new enough to answer. */
 interface ConfirmedRead {
@@ -31,6 +32,7 @@ export class ReadTurn {
   readonly #engine: Engine;
   readonly #maxReplyBytes: number;
   readonly #failed: (error: unknown) => void;
+  #load: LoadSampler | undefined;
   #confirmed: ConfirmedRead[] = [];
   /** Calls between their snapshot and their answer. */
   #reading = 0;
@@ -43,6 +45,11 @@ export class ReadTurn {
     this.#engine = engine;
     this.#maxReplyBytes = maxReplyBytes;
     this.#failed = failed;
+  }
+
+  /** Every key that is read counts there. */
+  observe(load: LoadSampler): void {
+    this.#load = load;
   }
 
   add(call: RegionCall, replica: ReadableReplica): void {
@@ -65,7 +72,7 @@ export class ReadTurn {
         call.refuse({ ok: false, code: 'busy', leader: 0 });
         continue;
       }
-      const read = new CallRead(call, points);
+      const read = new CallRead(call, points, this.#load);
       const regionError =
         checkVersion(replica.region, call.event.context.regionEpoch) ?? read.plan(replica.region);
       if (regionError !== undefined) {
@@ -151,7 +158,7 @@ class Scan {
 
 /** Where the answer to one request will come from: a point read's place, a scan, or the sentence that refuses it. */
 type Source =
-  | { readonly kind: 'point'; readonly cf: ColumnFamily; readonly place: number }
+  | { readonly kind: 'point'; readonly cf: ColumnFamily; readonly key: Uint8Array; readonly place: number }
   | { readonly kind: 'scan'; readonly scan: Scan }
   | { readonly kind: 'refused'; readonly error: string };
 
@@ -162,6 +169,7 @@ class CallRead {
   constructor(
     readonly call: RegionCall,
     readonly points: PointReads,
+    readonly load: LoadSampler | undefined,
   ) {}
 
   get scanning(): boolean {
@@ -197,7 +205,7 @@ class CallRead {
     } else if (rawGet !== undefined) {
       const key = rawKey(rawGet.key);
       if (!containsKey(region, key)) return keyNotInRegion(region, key);
-      this.#sources.push({ kind: 'point', cf, place: this.points.add(cf, key) });
+      this.#sources.push({ kind: 'point', cf, key, place: this.points.add(cf, key) });
     } else if (rawScan !== undefined) {
       const { startKey, endKey, reverse } = rawScan;
       const { start, end } = reverse ? rawRange(endKey, startKey) : rawRange(startKey, endKey);
@@ -213,6 +221,14 @@ class CallRead {
     this.#sources.push({ kind: 'refused', error });
   }
 
+  /** What counts is what was read: up to the page's last key. */
+  #noteScan({ start, end, request, result: { keys, more } }: Scan, bytes: number): void {
+    const last = keys.at(-1);
+    const [low, high] =
+      !more || last === undefined ? [start, end] : request.reverse ? [last, end] : [start, keyAfter(last)];
+    this.load?.noteScan(this.call.event.context.regionId, low, high, bytes);
+  }
+
   /** Answers as many of the requests as one reply may carry, and at least one: the client asks for the rest again. */
   answer(points: PointReads, maxBytes: number): void {
     const responses: troupepb.RegionResponse[] = [];
@@ -221,11 +237,16 @@ class CallRead {
       let response: troupepb.RegionResponse;
       if (source.kind === 'point') {
         response = pointResponse(points, source.cf, source.place);
-        bytes += response.rawGet?.value?.length ?? 0;
+        const length = response.rawGet?.value?.length ?? 0;
+        bytes += length;
+        this.load?.noteRead(this.call.event.context.regionId, source.key, length);
       } else if (source.kind === 'scan') {
         const { keys, values, more } = source.scan.result;
         const kvs = keys.map((key, i) => pair(key, values[i]));
-        for (const { key, value } of kvs) bytes += key.length + value.length;
+        let length = 0;
+        for (const { key, value } of kvs) length += key.length + value.length;
+        bytes += length;
+        this.#noteScan(source.scan, length);
         response = { rawScan: { regionError: undefined, kvs, error: '', more } };
       } else {
         response = refusal(this.call.event.requests[responses.length], source.error);

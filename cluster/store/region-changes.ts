@@ -23,6 +23,8 @@ export interface ChangedRegion {
   readonly mergeState: unknown;
   readonly raftGroup: RaftGroup | undefined;
   peerOf(peerId: number): metapb.Peer | undefined;
+  /** Tells the peer's machine. */
+  tell(event: { readonly type: 'splitProposed' | 'splitEnded' }): void;
   /** Puts an admin command into the log. */
   proposeAdmin(
     admin: Partial<raft_cmdpb.AdminRequest> & { readonly cmdType: raft_cmdpb.AdminCmdType },
@@ -68,6 +70,11 @@ export class RegionChanges {
   constructor(region: ChangedRegion, options: RegionChangesOptions) {
     this.#region = region;
     this.#options = options;
+  }
+
+  /** A change is being prepared, or is in the log and not applied. */
+  get isUnderWay(): boolean {
+    return this.#preparing || !this.pending.isEmpty;
   }
 
   /** `done` is called exactly once. */
@@ -344,7 +351,11 @@ export class RegionChanges {
     const splits = { requests, rightDerive };
     const split = splitRegion(this.#region.region, splits);
     if (isRefusal(split)) return done(refused(this.#region.region, split));
-    this.#propose({ cmdType: AdminCmdType.BatchSplit, splits }, done);
+    this.#region.tell({ type: 'splitProposed' });
+    this.#propose({ cmdType: AdminCmdType.BatchSplit, splits }, (result) => {
+      this.#region.tell({ type: 'splitEnded' });
+      done(result);
+    });
   }
 
   #prepareMerge(target: metapb.Region | undefined, done: ChangeDone): void {

@@ -24,7 +24,7 @@ import type { ApplyEffects, CommandLog, LogDeletion, Outcome, StateMachine } fro
 import type { TaskQueue } from '../tasks.js';
 import { DATA_RULE, epochNotMatch } from './admin/epoch.js';
 import { ConsistencyCheck, InconsistentReplicaError } from './consistency.js';
-import type { CommandResult, SizeObserver } from './evaluate.js';
+import type { CommandResult } from './evaluate.js';
 import type { CompactedReplica } from './log-gc.js';
 import type { ReadTurn } from './read-turn.js';
 import { type CalledRegion, errorOf, RegionCall } from './region-call.js';
@@ -36,6 +36,7 @@ import {
 } from './region-changes.js';
 import { checkVersion, notLeader } from './region-check.js';
 import { RegionStateMachine, type RegionSurroundings } from './region-state-machine.js';
+import type { RegionSize } from './split/index.js';
 import { WriteTurn } from './write-turn.js';
 
 const { AdminCmdType } = raft_cmdpb;
@@ -67,7 +68,7 @@ export interface ReplicaOptions {
   readonly reads: ReadTurn;
   /** Bytes of one log entry. */
   readonly maxEntryBytes: number;
-  readonly size: SizeObserver;
+  readonly size: RegionSize;
   readonly changes: RegionChangesOptions;
   readonly surroundings: (replica: RegionReplica) => RegionSurroundings;
   /** The sender is no member any more; it is told. */
@@ -106,6 +107,8 @@ export class RegionReplica
   readonly #consistency: ConsistencyCheck;
   readonly #machine: RegionStateMachine;
   readonly changes: RegionChanges;
+  /** Of its data, as far as known. */
+  readonly size: RegionSize;
   /** Peers that this one has heard from, for as long as its region does not name them. */
   readonly #correspondents = new Map<number, metapb.Peer>();
   #peer: metapb.Peer;
@@ -117,6 +120,7 @@ export class RegionReplica
   constructor(options: ReplicaOptions) {
     this.#options = options;
     this.#peer = options.peer;
+    this.size = options.size;
     this.peerId = options.peer.id;
     this.#consistency = new ConsistencyCheck(options.region.id, options.engine, options.tasks);
     this.#writes = new WriteTurn(options.maxEntryBytes);
@@ -411,6 +415,7 @@ export class RegionReplica
   restored({ data }: Snapshot): void {
     const { region } = raft_serverpb.RaftSnapshotData.decode(data);
     if (region !== undefined) this.#machine.restore(region);
+    this.size.unknown();
     this.#options.restored(this);
     this.#actor?.tell({ type: 'snapshotInstalled' });
   }

@@ -137,6 +137,8 @@ export class Reporter {
         leader: peer,
         term: group.term,
         pendingPeers: pending,
+        approximateSize: Math.round(replica.size.bytes ?? 0),
+        approximateKeys: Math.round(replica.size.keys ?? 0),
         downPeers: downPeers(replica),
       }),
     };

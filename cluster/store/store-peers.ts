@@ -20,7 +20,6 @@ import { DEFAULT_TICK_INTERVAL_MS, type RaftTuning } from '../raft/tuning.js';
 import type { TaskQueue } from '../tasks.js';
 import { confStateOf, peerOnStore } from './admin/change-peer.js';
 import { epochOf, isEpochStale } from './admin/epoch.js';
-import type { SizeObserver } from './evaluate.js';
 import { isVoteRequest, judgeContact } from './first-contact.js';
 import { loadPeers, type StoredPeer } from './load-peers.js';
 import type { PeerMessages } from './peer-messages.js';
@@ -31,6 +30,7 @@ import { bury, type RegionSurroundings, type SplitPart } from './region-state-ma
 import { RepairedPeers, type RepairedPeersParts } from './repaired-peers.js';
 import { RegionReplica } from './replica.js';
 import { SnapshotPlaces } from './snapshot-places.js';
+import { RegionSize } from './split/index.js';
 import type { StoreDirectory } from './store-directory.js';
 import { StoreMeta, type Tombstone } from './store-meta.js';
 
@@ -52,7 +52,6 @@ export interface StorePeersOptions {
   /** Milliseconds between two attempts to end a merge (2 s). */
   readonly mergeInterval?: number | undefined;
   readonly changes: Omit<RegionChangesOptions, 'localRegion'>;
-  readonly sizeOf: (regionId: number) => SizeObserver;
   /** A peer's actor is there. */
   readonly started: () => void;
   readonly roleChanged: (replica: RegionReplica) => void;
@@ -176,8 +175,9 @@ export class StorePeers {
     region: metapb.Region,
     peer: metapb.Peer,
     mergeState?: raft_serverpb.MergeState,
+    size = new RegionSize(),
   ): RegionReplica {
-    const { system, engine, logger, maxEntryBytes, tasks, reads, changes, sizeOf } = this.#options;
+    const { system, engine, logger, maxEntryBytes, tasks, reads, changes } = this.#options;
     const replica = new RegionReplica({
       region,
       peer,
@@ -187,7 +187,7 @@ export class StorePeers {
       tasks,
       reads,
       maxEntryBytes,
-      size: sizeOf(region.id),
+      size,
       changes: { ...changes, localRegion: (id) => this.meta.region(id) },
       surroundings: (one) => this.#surroundingsOf(one),
       refusesSender: (one, event) => this.#refusesSender(one, event),
@@ -240,11 +240,12 @@ export class StorePeers {
     peer: metapb.Peer,
     initial: InitialState,
     then: (replica: RegionReplica) => void,
+    size?: RegionSize,
   ): void {
     if (this.#stopped) return;
     const { system, host } = this.#options;
     const path = peerPath(region.id, peer.id);
-    const replica = this.#makeReplica(region, peer);
+    const replica = this.#makeReplica(region, peer, undefined, size);
     const group = host.start(region.id, peer.id, replica, initial);
     const spawn = () => {
       if (this.#stopped || this.replicas.get(region.id) !== replica) return;
@@ -415,8 +416,8 @@ export class StorePeers {
       split: (split, made) => {
         const leads = replica.attached && replica.group.isLeader;
         this.meta.replace([split.own, ...made.map(({ region }) => region)]);
-        for (const part of made) this.#startPart(part, leads);
-        replica.tell({ type: 'splitEnded' });
+        const sizes = replica.size.divide(split.parts.length);
+        for (const part of made) this.#startPart(part, leads, sizes.pop());
         this.#options.regionSplit(replica, split.parts);
         this.#knockAgain();
       },
@@ -445,6 +446,7 @@ export class StorePeers {
         const target = this.meta.region(region.id);
         this.meta.replace([region], [source.id]);
         if (taken !== undefined) {
+          replica.size.merge(taken.size);
           taken.tell({ type: 'removed' });
           this.#buried(taken, { peer: taken.peerId, region: source, target });
         }
@@ -478,7 +480,7 @@ export class StorePeers {
     system.ref(`${system.node}/${peerPath(region.id, peerId)}`).stop();
   }
 
-  #startPart({ region, promised }: SplitPart, parentLeads: boolean): void {
+  #startPart({ region, promised }: SplitPart, parentLeads: boolean, size: RegionSize | undefined): void {
     const peer = peerOnStore(region, this.#options.storeId);
     if (peer === undefined) return;
     const own = promised !== undefined && promised.term >= INITIAL_LOG.term ? promised : undefined;
@@ -491,12 +493,18 @@ export class StorePeers {
       lastIndex: commit,
       applied: commit,
     };
-    this.#startNow(region, peer, initial, (replica) => {
-      const first = this.meta.unpark(peer.id);
-      // Whoever led the whole is the best to lead its parts; nobody has voted in one of them yet.
-      if (parentLeads && own === undefined) replica.group.campaign();
-      else if (first !== undefined) replica.tell(first);
-    });
+    this.#startNow(
+      region,
+      peer,
+      initial,
+      (replica) => {
+        const first = this.meta.unpark(peer.id);
+        // Whoever led the whole is the best to lead its parts; nobody has voted in one of them yet.
+        if (parentLeads && own === undefined) replica.group.campaign();
+        else if (first !== undefined) replica.tell(first);
+      },
+      size,
+    );
   }
 
   #membershipChanged(replica: RegionReplica, region: metapb.Region): void {

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { RegionWorld } from './region-world.js';
+import { QUICK, RegionWorld } from './region-world.js';
 
 describe('changes of regions on live stores', () => {
   it('splits a region, and both parts serve', async () => {
@@ -14,6 +14,20 @@ describe('changes of regions on live stores', () => {
     for (const key of ['a', 'm', 'z']) expect(await world.get(key)).to.equal(key);
     await world.put('b', 'left');
     await world.put('y', 'right');
+    await world.close();
+  });
+
+  it('splits by itself a region that has grown too large', async () => {
+    const world = await RegionWorld.start(3, 3, {
+      ...QUICK,
+      split: { splitBytes: 200, maxBytes: 300, interval: 100 },
+    });
+    for (let i = 0; i < 100; i++) await world.put(`k${String(i).padStart(8, '0')}`, `v${i}`);
+    await world.eventually(
+      'many led regions',
+      ({ regions }) => regions.length > 5 && regions.every(({ leader }) => leader !== null),
+    );
+    for (let i = 0; i < 100; i++) expect(await world.get(`k${String(i).padStart(8, '0')}`)).to.equal(`v${i}`);
     await world.close();
   });
 

@@ -98,6 +98,10 @@ export class PendingEpochChanges {
   #term = 0;
   #pending: Pending[] = [];
 
+  get isEmpty(): boolean {
+    return this.#pending.length === 0;
+  }
+
   /** The last proposal that `rule` must wait for; `undefined` when nothing stands in its way. */
   conflict(rule: EpochRule, term: number): number | undefined {
     this.#at(term);
