@@ -36,6 +36,8 @@ export interface LocalClusterOptions {
   /** Start an own nats-server on a free port, whatever else runs. */
   readonly ownNats?: boolean;
   readonly standalone?: boolean;
+  /** Further arguments of each store. */
+  readonly storeArguments?: readonly string[];
   readonly events: LocalClusterEvents;
   /** Gives up starting. */
   readonly signal: AbortSignal;
@@ -141,7 +143,7 @@ export class LocalCluster {
   }
 
   async #start(): Promise<void> {
-    const { stores, events, directory, settings, standalone } = this.#options;
+    const { stores, events, directory, settings, standalone, storeArguments = [] } = this.#options;
     makeDirectory('--data', join(directory, 'logs'));
     await this.#findNats();
     this.#checkStopping();
@@ -149,7 +151,7 @@ export class LocalCluster {
     const expected = Math.min(stores, FIRST_REPLICAS);
     this.#addNode('scheduler', 'scheduler-1', ['--expected-stores', String(expected)]);
     for (let number = 1; number <= stores; number++) {
-      this.#addNode('store', `store-${number}`, standalone ? ['--standalone'] : []);
+      this.#addNode('store', `store-${number}`, [...(standalone ? ['--standalone'] : []), ...storeArguments]);
     }
     const from = Date.now();
     const damaged = await Promise.all(

@@ -12,6 +12,7 @@ import {
   parseCount,
   withConnection,
 } from './settings.js';
+import { type SplitFlags, splitLimits, withSplitOptions } from './split-options.js';
 import { endSoon, say } from './terminal.js';
 
 /** What a node tells the process that launched it, over IPC. */
@@ -33,7 +34,7 @@ const STOP_DEADLINE_MS = 25_000;
 /** What the launcher may ask. */
 export type NodeQuestion = { readonly kind: 'counters' };
 
-interface NodeFlags extends Readonly<Record<string, unknown>> {
+interface NodeFlags extends SplitFlags, Readonly<Record<string, unknown>> {
   readonly name: string;
   readonly data: string;
   readonly logLevel: string;
@@ -61,7 +62,7 @@ export function addNodeCommands(program: Command): void {
         '3',
       ),
   );
-  withConnection(
+  const store = withConnection(
     program
       .command('store')
       .summary('run a store node')
@@ -70,6 +71,7 @@ export function addNodeCommands(program: Command): void {
       )
       .option('--standalone', 'raw operations on this store alone, without replication'),
   );
+  withSplitOptions(store);
   for (const role of ['scheduler', 'store'] as const) {
     program.commands
       .find((command) => command.name() === role)
@@ -88,6 +90,7 @@ async function runNode(role: 'scheduler' | 'store', options: NodeFlags): Promise
   }
   const settings = connectionSettings(options);
   const expectedStores = parseCount('--expected-stores', options.expectedStores ?? '3', 1, 7);
+  const split = splitLimits(options);
   const logger = nodeLogger(name, logLevel);
   makeDirectory('--data', data);
   if (role === 'store' && process.env.UV_THREADPOOL_SIZE === undefined) {
@@ -107,7 +110,7 @@ async function runNode(role: 'scheduler' | 'store', options: NodeFlags): Promise
       // Loaded here, so that the commands of clients do not load RocksDB.
       if (role === 'store') {
         const { startStore } = await import('../store/index.js');
-        return startStore({ ...shared, standalone: options.standalone === true });
+        return startStore({ ...shared, standalone: options.standalone === true, tuning: { split } });
       }
       const { startScheduler } = await import('../scheduler/index.js');
       return startScheduler({ ...shared, expectedStores });

@@ -214,6 +214,18 @@ export function parseDuration(option: string, text: string): number {
   return milliseconds;
 }
 
+const SIZE_UNITS: Readonly<Record<string, number>> = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 };
+
+/** Bytes of `96MiB`, `256KiB` or a bare number. @throws TroupeError `usage` */
+export function parseSize(option: string, text: string): number {
+  const [, number, unit = 'B'] = /^(\d+)\s*(B|KiB|MiB|GiB)?$/.exec(text) ?? [];
+  const bytes = Number(number) * (SIZE_UNITS[unit] ?? Number.NaN);
+  if (!(bytes > 0 && Number.isSafeInteger(bytes))) {
+    throw new TroupeError('usage', `${option}: "${text}" is not a size such as 256KiB, 96MiB or 4096`);
+  }
+  return bytes;
+}
+
 /** A whole number within bounds. @throws TroupeError `usage` */
 export function parseCount(option: string, text: string, least = 1, most = Number.MAX_SAFE_INTEGER): number {
   const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;

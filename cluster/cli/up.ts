@@ -10,6 +10,7 @@ import { claimDirectory, LocalCluster, type LocalClusterEvents } from './local-c
 import { readLogLine } from './log-lines.js';
 import type { NodeDamagedError } from './node-process.js';
 import { connectionSettings, parseCount, withConnection } from './settings.js';
+import { type SplitFlags, splitArguments, withSplitOptions } from './split-options.js';
 import {
   confirmed,
   elapsed,
@@ -27,7 +28,7 @@ const SAME_SIGNAL_MS = 250;
 const PARENT_CHECK_MS = 1000;
 
 export function addUpCommand(program: Command): void {
-  withConnection(
+  const command = withConnection(
     program
       .command('up')
       .summary('start a whole cluster on this machine')
@@ -39,10 +40,11 @@ export function addUpCommand(program: Command): void {
       .option('--standalone', 'one store that serves raw operations without replication; needs --stores 1')
       .option('--ui-port <port>', 'port of the inspector page', '7070')
       .option('--verbose', 'show what the nodes log'),
-  ).action(up);
+  );
+  withSplitOptions(command).action(up);
 }
 
-interface UpOptions {
+interface UpOptions extends SplitFlags {
   readonly stores?: string;
   readonly data?: string;
   readonly standalone?: boolean;
@@ -60,6 +62,7 @@ async function up(options: UpOptions & Readonly<Record<string, unknown>>): Promi
   if (standalone && asked !== 1)
     throw new TroupeError('usage', '--standalone is one store without replication: add --stores 1');
 
+  const storeArguments = splitArguments(options);
   const temporary = options.data === undefined;
   const directory =
     options.data === undefined ? mkdtempSync(join(tmpdir(), 'troupe-')) : resolve(options.data);
@@ -82,6 +85,7 @@ async function up(options: UpOptions & Readonly<Record<string, unknown>>): Promi
       stores,
       directory,
       standalone,
+      storeArguments,
       events: display,
       signal: interruption.signal,
     });
