@@ -5,7 +5,8 @@ import type { SchedulerClient } from '../pd-client.js';
 import type { pdpb, troupepb } from '../proto/index.js';
 import type { Dispatcher } from './dispatcher.js';
 import type { RawSpace } from './raw.js';
-import { type AskStore, checkRegion, type RegionCheckReport } from './region-checks.js';
+import { checkRegion, type RegionCheckReport } from './region-checks.js';
+import type { AskStore } from './region-leader.js';
 
 /** What `troupe status --json` prints. Region bounds are stored keys, escaped where they are not text. */
 export interface ClusterStatus {
@@ -78,7 +79,8 @@ export class ClusterAdmin {
     options: { readonly timeout?: number; readonly signal?: AbortSignal } = {},
   ): Promise<RegionCheckReport> {
     const terms = { timeout: options.timeout ?? this.#timeout, signal: options.signal };
-    const ask: AskStore = (node, event, patience) => this.#system.ref(`${node}/store`).ask(event, patience);
+    const ask: AskStore<'store.checkRegion'> = async (node, event, patience) =>
+      (await this.#system.ref(`${node}/store`).ask(event, patience)) as troupepb.CheckRegionResponse;
     return checkRegion(ask, this.#scheduler, region, terms);
   }
 }
