@@ -51,6 +51,8 @@ export async function askLeader<R extends RegionReply>(
     if (reply === undefined) {
       trouble = `store ${storeId} is not known`;
     } else if (reply instanceof AskError) {
+      // No time was left to ask: what came before says more.
+      if (tries > 0 && reply.code === 'timeout' && reply.handled === 'no') break;
       trouble = `store ${storeId} did not answer (${reply.message})`;
     } else if (reply.regionError === undefined || !elsewhere(reply.regionError)) {
       return { reply, storeId };
