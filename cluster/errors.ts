@@ -11,7 +11,8 @@
  * - `conflict`: somebody else holds it or changed it first (a data directory, a node's name, a compared value)
  * - `identity`: a data directory or a node's name belongs to another cluster or store
  * - `unavailable`: nobody answers, or too few do: trying again later may help
- * - `timeout`: the deadline passed before the request was proposed: nothing was changed
+ * - `timeout`: the deadline passed before the request was proposed: nothing was changed; or before what was done shows
+ *   everywhere that it was waited for, as the sentence says
  * - `undetermined`: the deadline passed, or the connection broke, after a write was sent: it may or may not have happened
  * - `closed`: the object was closed by its owner
  * - `failed`: anything else
@@ -46,10 +47,17 @@ export const TROUPE_ERROR_CODES: readonly TroupeErrorCode[] = [
 export class TroupeError extends Error {
   override readonly name = 'TroupeError';
   readonly code: TroupeErrorCode;
+  /** Which case of the code it is, where several are told apart: for example `peer-exists` of a region's change. */
+  readonly reason: string | undefined;
 
-  constructor(code: TroupeErrorCode, message: string, options?: { cause?: unknown }) {
+  constructor(
+    code: TroupeErrorCode,
+    message: string,
+    options?: { readonly cause?: unknown; readonly reason?: string | undefined },
+  ) {
     super(message, options);
     this.code = code;
+    this.reason = options?.reason;
   }
 }
 

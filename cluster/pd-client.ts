@@ -1,6 +1,7 @@
-import { type ActorSystem, AskError, type Clock, type TimerHandle } from '../actors/index.js';
+import { type ActorSystem, AskError, type Clock } from '../actors/index.js';
 import type { metapb } from '../storage/proto/index.js';
 import { backoffMs } from './client/backoff.js';
+import { Pauses } from './client/pauses.js';
 import { TroupeError, type TroupeErrorCode } from './errors.js';
 import { pdpb } from './proto/index.js';
 import type { Protocol, ProtocolEvent } from './protocol.js';
@@ -45,9 +46,7 @@ export class SchedulerClient {
   #next = 0;
   #leader: string | undefined;
   #clusterId: number;
-  #closed = false;
-  /** What waits between two tries, by timer. */
-  readonly #pauses = new Map<TimerHandle, () => void>();
+  readonly #pauses: Pauses;
 
   constructor(options: SchedulerClientOptions) {
     if (options.schedulers.length === 0) {
@@ -55,6 +54,7 @@ export class SchedulerClient {
     }
     this.#options = options;
     this.#clusterId = options.clusterId ?? 0;
+    this.#pauses = new Pauses(options.clock);
   }
 
   /** The cluster's id; 0 until a scheduler has told it. */
@@ -155,8 +155,7 @@ export class SchedulerClient {
     const deadline = clock.now() + timeout;
     let trouble = 'no answer';
     for (let tries = 1; ; tries++) {
-      if (this.#closed) throw new TroupeError('closed', 'The connection was closed by this program.');
-      if (signal?.aborted) throw signal.reason;
+      this.#pauses.check(signal);
       const remaining = deadline - clock.now();
       if (remaining <= 0) throw this.#unavailable(timeout, trouble);
       const node = this.#leader ?? schedulers[this.#next % schedulers.length] ?? '';
@@ -177,7 +176,10 @@ export class SchedulerClient {
         this.#leader = undefined;
       }
       if (this.#leader === undefined) this.#next = (this.#next + 1) % schedulers.length;
-      await this.#pause(Math.min(backoffMs(tries, random), Math.max(0, deadline - clock.now())), signal);
+      await this.#pauses.wait(
+        Math.min(backoffMs(tries, random), Math.max(0, deadline - clock.now())),
+        signal,
+      );
     }
   }
 
@@ -201,8 +203,7 @@ export class SchedulerClient {
 
   /** Ends what is under way with `closed`. Idempotent. */
   close(): void {
-    this.#closed = true;
-    for (const resume of [...this.#pauses.values()]) resume();
+    this.#pauses.close();
   }
 
   #unavailable(timeout: number, trouble: string): TroupeError {
@@ -211,22 +212,6 @@ export class SchedulerClient {
       'unavailable',
       `No scheduler of the cluster "${cluster}" served the request within ${Math.round(timeout)} ms (asked ${schedulers.join(', ')}; ${trouble}). Check the cluster's name and the NATS URL, and that a scheduler runs there.`,
     );
-  }
-
-  /** Waits; ends early when the signal aborts or the client is closed. */
-  #pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
-    const { clock } = this.#options;
-    return new Promise((resolve) => {
-      const resume = () => {
-        clock.clearTimeout(timer);
-        this.#pauses.delete(timer);
-        signal?.removeEventListener('abort', resume);
-        resolve();
-      };
-      const timer = clock.setTimeout(resume, ms);
-      this.#pauses.set(timer, resume);
-      signal?.addEventListener('abort', resume);
-    });
   }
 }
 

@@ -1,5 +1,6 @@
 /** Keys and values as people type and read them: bytes outside 0x20 to 0x7e and the backslash are `\xNN`. */
 
+import { Option } from 'commander';
 import { escapeKey, unescapeKey } from '../../storage/keys.js';
 import { TroupeError } from '../errors.js';
 
@@ -19,4 +20,9 @@ export function parseBytes(what: string, text: string): Uint8Array {
 /** Accepted back by `parseBytes`. */
 export function showBytes(bytes: Uint8Array): string {
   return escapeKey(bytes);
+}
+
+/** Whose keys are meant, where it is not the command that says so. */
+export function spaceOption(): Option {
+  return new Option('--space <space>', 'whose keys are meant').choices(['raw', 'txn']).default('raw');
 }

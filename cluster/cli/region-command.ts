@@ -1,71 +1,71 @@
-/** `troupe region …`: a region's replicas. */
+/** `troupe region …`: sees the regions; what changes and checks them is beside this. */
 
 import type { Command } from 'commander';
+import type { KeySpace } from '../../storage/keys.js';
 import { TroupeError } from '../errors.js';
-import type { RegionCheckReport } from '../index.js';
 import { withDatabase } from './connection.js';
+import { parseBytes, spaceOption } from './kv-bytes.js';
+import { addRegionChangeCommands } from './region-change-commands.js';
+import { addRegionCheckCommand } from './region-check-command.js';
+import { regionLines, regionPage, regionTable } from './region-table.js';
 import { connectionSettings, parseCount, withConnection } from './settings.js';
-import { paletteFor, print, say, table } from './terminal.js';
+import { paletteFor, print } from './terminal.js';
 
 export function addRegionCommands(program: Command): void {
   const region = program
     .command('region')
-    .summary('see and check regions')
-    .description('Sees and checks regions.');
+    .summary('see, change and check regions')
+    .description(
+      'Sees, changes and checks regions: the ranges of stored keys that are replicated each on its own.\n\nExamples:\n  troupe region list\n  troupe region split 1 --key m\n  troupe region move 1 2 4',
+    );
+
   withConnection(
     region
-      .command('check')
-      .summary('compare the data of a region’s replicas')
+      .command('list')
+      .summary('show all regions')
       .description(
-        'Compares the replicas of a region, or of all regions: each hashes its data as it stands at the same place of the log.\nEnds with 1 when a replica differs. A replica that differs from the majority stops, and its store wants a repair.\n\nExamples:\n  troupe region check\n  troupe region check 17 --json',
+        'Shows all regions by key. Bounds are stored keys; sizes and counts are as the leaders last told.\n\nExamples:\n  troupe region list\n  troupe region list --json | jq -r .id',
       )
-      .argument('[id]', 'region (default: all)')
       .option('--json', 'print a JSON object a region'),
-  ).action(check);
+  ).action(list);
+
+  withConnection(
+    region
+      .command('show')
+      .summary('show one region with its peers')
+      .description(
+        'Shows a region and how each of its peers is.\n\nExamples:\n  troupe region show 17\n  troupe region show --key user/1 --json',
+      )
+      .argument('[id]', 'the region')
+      .option('--key <key>', 'the region that holds this key')
+      .addOption(spaceOption())
+      .option('--json', 'print it as JSON'),
+  ).action(show);
+
+  addRegionChangeCommands(region);
+  addRegionCheckCommand(region);
 }
 
-async function check(id: string | undefined, options: Readonly<Record<string, unknown>>): Promise<void> {
-  const wanted = id === undefined ? undefined : parseCount('region', id);
-  const reports: RegionCheckReport[] = [];
-  await withDatabase(connectionSettings(options), async (db) => {
-    const regions =
-      wanted === undefined ? (await db.cluster.status()).regions.map((one) => one.id) : [wanted];
-    // One after the other: each reads all of a region's data on every replica.
-    for (const region of regions) {
-      const report = await db.cluster.checkRegion(region);
-      reports.push(report);
-      if (options.json) print(JSON.stringify(report));
-    }
-  });
-  if (!options.json) show(reports);
-  const differing = reports.filter(({ replicas }) => replicas.some(({ state }) => state === 'different'));
-  if (differing.length === 0) return;
-  const names = differing.map(({ region }) => region).join(', ');
-  throw new TroupeError(
-    'failed',
-    `replicas differ in region ${names}: repair the stores whose replicas are "different" with \`troupe store repair\``,
-  );
+async function list(options: Readonly<Record<string, unknown>>): Promise<void> {
+  const regions = await withDatabase(connectionSettings(options), (db) => db.cluster.regions());
+  print(options.json ? regionLines(regions) : regionTable(regions, paletteFor(process.stdout)));
 }
 
-function show(reports: readonly RegionCheckReport[]): void {
-  const palette = paletteFor(process.stdout);
-  const rows = reports.flatMap(({ region, index, replicas }) =>
-    replicas.map(({ store, peer, state, hash }) => [
-      String(region),
-      String(index),
-      String(store),
-      String(peer),
-      state,
-      hash === '' ? '-' : hash.slice(0, SHOWN_DIGITS),
-    ]),
-  );
-  print(table([['region', 'index', 'store', 'peer', 'replica', 'hash'], ...rows], palette));
-  const missing = reports.flatMap(({ replicas }) => replicas).filter(({ state }) => state === 'missing');
-  if (missing.length > 0) {
-    say(
-      `${missing.length} could not be compared: their stores are away, or too far behind; check again later`,
-    );
+interface ShowOptions extends Readonly<Record<string, unknown>> {
+  readonly key?: string;
+  readonly space: KeySpace;
+  readonly json?: boolean;
+}
+
+async function show(id: string | undefined, options: ShowOptions): Promise<void> {
+  const { key, space, json = false } = options;
+  if ((id === undefined) === (key === undefined)) {
+    throw new TroupeError('usage', "give a region's id, or --key, not both");
   }
+  const wanted = id === undefined ? undefined : parseCount('region', id);
+  const bytes = parseBytes('--key', key ?? '');
+  const region = await withDatabase(connectionSettings(options), ({ cluster }) =>
+    wanted === undefined ? cluster.regionOf(bytes, { space }) : cluster.region(wanted),
+  );
+  print(json ? regionLines([region]) : regionPage(region, paletteFor(process.stdout)));
 }
-
-const SHOWN_DIGITS = 16;

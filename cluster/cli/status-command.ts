@@ -2,6 +2,7 @@
 
 import type { Command } from 'commander';
 import { withDatabase } from './connection.js';
+import { endText, startText } from './region-table.js';
 import { connectionSettings, withConnection } from './settings.js';
 import { paletteFor, print, table } from './terminal.js';
 
@@ -55,8 +56,8 @@ async function status(options: Readonly<Record<string, unknown>>): Promise<void>
         ['region', 'start', 'end', 'epoch', 'stores', 'leader'],
         ...state.regions.map(({ id, start, end, epoch, peers, leader }) => [
           text(id),
-          start === '' ? '(first)' : start,
-          end === '' ? '(last)' : end,
+          startText(start),
+          endText(end),
           `${epoch.confVer}/${epoch.version}`,
           peers.map(({ store }) => store).join(' '),
           text(leader),

@@ -118,6 +118,16 @@ export function grouped(count: number): string {
   return Math.round(count).toLocaleString('en-US');
 }
 
+const BYTE_UNITS = ['KiB', 'MiB', 'GiB', 'TiB'];
+
+/** 1536 as `1.5 KiB`. */
+export function bytes(count: number): string {
+  if (count < 1024) return `${count} B`;
+  let [value, unit] = [count / 1024, 0];
+  for (; value >= 1023.95 && unit < BYTE_UNITS.length - 1; unit++) value /= 1024;
+  return `${value.toFixed(1)} ${BYTE_UNITS[unit]}`;
+}
+
 /** Milliseconds as `0.8 s`, `12.3 s` or `2 min 5 s`. */
 export function elapsed(milliseconds: number): string {
   if (milliseconds < 60_000) return `${(milliseconds / 1000).toFixed(1)} s`;

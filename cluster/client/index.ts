@@ -14,8 +14,10 @@ import { TroupeError } from '../errors.js';
 import { clusterError } from '../node-options.js';
 import { SchedulerClient } from '../pd-client.js';
 import { codecs } from '../protocol.js';
-import { ClusterAdmin, Database } from './database.js';
+import { ClusterAdmin } from './cluster-admin.js';
+import { Database } from './database.js';
 import { Dispatcher } from './dispatcher.js';
+import { Pauses } from './pauses.js';
 import { RawSpace } from './raw.js';
 import { RAW_SPACE } from './space.js';
 
@@ -77,13 +79,9 @@ export async function connect(options: ConnectOptions): Promise<Database> {
       },
     });
     const raw = new RawSpace({ dispatcher, clock, timeout, maxEntryBytes });
-    return new Database({
-      system,
-      dispatcher,
-      raw,
-      scheduler,
-      cluster: new ClusterAdmin(system, scheduler, timeout),
-    });
+    const pauses = new Pauses(clock);
+    const admin = new ClusterAdmin({ system, scheduler, clock, random, pauses, timeout });
+    return new Database({ system, dispatcher, raw, scheduler, cluster: admin, pauses });
   } catch (error) {
     await system.close();
     throw error;

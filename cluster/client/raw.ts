@@ -235,7 +235,8 @@ function bytesOf(bytes: Bytes): Uint8Array {
   );
 }
 
-function checkedKey(key: Bytes): Uint8Array {
+/** @throws TroupeError `invalid-argument` for what is no key */
+export function checkedKey(key: Bytes): Uint8Array {
   const bytes = bytesOf(key);
   if (bytes.length === 0) {
     throw new TroupeError(

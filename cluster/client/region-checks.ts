@@ -2,7 +2,8 @@ import { AskError } from '../../actors/index.js';
 import { TroupeError } from '../errors.js';
 import type { SchedulerClient } from '../pd-client.js';
 import type { troupepb } from '../proto/index.js';
-import type { ProtocolEvent } from '../protocol.js';
+import { unknownRegion } from './region-info.js';
+import { type AskStore, askLeader, settled } from './region-leader.js';
 
 /** How the replicas of one region compare; what `troupe region check --json` prints. */
 export interface RegionCheckReport {
@@ -29,79 +30,43 @@ export interface CheckTerms {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Asks the store of this node; as `ActorRef.ask` does. */
-export type AskStore = (
-  node: string,
-  event: ProtocolEvent<'store.checkRegion'>,
-  patience: { readonly timeout: number; readonly signal?: AbortSignal },
-) => Promise<unknown>;
-
-/** How often another store is tried, when the one that led leads no more. */
-const TRIES = 3;
-
 /**
  * Asks the store that leads the region to compare its replicas.
  * @throws TroupeError `not-found` for an unknown region, `unavailable` when nobody leads it or its store is away, `timeout`
  */
 export async function checkRegion(
-  askStore: AskStore,
+  askStore: AskStore<'store.checkRegion'>,
   scheduler: Pick<SchedulerClient, 'getAllStores' | 'getRegionById'>,
   regionId: number,
   terms: CheckTerms,
 ): Promise<RegionCheckReport> {
   const stores = await scheduler.getAllStores(terms);
   const { region, leader } = await scheduler.getRegionById(regionId, terms);
-  if (region === undefined) {
-    throw new TroupeError('not-found', `There is no region ${regionId}: \`troupe status\` lists them.`);
-  }
-  let trouble = 'its leader is not known';
-  let candidates = [...(leader === undefined ? [] : [leader]), ...region.peers].map(({ storeId }) => storeId);
-  for (let tries = 0; tries < TRIES && candidates.length > 0; tries++) {
-    const [storeId] = candidates;
-    const node = stores.find(({ id }) => id === storeId)?.address;
-    const reply = node === undefined ? undefined : await ask(askStore, node, regionId, terms);
-    candidates = candidates.filter((one) => one !== storeId);
-    if (reply === undefined) {
-      trouble = `store ${storeId} is not known`;
-    } else if (reply instanceof AskError) {
-      trouble = `store ${storeId} did not answer (${reply.message})`;
-    } else if (reply.regionError === undefined) {
-      return report(regionId, reply);
-    } else {
-      trouble = reply.regionError.message;
-      const hint = reply.regionError.notLeader?.leader?.storeId;
-      if (hint !== undefined && hint !== storeId)
-        candidates = [hint, ...candidates.filter((one) => one !== hint)];
-    }
-  }
-  throw new TroupeError(
-    'unavailable',
-    `Region ${regionId} could not be checked: ${trouble}. Try again later.`,
+  if (region === undefined) throw unknownRegion(regionId);
+  const { reply, trouble } = await askLeader({ region, leader }, stores, (node) =>
+    ask(askStore, node, regionId, terms),
   );
+  const why = trouble ?? reply?.regionError?.message;
+  if (reply === undefined || why !== undefined) {
+    throw new TroupeError('unavailable', `Region ${regionId} could not be checked: ${why}. Try again later.`);
+  }
+  return report(regionId, reply);
 }
 
 async function ask(
-  askStore: AskStore,
+  askStore: AskStore<'store.checkRegion'>,
   node: string,
   regionId: number,
   { timeout, signal }: CheckTerms,
 ): Promise<troupepb.CheckRegionResponse | AskError> {
-  const event: ProtocolEvent<'store.checkRegion'> = { type: 'store.checkRegion', regionId };
-  try {
-    const patience = { timeout, ...(signal === undefined ? {} : { signal }) };
-    return (await askStore(node, event, patience)) as troupepb.CheckRegionResponse;
-  } catch (error) {
-    if (!(error instanceof AskError)) throw error;
-    if (error.code === 'aborted') throw signal?.reason ?? error;
-    if (error.code === 'timeout') {
-      throw new TroupeError(
-        'timeout',
-        `The check of region ${regionId} was not done within ${timeout} ms: all of its data is read; give it longer with --timeout.`,
-        { cause: error },
-      );
-    }
-    return error;
-  }
+  const patience = { timeout, ...(signal === undefined ? {} : { signal }) };
+  const reply = await settled(askStore(node, { type: 'store.checkRegion', regionId }, patience), signal);
+  if (!(reply instanceof AskError) || reply.code !== 'timeout') return reply;
+  throw new TroupeError(
+    'timeout',
+    `The check of region ${regionId} was not done within ${timeout} ms: all of its data is read; give it longer with --timeout.`,
+    { cause: reply },
+  );
 }
 
 function report(region: number, { index, hash, replicas }: troupepb.CheckRegionResponse): RegionCheckReport {

@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import type { ClusterStatus, Database } from '../../cluster/client/database.js';
+import type { ClusterStatus } from '../../cluster/client/cluster-status.js';
+import type { Database } from '../../cluster/client/database.js';
 import { connect } from '../../cluster/client/index.js';
 import { TestNatsServer } from '../nats-server.js';
 import { ChaosNode } from './node.js';

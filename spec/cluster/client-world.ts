@@ -2,6 +2,7 @@ import { setup } from 'xstate';
 import { ActorSystem, MemoryNetwork, type ReplyTo, seededRandom, VirtualClock } from '../../actors/index.js';
 import type { Database } from '../../cluster/client/database.js';
 import { type ConnectOptions, connect } from '../../cluster/client/index.js';
+import { holds } from '../../cluster/client/region-search.js';
 import type { errorpb, kvrpcpb, troupepb } from '../../cluster/proto/index.js';
 import { pdpb } from '../../cluster/proto/index.js';
 import { codecs, type ProtocolEvent, type RegionEvent } from '../../cluster/protocol.js';
@@ -31,6 +32,19 @@ export interface Received {
 
 export type Answer = troupepb.RegionResponses | 'silence' | 'busy with it';
 
+export type ChangeEvent = ProtocolEvent<'store.changeRegion'>;
+
+/** What the scheduler last heard of a region's peers. */
+export interface RegionReport {
+  /** Store id. */
+  readonly leader?: number | undefined;
+  /** Peer ids. */
+  readonly pending?: readonly number[];
+  readonly down?: readonly number[];
+  readonly size?: number;
+  readonly keys?: number;
+}
+
 export const MAX_ENTRY_BYTES = 64 * 1024;
 
 /**
@@ -47,13 +61,19 @@ export class ClientWorld {
   readonly served = new Map<string, number>();
   /** Requests to the scheduler, by kind. */
   readonly asked: string[] = [];
-  /** What the scheduler knows and the stores serve. */
+  stores: readonly metapb.Store[] = [1, 2, 3].map((id) => metapb.Store.from({ id, address: `store-${id}` }));
+  /** What the stores serve. */
   regions: metapb.Region[];
+  /** What the scheduler knows of them; where nothing is said, all. */
+  known: readonly metapb.Region[] | undefined;
+  readonly reports = new Map<number, RegionReport>();
   /** Store id of each region's leader. */
   readonly leaders = new Map<number, number>();
   /** The scheduler answers nothing when false. */
   schedulerAnswers = true;
   script: ((received: Received, serve: () => Answer) => Answer) | undefined;
+  /** How a store takes a change of a region. */
+  change: ((node: string, event: ChangeEvent) => troupepb.ChangeRegionResponse | 'silence') | undefined;
   readonly #systems = new Map<string, ActorSystem>();
   #incarnation = 1;
 
@@ -75,7 +95,9 @@ export class ClientWorld {
 
   /** Starts a store's process, again after a crash. */
   async startStore(node: string): Promise<void> {
-    const system = await this.#node(node, 'store', (event) => this.#store(node, event as Asked<RegionEvent>));
+    const system = await this.#node(node, 'store', (event) =>
+      this.#store(node, event as Asked<RegionEvent> | Asked<ChangeEvent>),
+    );
     system.fallback('region', 'store');
   }
 
@@ -121,11 +143,7 @@ export class ClientWorld {
   }
 
   regionOf(stored: Uint8Array): metapb.Region {
-    const found = this.regions.find(
-      (one) =>
-        compareBytes(one.startKey, stored) <= 0 &&
-        (one.endKey.length === 0 || compareBytes(stored, one.endKey) < 0),
-    );
+    const found = this.regions.find((one) => holds(one, stored));
     if (found === undefined) throw new Error('no region holds the key');
     return found;
   }
@@ -168,24 +186,49 @@ export class ClientWorld {
       };
       event.replyTo.send({ ...reply, header, cluster: 'spec' });
     } else if (event.type === 'pd.getAllStores') {
-      const stores = [1, 2, 3].map((id) => metapb.Store.from({ id, address: `store-${id}` }));
-      event.replyTo.send({ header, stores });
+      event.replyTo.send({ header, stores: this.stores });
     } else if (event.type === 'pd.scanRegions') {
-      const regions = this.regions
+      const regions = (this.known ?? this.regions)
         .filter((one) => one.endKey.length === 0 || compareBytes(one.endKey, event.startKey) > 0)
         .slice(0, event.limit || 1000)
-        .map((one) => pdpb.Region.from({ region: one, leader: this.leaderOf(one) }));
+        .map((one) => this.#told(one));
       event.replyTo.send({ header, regions });
+    } else if (event.type === 'pd.getRegion' || event.type === 'pd.getRegionById') {
+      const found = (this.known ?? this.regions).find((one) =>
+        event.type === 'pd.getRegion' ? holds(one, event.regionKey) : one.id === event.regionId,
+      );
+      event.replyTo.send({ ...pdpb.Region.from(found === undefined ? {} : this.#told(found)), header });
     } else {
       event.replyTo.send(emptyReply[event.type](header));
     }
+  }
+
+  #told(region: metapb.Region): pdpb.Region {
+    const report = this.reports.get(region.id);
+    const { pending = [], down = [], size = 0, keys = 0 } = report ?? {};
+    const peer = (id: number) => region.peers.find((one) => one.id === id);
+    const leaderStore =
+      report !== undefined && 'leader' in report ? report.leader : this.leaders.get(region.id);
+    return {
+      region,
+      leader: region.peers.find(({ storeId }) => storeId === leaderStore),
+      pendingPeers: pending.flatMap((id) => peer(id) ?? []),
+      downPeers: down.map((id) => ({ peer: peer(id), downSeconds: 60 })),
+      approximateSize: size,
+      approximateKeys: keys,
+    };
   }
 
   leaderOf(one: metapb.Region): metapb.Peer | undefined {
     return one.peers.find((peer) => peer.storeId === this.leaders.get(one.id));
   }
 
-  #store(node: string, event: Asked<RegionEvent>): void {
+  #store(node: string, event: Asked<RegionEvent> | Asked<ChangeEvent>): void {
+    if (event.type === 'store.changeRegion') {
+      const answer = this.change?.(node, event) ?? 'silence';
+      if (answer !== 'silence') event.replyTo.send(answer);
+      return;
+    }
     const received = { node, at: this.clock.now(), event };
     this.received.push(received);
     const serve = () => this.#serve(Number(node.slice('store-'.length)), event);

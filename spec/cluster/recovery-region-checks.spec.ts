@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { AskError } from '../../actors/index.js';
-import { type AskStore, checkRegion } from '../../cluster/client/region-checks.js';
+import { checkRegion } from '../../cluster/client/region-checks.js';
+import type { AskStore } from '../../cluster/client/region-leader.js';
 import { TroupeError } from '../../cluster/errors.js';
 import type { SchedulerClient } from '../../cluster/pd-client.js';
 import { errorpb, pdpb, troupepb } from '../../cluster/proto/index.js';
@@ -51,7 +52,7 @@ async function failureOf(promise: Promise<unknown>): Promise<TroupeError> {
 describe('the consistency check of a region, as a client asks for it', () => {
   it('asks the leader and tells each replica', async () => {
     const asked: string[] = [];
-    const ask: AskStore = async (node, event) => {
+    const ask: AskStore<'store.checkRegion'> = async (node, event) => {
       asked.push(`${node} ${event.regionId}`);
       return answer(['equal', 'different', 'missing']);
     };
@@ -72,7 +73,7 @@ describe('the consistency check of a region, as a client asks for it', () => {
   it('follows a leader that has changed, and tries the others when one is away', async () => {
     for (const leader of [FIRST, undefined]) {
       const asked: string[] = [];
-      const ask: AskStore = async (node) => {
+      const ask: AskStore<'store.checkRegion'> = async (node) => {
         asked.push(node);
         if (node === 'store-1') return refusal({ notLeader: { regionId: 7, leader: PEERS[2] } });
         if (node === 'store-3') return answer(['equal', 'equal', 'equal']);
@@ -81,7 +82,7 @@ describe('the consistency check of a region, as a client asks for it', () => {
       expect((await checkRegion(ask, schedulerWith(leader), 7, TERMS)).index).to.equal(42);
       expect(asked).to.deep.equal(['store-1', 'store-3']);
     }
-    const away: AskStore = async (node) => {
+    const away: AskStore<'store.checkRegion'> = async (node) => {
       if (node === 'store-2') throw new AskError('no-such-actor', 'nobody there', 'no');
       return answer(['equal', 'equal', 'equal']);
     };
@@ -89,7 +90,7 @@ describe('the consistency check of a region, as a client asks for it', () => {
   });
 
   it('fails with a sentence for an unknown region, without a leader, and when it takes too long', async () => {
-    const nobody: AskStore = async () => refusal({});
+    const nobody: AskStore<'store.checkRegion'> = async () => refusal({});
     const unknown = await failureOf(checkRegion(nobody, schedulerWith(FIRST), 8, TERMS));
     expect([unknown.code, unknown.message]).to.deep.equal([
       'not-found',
@@ -98,7 +99,7 @@ describe('the consistency check of a region, as a client asks for it', () => {
     const leaderless = await failureOf(checkRegion(nobody, schedulerWith(undefined), 7, TERMS));
     expect(leaderless.code).to.equal('unavailable');
     expect(leaderless.message).to.match(/could not be checked: not here/);
-    const slow: AskStore = async () => {
+    const slow: AskStore<'store.checkRegion'> = async () => {
       throw new AskError('timeout', 'too late', 'maybe');
     };
     const late = await failureOf(checkRegion(slow, schedulerWith(FIRST), 7, TERMS));

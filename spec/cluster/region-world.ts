@@ -1,4 +1,5 @@
-import type { ClusterStatus, Database } from '../../cluster/client/database.js';
+import type { ClusterStatus } from '../../cluster/client/cluster-status.js';
+import type { Database } from '../../cluster/client/database.js';
 import type { troupepb } from '../../cluster/proto/index.js';
 import type { StoreNode } from '../../cluster/store/index.js';
 import type { StoreTuning } from '../../cluster/store/node.js';

@@ -49,6 +49,13 @@ describe('bad input', () => {
       [['kv', 'delete-range', 'b', 'a'], 2, /START must come before END/],
       [['kv', 'import', '/does/not/exist'], 2, /\/does\/not\/exist cannot be read: there is no such file/],
       [['kv', 'get', 'k', '--cluster', 'a.b'], 2, /"a\.b" is not a cluster name/],
+      [['region', 'split', '1', '--key', 'a', '--half'], 2, /give --key, once or more often, or --half/],
+      [['region', 'show', '--key', ''], 2, /key is empty.*1 to 4096 bytes/],
+      [['region', 'merge', '1', '1'], 2, /Region 1 cannot be merged into itself/],
+      [['region', 'show', '4711'], 3, /no region 4711/],
+      [['region', 'split', '4711', '--half'], 3, /no region 4711/],
+      [['region', 'add-peer', '1', '4711'], 3, /no store 4711/],
+      [['region', 'transfer-leader', '1', '4711'], 3, /no peer on store 4711/],
       [['up', '--stores', '0'], 2, /--stores: "0" is not a whole number/],
       [['up', '--standalone'], 2, /add --stores 1/],
     ];

@@ -1,0 +1,46 @@
+import type { Clock, TimerHandle } from '../../actors/index.js';
+import { TroupeError } from '../errors.js';
+
+/** The waits of one owner between its tries: on its clock, and over when it closes. */
+export class Pauses {
+  readonly #clock: Clock;
+  readonly #waiting = new Map<TimerHandle, () => void>();
+  #closed = false;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /**
+   * Waits.
+   * @param ms milliseconds
+   * @throws the signal's reason as soon as it aborts; TroupeError `closed`
+   */
+  async wait(ms: number, signal: AbortSignal | undefined): Promise<void> {
+    this.check(signal);
+    await new Promise<void>((resolve) => {
+      const resume = () => {
+        this.#clock.clearTimeout(timer);
+        this.#waiting.delete(timer);
+        signal?.removeEventListener('abort', resume);
+        resolve();
+      };
+      const timer = this.#clock.setTimeout(resume, ms);
+      this.#waiting.set(timer, resume);
+      signal?.addEventListener('abort', resume);
+    });
+    this.check(signal);
+  }
+
+  /** Ends every wait, and those to come, with `closed`. Idempotent. */
+  close(): void {
+    this.#closed = true;
+    for (const resume of [...this.#waiting.values()]) resume();
+  }
+
+  /** @throws the signal's reason when it has aborted; TroupeError `closed` */
+  check(signal: AbortSignal | undefined): void {
+    if (this.#closed) throw new TroupeError('closed', 'The connection was closed by this program.');
+    if (signal?.aborted) throw signal.reason;
+  }
+}
