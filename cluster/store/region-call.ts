@@ -10,6 +10,8 @@ export interface CalledRegion {
   readonly region: metapb.Region;
   /** The metapb peer with this id; 0 for none. */
   peerOf(peerId: number): metapb.Peer | undefined;
+  /** Regions here that came of the same split. */
+  siblings(): readonly metapb.Region[];
 }
 
 /** One client's requests of one turn to one region, and the one answer that they get. */
@@ -35,7 +37,7 @@ export class RegionCall {
   }
 
   fail(regionError: errorpb.Error): void {
-    this.#send({ regionError, responses: [] });
+    this.#send({ regionError: withSiblings(regionError, this.#called), responses: [] });
   }
 
   /** The first answer counts. */
@@ -85,6 +87,13 @@ export class RegionCall {
         break;
     }
   }
+}
+
+/** What has moved on may have been split: who asks is told all parts that are here, and need not look them up. */
+export function withSiblings(error: errorpb.Error, called: Pick<CalledRegion, 'siblings'>): errorpb.Error {
+  if (error.epochNotMatch === undefined) return error;
+  const currentRegions = [...error.epochNotMatch.currentRegions, ...called.siblings()];
+  return { ...error, epochNotMatch: { currentRegions } };
 }
 
 const BUSY_BACKOFF_MS = 50;

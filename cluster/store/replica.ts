@@ -27,7 +27,7 @@ import { ConsistencyCheck, InconsistentReplicaError } from './consistency.js';
 import type { CommandResult } from './evaluate.js';
 import type { CompactedReplica } from './log-gc.js';
 import type { ReadTurn } from './read-turn.js';
-import { type CalledRegion, errorOf, RegionCall } from './region-call.js';
+import { type CalledRegion, errorOf, RegionCall, withSiblings } from './region-call.js';
 import {
   type ChangedRegion,
   mergingError,
@@ -71,6 +71,8 @@ export interface ReplicaOptions {
   readonly size: RegionSize;
   readonly changes: RegionChangesOptions;
   readonly surroundings: (replica: RegionReplica) => RegionSurroundings;
+  /** Regions of this store that came of the same split as this one. */
+  readonly siblings: (region: metapb.Region) => readonly metapb.Region[];
   /** The sender is no member any more; it is told. */
   readonly refusesSender: (replica: RegionReplica, event: RaftEvent) => boolean;
   /** Whether this store has room for what a snapshot brings; takes its range for it when the core takes it in. */
@@ -208,6 +210,10 @@ export class RegionReplica
     return this.region.peers.find((peer) => peer.id === peerId);
   }
 
+  siblings(): readonly metapb.Region[] {
+    return this.#options.siblings(this.region);
+  }
+
   /** A peer that a message may go to: a member, or one that has spoken to this one. */
   addressee(peerId: number): metapb.Peer | undefined {
     return this.peerOf(peerId) ?? this.#correspondents.get(peerId);
@@ -262,7 +268,11 @@ export class RegionReplica
 
   changeRegion(event: ChangeRegionEvent): void {
     this.changes.request(event, ({ regionError, refusal, regions }) =>
-      event.replyTo?.send({ regionError, refusal, regions: [...regions] }),
+      event.replyTo?.send({
+        regionError: regionError && withSiblings(regionError, this),
+        refusal,
+        regions: [...regions],
+      }),
     );
   }
 

@@ -59,6 +59,15 @@ export class StoreMeta {
     return region.endKey.length === 0 ? undefined : this.#regions.find(region.endKey);
   }
 
+  /** Neighbours of the same version: parts of the split that gave the region its range. */
+  siblings(region: metapb.Region): metapb.Region[] {
+    const { version } = epochOf(region);
+    return (['left', 'right'] as const).flatMap((side) => {
+      const neighbour = this.neighbour(region, side);
+      return neighbour !== undefined && epochOf(neighbour).version === version ? [neighbour] : [];
+    });
+  }
+
   /**
    * Takes regions as they are now: of a split all parts, of a merge the whole. What they cover must be free, or theirs.
    * @param gone regions whose keys they take over

@@ -190,6 +190,7 @@ export class StorePeers {
       size,
       changes: { ...changes, localRegion: (id) => this.meta.region(id) },
       surroundings: (one) => this.#surroundingsOf(one),
+      siblings: (one) => this.meta.siblings(one),
       refusesSender: (one, event) => this.#refusesSender(one, event),
       takesSnapshot: (one, whole, step) => this.#places.take(one, whole, step),
       wantsTurn: (one) => {
