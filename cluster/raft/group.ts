@@ -283,8 +283,9 @@ export class RaftGroup implements CommandLog {
   entriesApplied({ entries, responses }: StorageApply): void {
     this.#applied = entries.at(-1)?.index ?? this.#applied;
     for (const response of responses) this.step(response);
+    // Also of a group that was ended meanwhile: what it wrote before that is on disk.
     this.#machine.applied?.(this.#applied);
-    this.#serveReads();
+    if (!this.#stopped) this.#serveReads();
   }
 
   /**

@@ -351,9 +351,8 @@ export class RaftHost {
       this.#counters.batches++;
     }
     for (const { group, apply, truncated } of evaluated) {
-      if (group.stopped) continue;
       group.entriesApplied(apply);
-      if (truncated === undefined) continue;
+      if (truncated === undefined || group.stopped) continue;
       group.logTruncated(truncated);
       this.#counters.logsCut++;
       this.#logs.delete(group, truncated.index);

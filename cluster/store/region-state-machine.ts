@@ -37,16 +37,20 @@ export interface SplitPart {
   readonly promised: HardState | undefined;
 }
 
+/** Which of a split's new regions get their peer here. */
+export interface PreparedSplit {
+  readonly parts: readonly SplitPart[];
+  /** Their peers were here already, and went: what this store holds of their keys goes too. */
+  readonly gone: readonly metapb.Region[];
+}
+
 /**
  * What the evaluation of a region's log needs of the store around it. What is told here is told when it is visible to reads,
  * but for the questions.
  */
 export interface RegionSurroundings {
-  /**
-   * Which of a split's new regions get their peer here: not those whose peers were here already and are gone. A peer that
-   * waited for its region has stopped when this resolves.
-   */
-  prepareSplit(created: readonly metapb.Region[]): Promise<readonly SplitPart[]>;
+  /** A peer that waited for one of the new regions has stopped when this resolves. */
+  prepareSplit(created: readonly metapb.Region[]): Promise<PreparedSplit>;
   split(split: SplitRegions, made: readonly SplitPart[]): void;
   membershipChanged(region: metapb.Region): void;
   /** This store's peer was removed: its end is durable. */
@@ -180,7 +184,7 @@ export class RegionStateMachine {
   }
 
   /** `undefined` when the split will be refused. */
-  async #prepareSplit(first: EntryCommand | undefined): Promise<readonly SplitPart[] | undefined> {
+  async #prepareSplit(first: EntryCommand | undefined): Promise<PreparedSplit | undefined> {
     const request = first?.command.adminRequest?.splits;
     if (first === undefined || request === undefined) return undefined;
     if (this.#refused(first.command) !== undefined) return undefined;
@@ -193,12 +197,12 @@ export class RegionStateMachine {
     batch: WriteBatch,
     effects: ApplyEffects,
     overlay: Overlay | undefined,
-    parts: readonly SplitPart[] | undefined,
+    prepared: PreparedSplit | undefined,
   ): readonly unknown[] {
     this.#followUps = [];
     const results = commands.map((one) => {
       if (one === undefined || this.#removed) return undefined;
-      if (one.command.adminRequest !== undefined) return this.#admin(one, batch, effects, parts);
+      if (one.command.adminRequest !== undefined) return this.#admin(one, batch, effects, prepared);
       return evaluateCommand(one.command, this.#region, batch, overlay, this.#options.size);
     });
     if (this.#followUps.length > 0) effects.hurry();
@@ -218,7 +222,7 @@ export class RegionStateMachine {
     { entry, command, change }: EntryCommand,
     batch: WriteBatch,
     effects: ApplyEffects,
-    parts: readonly SplitPart[] | undefined,
+    prepared: PreparedSplit | undefined,
   ): unknown {
     const admin = command.adminRequest as raft_cmdpb.AdminRequest;
     const regionError = this.#refused(command);
@@ -245,7 +249,7 @@ export class RegionStateMachine {
       case AdminCmdType.ChangePeerV2:
         return this.#changePeers(admin.changePeerV2?.changes ?? [], change, entry, batch, effects);
       case AdminCmdType.BatchSplit:
-        return this.#split(admin.splits, parts, batch);
+        return this.#split(admin.splits, prepared, batch);
       case AdminCmdType.PrepareMerge:
         return this.#prepareMerge(admin.prepareMerge, entry, batch);
       case AdminCmdType.CommitMerge:
@@ -292,13 +296,14 @@ export class RegionStateMachine {
 
   #split(
     request: raft_cmdpb.BatchSplitRequest | undefined,
-    parts: readonly SplitPart[] | undefined,
+    prepared: PreparedSplit | undefined,
     batch: WriteBatch,
   ): AdminResult {
     if (request === undefined) throw new Error('a split without its keys');
     const split = splitRegion(this.#region, request);
     if (isRefusal(split)) return { refusal: split, regions: [this.#region] };
-    if (parts === undefined) throw new Error(`the split of region ${this.#region.id} was not prepared`);
+    if (prepared === undefined) throw new Error(`the split of region ${this.#region.id} was not prepared`);
+    const { parts, gone } = prepared;
     for (const { region, promised } of parts) {
       saveRegionState(batch, region.id, {
         state: PeerState.Normal,
@@ -307,11 +312,7 @@ export class RegionStateMachine {
       });
       this.#log.create(batch, region.id, INITIAL_LOG, confStateOf(region), promised);
     }
-    for (const region of split.created) {
-      // Its peer was here, and is gone: so are its keys.
-      if (!parts.some((part) => part.region.id === region.id))
-        deleteRegionData(batch, { start: region.startKey, end: region.endKey });
-    }
+    for (const { startKey, endKey } of gone) deleteRegionData(batch, { start: startKey, end: endKey });
     this.#become(split.own);
     this.#save(batch);
     this.#followUps.push(() => this.#options.surroundings.split(split, parts));

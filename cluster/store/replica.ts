@@ -206,6 +206,11 @@ export class RegionReplica
     return this.#group?.stopped ?? false;
   }
 
+  /** Something is evaluated that is not visible yet. */
+  get unsettled(): boolean {
+    return this.#machine.unsettled;
+  }
+
   peerOf(peerId: number): metapb.Peer | undefined {
     return this.region.peers.find((peer) => peer.id === peerId);
   }

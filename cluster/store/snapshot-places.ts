@@ -44,14 +44,16 @@ export class SnapshotPlaces {
 
   /**
    * Lets the core take a snapshot in where there is room for it, and gives it its place at once: nobody else may take it
-   * until it is installed. A source whose own snapshot is being installed has to end that first.
+   * until it is installed. A source that is in the middle of something has to end that first.
    * @param step hands the snapshot to the core. @returns whether the core took it in
    */
   take(replica: RegionReplica, region: metapb.Region, step: () => boolean): void {
     const { meta, replicas, host, logger } = this.#parts;
     const overlapping = meta.overlapping(region);
     const sources = overlapping.flatMap(({ id }) => replicas.get(id) ?? []);
-    const busy = sources.some(({ raftGroup: group }) => group !== undefined && host.isInstalling(group));
+    const busy = sources.some(
+      ({ raftGroup: group, unsettled }) => unsettled || (group !== undefined && host.isInstalling(group)),
+    );
     if (busy || overlapping.some((other) => !this.#isSource(other, region))) {
       logger.debug({ region: region.id }, 'a snapshot has to wait for its place');
       return;

@@ -26,7 +26,7 @@ import type { PeerMessages } from './peer-messages.js';
 import { PendingMerges } from './pending-merges.js';
 import type { ReadTurn } from './read-turn.js';
 import type { RegionChangesOptions } from './region-changes.js';
-import { bury, type RegionSurroundings, type SplitPart } from './region-state-machine.js';
+import { bury, type PreparedSplit, type RegionSurroundings, type SplitPart } from './region-state-machine.js';
 import { RepairedPeers, type RepairedPeersParts } from './repaired-peers.js';
 import { RegionReplica } from './replica.js';
 import { SnapshotPlaces } from './snapshot-places.js';
@@ -83,6 +83,8 @@ export class StorePeers {
   readonly #places: SnapshotPlaces;
   /** Targets whose log waits for a source's, by source. */
   readonly #sources = new Map<number, { readonly commit: number; readonly ready: () => void }>();
+  /** Replicas whose end is on its way to the disk. */
+  readonly #ending = new WeakSet<RegionReplica>();
   /** With writes of this turn. */
   #writing = new Set<RegionReplica>();
   #lone: LoneCommands | undefined;
@@ -280,7 +282,8 @@ export class StorePeers {
   destroy(replica: RegionReplica, why: string, region: metapb.Region = replica.region): void {
     const { host, logger } = this.#options;
     const { raftGroup: group, peerId } = replica;
-    if (group === undefined || group.stopped) return;
+    if (group === undefined || this.#ending.has(replica)) return;
+    this.#ending.add(replica);
     logger.info({ region: region.id, peer: peerId, why }, 'a peer is removed');
     const { startKey, endKey } = replica.region;
     const { initialised } = replica;
@@ -456,19 +459,26 @@ export class StorePeers {
     };
   }
 
-  async #prepareSplit(created: readonly metapb.Region[]): Promise<readonly SplitPart[]> {
+  async #prepareSplit(created: readonly metapb.Region[]): Promise<PreparedSplit> {
     const { storeId, host } = this.#options;
-    const regions = created.filter((region) => {
+    const regions: metapb.Region[] = [];
+    const gone: metapb.Region[] = [];
+    for (const region of created) {
       const peer = peerOnStore(region, storeId)?.id ?? 0;
       const here = this.replicas.get(region.id);
-      if (here === undefined) return (this.meta.tombstone(region.id)?.peer ?? 0) < peer;
-      // Whoever is here with a region has come by a later way; and who waits with a later id was made after this one went.
-      if (here.initialised || here.peerId > peer) return false;
-      this.forget(here);
-      return true;
-    });
+      // Its keys are still the parent's.
+      if (here?.initialised) throw new Error(`region ${region.id} is here before the split that makes it`);
+      // Who waits with a later id was made after this one went.
+      const buried = here === undefined ? this.meta.tombstone(region.id)?.peer : here.peerId - 1;
+      if ((buried ?? 0) >= peer) {
+        gone.push(region);
+        continue;
+      }
+      if (here !== undefined) this.forget(here);
+      regions.push(region);
+    }
     const promised = await host.log.hardStates(regions.map(({ id }) => id));
-    return regions.map((region, i) => ({ region, promised: promised[i] }));
+    return { parts: regions.map((region, i) => ({ region, promised: promised[i] })), gone };
   }
 
   /** Lets go of a peer that never had its region. What it promised stays on disk: whoever takes its place keeps it. */
