@@ -33,6 +33,8 @@ export interface RecoveringPeerParts {
   readonly startGroup: (replica: RegionReplica, initial: InitialState) => RaftGroup;
   /** Takes the group back, of which nothing has become durable. */
   readonly abandonGroup: (replica: RegionReplica) => Promise<void>;
+  /** The region goes on without the peer, or is no more. */
+  readonly unwanted: (replica: RegionReplica) => void;
   /** The snapshot is durable: the peer is like any other. */
   readonly whole: (replica: RegionReplica) => void;
 }
@@ -48,6 +50,8 @@ export class RecoveringPeer implements RecoveringPeerHost {
   readonly #parts: RecoveringPeerParts;
   readonly #actor: ActorRef;
   readonly #path: string;
+  /** As the scheduler last told. */
+  #region: metapb.Region;
   #ticker: TimerHandle | undefined;
   #waited = '';
   #taken = false;
@@ -56,6 +60,7 @@ export class RecoveringPeer implements RecoveringPeerHost {
   constructor(replica: RegionReplica, known: RecoveryFloor | undefined, parts: RecoveringPeerParts) {
     const { region, peer } = replica;
     this.replica = replica;
+    this.#region = region;
     this.#parts = parts;
     this.#path = `${peerPath(region.id, peer.id)}/recovery`;
     this.#actor = parts.system.spawn(recoveringPeerMachine, {
@@ -124,7 +129,8 @@ export class RecoveringPeer implements RecoveringPeerHost {
   // The machine's actions.
 
   askTerms(peers: readonly number[]): void {
-    const { region, peer } = this.replica;
+    const region = this.#region;
+    const { peer } = this.replica;
     const { logger } = this.#parts;
     const waited = peers.join(' ');
     if (waited !== this.#waited) {
@@ -186,7 +192,7 @@ export class RecoveringPeer implements RecoveringPeerHost {
 
   async #askTerm(peerId: number): Promise<void> {
     const { system, nodeOf, logger, tickInterval, electionTicks } = this.#parts;
-    const { region } = this.replica;
+    const region = this.#region;
     const storeId = region.peers.find(({ id }) => id === peerId)?.storeId;
     const node = storeId === undefined ? undefined : nodeOf(storeId);
     if (node === undefined) return;
@@ -209,9 +215,17 @@ export class RecoveringPeer implements RecoveringPeerHost {
     const { region } = this.replica;
     try {
       const reply = await scheduler.getRegionById(region.id);
-      if (reply.region === undefined || this.#over) return;
-      const voters = votersOf(reply.region);
-      if (voters.join(' ') !== votersOf(region).join(' ')) this.#actor.tell({ type: 'votersLearnt', voters });
+      if (this.#over || this.#taken) return;
+      const now = reply.region;
+      if (now === undefined || !now.peers.some(({ id }) => id === this.replica.peerId)) {
+        this.stop();
+        this.#parts.unwanted(this.replica);
+        return;
+      }
+      const voters = votersOf(now);
+      const changed = voters.join(' ') !== votersOf(this.#region).join(' ');
+      this.#region = now;
+      if (changed) this.#actor.tell({ type: 'votersLearnt', voters });
     } catch (error) {
       logger.debug({ err: error, region: region.id }, "a region's members could not be asked for");
     }

@@ -68,6 +68,11 @@ export class RepairedPeers {
     return true;
   }
 
+  /** The peer is not going to come back. */
+  forget(regionId: number): void {
+    this.#peers.delete(regionId);
+  }
+
   /** The peer is from before the repair: it comes back by itself, and not anew. */
   forgot(peerId: number): boolean {
     return peerId < this.#watermark;

@@ -639,6 +639,12 @@ export class StorePeers {
         if (raftGroup !== undefined) await this.#options.host.destroy(raftGroup, () => {});
         replica.restoredGroup = undefined;
       },
+      unwanted: (replica) => {
+        this.#repaired?.forget(replica.region.id);
+        if (this.replicas.get(replica.region.id) === replica) this.replicas.delete(replica.region.id);
+        replica.tell({ type: 'removed' });
+        replica.tell({ type: 'buried' });
+      },
       whole: (replica) => replica.recovered(),
       failed: (error) => this.#diskRefused(error),
       makeReplica: (region, recovery) => {
