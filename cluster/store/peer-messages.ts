@@ -7,6 +7,11 @@ import { isInitial } from './first-contact.js';
 import type { StoreDirectory } from './store-directory.js';
 
 const NO_KEY = new Uint8Array(0);
+/**
+ * Bytes of entries on their way to one store since something was heard of it, all regions together. A store that hangs must
+ * not make the NATS server hold so much for it that the server slows down whoever sends (from about 32 MiB on).
+ */
+const MAX_UNHEARD_BYTES = 16 * 1024 * 1024;
 /** Peers of other stores whose references are kept; beyond that all are made anew. */
 const MAX_REFS = 65_536;
 
@@ -24,15 +29,27 @@ export class PeerMessages {
   /** Peers on other stores, by their ids. */
   readonly #refs = new Map<number, ActorRef>();
 
+  /** Bytes of entries sent to each store since it was heard. */
+  readonly #unheard = new Map<number, number>();
+
   constructor(system: ActorSystem, directory: StoreDirectory) {
     this.#system = system;
     this.#directory = directory;
   }
 
-  /** Sends a message of a peer that is here; it is lost while the other's store is not known. */
+  /** A message came from a store. */
+  heard(storeId: number): void {
+    if (this.#unheard.has(storeId)) this.#unheard.delete(storeId);
+  }
+
+  /**
+   * Sends a message of a peer that is here; it is lost while the other's store is not known, and entries while too many of
+   * them are on their way to a store that says nothing.
+   */
   send(from: Sender | undefined, message: Message): void {
     const toPeer = from?.addressee(message.to);
     if (from === undefined || toPeer === undefined) return;
+    if (message.entries.length > 0 && this.#isSilent(toPeer.storeId, message)) return;
     const { region, peer } = from;
     const initial = isInitial(message);
     const event: RaftEvent = {
@@ -75,6 +92,15 @@ export class PeerMessages {
   /** The region is not here any more. */
   forget(region: metapb.Region): void {
     for (const { id } of region.peers) this.#refs.delete(id);
+  }
+
+  #isSilent(storeId: number, { entries }: Message): boolean {
+    const unheard = this.#unheard.get(storeId) ?? 0;
+    if (unheard > MAX_UNHEARD_BYTES) return true;
+    let bytes = unheard;
+    for (const { data } of entries) bytes += data.length;
+    this.#unheard.set(storeId, bytes);
+    return false;
   }
 
   #refOf(regionId: number, peer: metapb.Peer): ActorRef | undefined {

@@ -73,6 +73,8 @@ export interface ReplicaOptions {
   readonly surroundings: (replica: RegionReplica) => RegionSurroundings;
   /** Regions of this store that came of the same split as this one. */
   readonly siblings: (region: metapb.Region) => readonly metapb.Region[];
+  /** A message came from a peer of this store. */
+  readonly heard: (storeId: number) => void;
   /** The sender is no member any more; it is told. */
   readonly refusesSender: (replica: RegionReplica, event: RaftEvent) => boolean;
   /** Whether this store has room for what a snapshot brings; takes its range for it when the core takes it in. */
@@ -232,6 +234,7 @@ export class RegionReplica
   // The peer machine's actions.
 
   stepRaft(event: RaftEvent): void {
+    this.#options.heard(event.fromPeer.storeId);
     if (event.toPeer.id !== this.peerId || this.#options.refusesSender(this, event)) return;
     this.#meet(event.fromPeer);
     if (this.#group === undefined) {

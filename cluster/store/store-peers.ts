@@ -193,6 +193,7 @@ export class StorePeers {
       changes: { ...changes, localRegion: (id) => this.meta.region(id) },
       surroundings: (one) => this.#surroundingsOf(one),
       siblings: (one) => this.meta.siblings(one),
+      heard: (storeId) => this.#options.messages.heard(storeId),
       refusesSender: (one, event) => this.#refusesSender(one, event),
       takesSnapshot: (one, whole, step) => this.#places.take(one, whole, step),
       wantsTurn: (one) => {
