@@ -140,6 +140,15 @@ export class FaultyRegionWorld extends RegionWorld {
     await this.must(source, { cmdType: raft_cmdpb.AdminCmdType.PrepareMerge, prepareMerge });
   }
 
+  /** All members have the region's whole log, know that it is committed, and have said so. */
+  async informed(region: number): Promise<void> {
+    await this.when(`members of region ${region} that know all`, () => {
+      const status = this.peer(region, this.leaderOf(region)).raftGroup?.status();
+      const members = [...(status?.progress.values() ?? [])];
+      return members.every(({ knownCommit, match }) => Math.min(knownCommit, match) === status?.lastIndex);
+    });
+  }
+
   /** Writes until the log of a region no longer holds what a store lacks. */
   async outrun(region: number, store: number, key: string): Promise<void> {
     const lacks = (this.replica(region, store)?.raftGroup?.raft.lastIndex ?? 0) + 1;
@@ -227,7 +236,8 @@ export class FaultyRegionWorld extends RegionWorld {
     const none = new Uint8Array(0);
     for (const cf of SNAPSHOT_FAMILIES) {
       const page = await engine?.scan(cf, { start: none, end: none, limit: 100_000 });
-      page?.keys.forEach((key, i) => pairs.push({ cf, key, value: page.values[i] ?? none }));
+      for (const [i, key] of page?.keys.entries() ?? [])
+        pairs.push({ cf, key, value: page?.values[i] ?? none });
     }
     return pairs;
   }
