@@ -60,6 +60,7 @@ export function judgeContact(
     return drop('the peer was here and is gone');
   }
   if (!isInitial(message)) return drop('it makes no peer');
-  if (meta.overlapping({ id: regionId, startKey, endKey }).length > 0) return { do: 'park' };
+  // What was merged into the region makes room for its snapshot.
+  if (meta.blocking({ id: regionId, startKey, endKey, regionEpoch }).length > 0) return { do: 'park' };
   return toPeer.id <= meta.collectedThrough ? { do: 'confirm' } : { do: 'create' };
 }

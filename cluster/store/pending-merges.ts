@@ -51,7 +51,7 @@ export class PendingMerges {
   add(replica: RegionReplica): void {
     if (replica.mergeState?.target === undefined) return;
     const { id } = replica.region;
-    this.#parts.meta.noteMerge({ source: id, target: replica.mergeState.target });
+    this.#parts.meta.noteMerge({ source: id, target: replica.mergeState.target, done: false });
     this.#pending.set(id, { replica, unwilling: new Set(), reading: false });
     this.#try(id);
     this.#arm();

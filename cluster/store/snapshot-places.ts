@@ -3,7 +3,6 @@ import { deleteRegionData, type WriteBatch } from '../../storage/index.js';
 import { compareBytes } from '../../storage/keys.js';
 import type { metapb } from '../../storage/proto/index.js';
 import type { RaftHost } from '../raft/host.js';
-import { epochOf } from './admin/epoch.js';
 import { bury } from './region-state-machine.js';
 import type { RegionReplica } from './replica.js';
 import type { StoreMeta, Tombstone } from './store-meta.js';
@@ -37,11 +36,6 @@ export class SnapshotPlaces {
     this.#parts = parts;
   }
 
-  /** Regions that a snapshot of `region` cannot take the place of. */
-  blocking(region: metapb.Region): metapb.Region[] {
-    return this.#parts.meta.overlapping(region).filter((other) => !this.#isSource(other, region));
-  }
-
   /**
    * Lets the core take a snapshot in where there is room for it, and gives it its place at once: nobody else may take it
    * until it is installed. A source that is in the middle of something has to end that first.
@@ -54,7 +48,7 @@ export class SnapshotPlaces {
     const busy = sources.some(
       ({ raftGroup: group, unsettled }) => unsettled || (group !== undefined && host.isInstalling(group)),
     );
-    if (busy || overlapping.some((other) => !this.#isSource(other, region))) {
+    if (busy || meta.blocking(region).length > 0) {
       logger.debug({ region: region.id }, 'a snapshot has to wait for its place');
       return;
     }
@@ -102,12 +96,6 @@ export class SnapshotPlaces {
     const place = this.#places.get(regionId);
     this.#places.delete(regionId);
     return place?.sources ?? [];
-  }
-
-  /** It is known to have been merged into the region before the snapshot was made. */
-  #isSource(other: metapb.Region, region: metapb.Region): boolean {
-    const merge = this.#parts.meta.mergeOf(other.id);
-    return merge?.target.id === region.id && epochOf(region).version > epochOf(merge.target).version;
   }
 }
 

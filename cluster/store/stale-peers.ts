@@ -129,7 +129,7 @@ export class StalePeers {
     if (peers.meta.region(heir.id) === undefined && !(await this.#neighboursAreCurrent(asked))) return;
     const { version: heirVersion, confVer: heirConfVer } = epochOf(heir);
     const regionEpoch = { confVer: Math.max(confVer, heirConfVer), version: heirVersion - 1 };
-    peers.meta.noteMerge({ source: asked.id, target: { ...heir, regionEpoch } });
+    peers.meta.noteMerge({ source: asked.id, target: { ...heir, regionEpoch }, done: true });
     peers.dropMergedSources();
   }
 

@@ -11,12 +11,16 @@ export interface Tombstone {
   readonly target: metapb.Region | undefined;
 }
 
-/** A region that is to be merged into another, as its PrepareMerge says. */
+/** A region that is to be merged into another, as its PrepareMerge says; or was, as others say. */
 export interface KnownMerge {
   readonly source: number;
   /** The target as it was at the merge. */
   readonly target: metapb.Region;
+  /** The target has taken it in: it cannot be taken back any more. */
+  readonly done: boolean;
 }
+
+type KeysOfRegion = Pick<metapb.Region, 'id' | 'startKey' | 'endKey'>;
 
 /** First messages of regions that are not here yet, kept until what is in their way has been split. */
 const MAX_PARKED = 1024;
@@ -47,10 +51,19 @@ export class StoreMeta {
   }
 
   /** Other regions here that have keys in common with [start, end). */
-  overlapping(range: { readonly id: number; readonly startKey: Uint8Array; readonly endKey: Uint8Array }) {
+  overlapping(range: KeysOfRegion): metapb.Region[] {
     return this.#regions
       .scan(range.startKey, range.endKey, Number.POSITIVE_INFINITY)
       .filter(({ id }) => id !== range.id);
+  }
+
+  /** The same without those that are known to have been merged into the region: they will make room for it. */
+  blocking(region: KeysOfRegion & Pick<metapb.Region, 'regionEpoch'>): metapb.Region[] {
+    const version = region.regionEpoch?.version ?? 0;
+    return this.overlapping(region).filter(({ id }) => {
+      const target = this.#merges.get(id)?.target;
+      return target?.id !== region.id || version <= epochOf(target).version;
+    });
   }
 
   /** The region that begins where this one ends, or ends where it begins, when it is here. */
@@ -143,7 +156,8 @@ export class StoreMeta {
   /** Kept messages whose ranges nothing is in the way of any more. */
   unparkFree(): RaftEvent[] {
     const free = [...this.#parked.values()].filter(
-      ({ regionId: id, startKey, endKey }) => this.overlapping({ id, startKey, endKey }).length === 0,
+      ({ regionId: id, startKey, endKey, regionEpoch }) =>
+        this.blocking({ id, startKey, endKey, regionEpoch }).length === 0,
     );
     for (const { toPeer } of free) this.#parked.delete(toPeer.id);
     return free;
@@ -152,8 +166,14 @@ export class StoreMeta {
   /** A source is to be merged into a target: so the target may take its keys. */
   noteMerge(merge: KnownMerge): void {
     const known = this.#merges.get(merge.source);
-    if (known !== undefined && !isEpochStale(epochOf(known.target), epochOf(merge.target))) return;
+    if (known !== undefined && !isEpochStale(epochOf(known.target), epochOf(merge.target))) {
+      if (!merge.done || known.done) return;
+    }
     this.#merges.set(merge.source, merge);
+  }
+
+  get merges(): Iterable<KnownMerge> {
+    return this.#merges.values();
   }
 
   mergeOf(source: number): KnownMerge | undefined {

@@ -309,7 +309,7 @@ export class StorePeers {
     this.merges.remove(id);
     this.#options.messages.forget(tombstone.region);
     this.#options.regionGone(id);
-    this.#knockAgain();
+    this.dropMergedSources();
   }
 
   /** Who knocked too early may come in now. */
@@ -373,7 +373,7 @@ export class StorePeers {
     if (extraMsg?.type === raft_serverpb.ExtraMessageType.MsgWantRollbackMerge) {
       if (fromPeer !== undefined) this.merges.wantsRollback(notice.regionId, fromPeer.id, extraMsg.index);
     } else if (mergeTarget !== undefined) {
-      this.meta.noteMerge({ source: notice.regionId, target: mergeTarget });
+      this.meta.noteMerge({ source: notice.regionId, target: mergeTarget, done: true });
       this.dropMergedSources();
     } else if (isTombstone && isEpochStale(epochOf(replica.region), regionEpoch)) {
       if (this.#isNeeded(replica) && regionEpoch.version <= epochOf(replica.region).version) return;
@@ -386,20 +386,23 @@ export class StorePeers {
     return replica.mergeState !== undefined || this.#sources.has(replica.region.id);
   }
 
-  /** Sources that were merged elsewhere, and whose targets here are past that: nothing waits for them any more. */
+  /**
+   * Sources that were merged on other stores, and whose targets here are past that or will never be: nothing waits for them
+   * any more. The others make room for their targets.
+   */
   dropMergedSources(): void {
-    for (const replica of [...this.replicas.values()]) {
-      const merge = this.meta.mergeOf(replica.region.id);
-      if (merge === undefined || this.#sources.has(merge.source)) continue;
+    for (const merge of [...this.meta.merges]) {
+      const replica = this.replicas.get(merge.source);
+      if (!merge.done || replica === undefined || this.#sources.has(merge.source)) continue;
       const { target } = merge;
       const local = this.meta.region(target.id);
       const past = local !== undefined && epochOf(target).version < epochOf(local).version;
       // Where the target never was or is gone, it will not come for it.
-      const never =
-        local === undefined && !target.peers.some(({ storeId }) => storeId === this.#options.storeId);
-      if ((past && replica.mergeState === undefined) || never)
-        this.destroy(replica, `its region was merged into region ${target.id}`);
+      const taker = peerOnStore(target, this.#options.storeId)?.id ?? 0;
+      const never = local === undefined && (this.meta.tombstone(target.id)?.peer ?? 0) >= taker;
+      if (past || never) this.destroy(replica, `its region was merged into region ${target.id}`);
     }
+    this.#knockAgain();
   }
 
   /**
@@ -562,14 +565,13 @@ export class StorePeers {
     const { id } = replica.region;
     this.merges.remove(id);
     this.dropMergedSources();
-    this.#knockAgain();
   }
 
   // Snapshots
 
   /** Other regions of this store that have keys in common with this one, and will not make room for it. */
   overlapping(region: metapb.Region): metapb.Region[] {
-    const blocking = this.#places.blocking(region);
+    const blocking = this.meta.blocking(region);
     for (const { id } of blocking) this.#options.inTheWay(id);
     return blocking;
   }
