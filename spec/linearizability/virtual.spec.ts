@@ -7,6 +7,7 @@ import {
   type TestCluster,
   withCluster,
 } from '../conformance/tinykv/cluster.js';
+import { mustAgree, mustHaveShortLogs } from '../conformance/tinykv/stored-regions.js';
 import { skip } from '../skip.js';
 import { Workload } from './workloads.js';
 
@@ -56,7 +57,7 @@ describe('linearizability of a whole cluster on virtual time', function () {
             await cluster.sleep(2 * ELECTION_TIMEOUT_MS * cluster.random());
           }
           expect(snapshots, 'stores that the log alone could not bring up').above(0);
-          await cluster.mustHaveShortLogs(4 * LOG_LIMIT);
+          await mustHaveShortLogs(cluster, 4 * LOG_LIMIT);
         },
         { logLimit: LOG_LIMIT },
       ));
@@ -117,7 +118,7 @@ async function check(
       await workload.readEverything(RECOVERY_MS);
       const { violations, evidence } = workload.verdict();
       expect(violations, evidence).deep.equals([]);
-      await cluster.mustAgree();
+      await mustAgree(cluster);
       expect(workload.history.counts.returned).above(100);
     },
     options,

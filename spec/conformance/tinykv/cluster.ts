@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
+  ActorSystem,
   type Clock,
   type Logger,
   MemoryNetwork,
@@ -16,6 +17,8 @@ import {
 } from '../../../actors/index.js';
 import type { Database } from '../../../cluster/client/database.js';
 import { connect } from '../../../cluster/client/index.js';
+import { SchedulerClient } from '../../../cluster/pd-client.js';
+import { codecs } from '../../../cluster/protocol.js';
 import { type SchedulerNode, startScheduler } from '../../../cluster/scheduler/index.js';
 import { type StoreNode, startStore } from '../../../cluster/store/index.js';
 import type { StoreTuning } from '../../../cluster/store/node.js';
@@ -32,13 +35,13 @@ import { FaultyLinks } from './faulty-links.js';
 
 /** TinyKV's test configuration: ticks of 50 ms, so that its election timeout is 500 ms. */
 const TUNING = { tickInterval: 50, heartbeatTicks: 2, electionTicks: 10 };
+const SPLIT_CHECK_MS = 100;
 export const ELECTION_TIMEOUT_MS = 500;
 
 const CLUSTER = 'tinykv';
 const SCHEDULER = 'scheduler-1';
 /** The first region of a cluster. */
 const REGION = 1;
-const MAX_INDEX = Number.MAX_SAFE_INTEGER;
 /** Milliseconds of a frame's way, and of a disk's call: those of a rack with good disks. */
 const VIRTUAL_DELAY = [1, 5] as const;
 const VIRTUAL_SYNC_MS = [2, 8] as const;
@@ -66,6 +69,8 @@ interface Machine {
 
 export interface TestStore {
   readonly name: string;
+  /** As the scheduler gave it; 0 before the first start. */
+  id: number;
   /** The engine of the process that runs: what TinyKV's tests look into. */
   engine: Engine | undefined;
   node: StoreNode | undefined;
@@ -76,6 +81,14 @@ export interface ClusterOptions {
   readonly stores?: number;
   /** Entries of a log above which it is cut: TinyKV's RaftLogGcCountLimit. Without it, as stores do by default. */
   readonly logLimit?: number | undefined;
+  /** Bytes that a region may have, and that a part has that is split off. */
+  readonly split?: { readonly maxBytes: number; readonly splitBytes: number } | undefined;
+}
+
+/** Asks actors of the cluster, and its scheduler. */
+export interface Inquirer {
+  readonly system: ActorSystem;
+  readonly scheduler: SchedulerClient;
 }
 
 /** Real stores (five if nothing else is said), a scheduler and clients in one process; only the stores' links to each other can be made bad. */
@@ -87,6 +100,7 @@ export class TestCluster {
   readonly #ground: Ground;
   readonly #machines: ReadonlyMap<string, Machine>;
   readonly #clients: Database[] = [];
+  #inquirer: Inquirer | undefined;
   readonly #tuning: StoreTuning;
   readonly #logger: Logger = {
     ...silentLogger,
@@ -95,14 +109,18 @@ export class TestCluster {
   #scheduler: SchedulerNode | undefined;
   #lives = 0;
 
-  constructor(ground: Ground, { stores = 5, logLimit }: ClusterOptions) {
+  constructor(ground: Ground, { stores = 5, logLimit, split }: ClusterOptions) {
     this.#ground = ground;
-    this.#tuning =
-      logLimit === undefined
-        ? TUNING
-        : { ...TUNING, logGc: { interval: 50, threshold: logLimit, countLimit: logLimit } };
+    this.#tuning = {
+      ...TUNING,
+      ...(logLimit !== undefined && {
+        logGc: { interval: 50, threshold: logLimit, countLimit: logLimit },
+      }),
+      ...(split !== undefined && { split: { ...split, interval: SPLIT_CHECK_MS } }),
+    };
     this.stores = Array.from({ length: stores }, (_, i) => ({
       name: `store-${i + 1}`,
+      id: 0,
       engine: undefined,
       node: undefined,
     }));
@@ -177,6 +195,33 @@ export class TestCluster {
       tuning: this.#tuning,
       logger: this.#logger,
     });
+    store.id = store.node.storeId;
+  }
+
+  /** Who asks for what clients do not ask for; nothing cuts it off. */
+  async inquire(): Promise<Inquirer> {
+    this.#inquirer ??= await this.#startInquirer();
+    return this.#inquirer;
+  }
+
+  async #startInquirer(): Promise<Inquirer> {
+    const { clock, random } = this.#ground;
+    const node = 'client-0';
+    const transport = this.#ground.transport(node);
+    const system = await ActorSystem.start({
+      cluster: CLUSTER,
+      node,
+      role: 'client',
+      transport,
+      clock,
+      random,
+    });
+    for (const [kind, codec] of codecs) system.registerCodec(kind, codec);
+    const schedulers = [SCHEDULER];
+    return {
+      system,
+      scheduler: new SchedulerClient({ system, cluster: CLUSTER, schedulers, clock, random }),
+    };
   }
 
   /** A client of its own connection, which nothing cuts off. */
@@ -238,38 +283,11 @@ export class TestCluster {
     throw new Error(`${store.name} holds ${await this.stored(store, key, cf)} at ${key}, not ${value}`);
   }
 
-  /** Waits until all stores hold the same data, as those do that have applied the same log. */
-  async mustAgree(): Promise<void> {
-    for (let tries = 0; tries < 300; tries++) {
-      const contents = await Promise.all(this.stores.map(({ engine }) => engine && contentsOf(engine)));
-      if (contents.every((content) => content !== undefined && content === contents[0])) return;
-      await this.sleep(20);
-    }
-    throw new Error('the stores do not hold the same data');
-  }
-
-  /** Waits until no log holds more than `limit` applied entries, nor the disk any that were cut. */
-  async mustHaveShortLogs(limit: number): Promise<void> {
-    for (let tries = 0; tries < 300; tries++) {
-      const logs = await Promise.all(this.stores.map((store) => this.#logOnDisk(store)));
-      if (logs.every(({ truncated, applied, first }) => applied - truncated <= limit && first > truncated))
-        return;
-      await this.sleep(20);
-    }
-    const logs = await Promise.all(this.stores.map((store) => this.#logOnDisk(store)));
-    throw new Error(`a log holds more than ${limit} applied entries: ${JSON.stringify(logs)}`);
-  }
-
-  async #logOnDisk(store: TestStore) {
-    const { engine } = store;
-    if (engine === undefined) throw new Error(`${store.name} is down`);
-    const [first = Number.POSITIVE_INFINITY] = await new RaftLog(engine).indexes(REGION, 0, MAX_INDEX, 1);
-    return { ...(await this.log(store)), first };
-  }
-
   async close(): Promise<void> {
     this.links.heal();
     await Promise.all(this.#clients.map((client) => client.close()));
+    this.#inquirer?.scheduler.close();
+    await this.#inquirer?.system.close();
     await Promise.all(this.stores.map(({ node }) => node?.close()));
     await this.#scheduler?.close();
   }
@@ -300,11 +318,6 @@ export async function withCluster(
   } finally {
     await ground.close();
   }
-}
-
-async function contentsOf(engine: Engine): Promise<string> {
-  const { keys, values } = await engine.scan('default', { limit: 1_000_000 });
-  return Buffer.concat(keys.flatMap((key, i) => [key, values[i] ?? key])).toString('latin1');
 }
 
 function virtualGround(seed: number): Ground {

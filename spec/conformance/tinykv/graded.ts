@@ -50,7 +50,25 @@ export const NAMES: Partial<Record<Part, readonly string[]>> = {
     'TestRawNodeProposeAndConfChange3A',
     'TestRawNodeProposeAddDuplicateNode3A',
   ],
+  '3B': [
+    'TestTransferLeader3B',
+    'TestBasicConfChange3B',
+    'TestConfChangeRemoveLeader3B',
+    'TestConfChangeRecover3B',
+    'TestConfChangeRecoverManyClients3B',
+    'TestConfChangeUnreliable3B',
+    'TestConfChangeUnreliableRecover3B',
+    'TestConfChangeSnapshotUnreliableRecover3B',
+    'TestConfChangeSnapshotUnreliableRecoverConcurrentPartition3B',
+    'TestOneSplit3B',
+    'TestSplitRecover3B',
+    'TestSplitRecoverManyClients3B',
+    'TestSplitUnreliable3B',
+    'TestSplitUnreliableRecover3B',
+    'TestSplitConfChangeSnapshotUnreliableRecover3B',
+    'TestSplitConfChangeSnapshotUnreliableRecoverConcurrentPartition3B',
+  ],
 };
 
 /** Parts with tests of whole clusters, which run on virtual time or over NATS and RocksDB. */
-export const OF_CLUSTERS: ReadonlySet<Part> = new Set(['2B', '2C']);
+export const OF_CLUSTERS: ReadonlySet<Part> = new Set(['2B', '2C', '3B']);

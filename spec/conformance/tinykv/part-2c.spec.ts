@@ -3,6 +3,7 @@ import { hasNatsServer } from '../../nats-server.js';
 import { skip } from '../../skip.js';
 import { ON_REAL_GROUND, type TestCluster, withCluster } from './cluster.js';
 import { genericTest, must, type Trouble } from './generic-test.js';
+import { mustHaveShortLogs } from './stored-regions.js';
 
 /** Rounds of put and scan of all clients together that each test must get through at least. */
 const ENOUGH = { puts: 100, scans: 100 };
@@ -82,5 +83,5 @@ async function oneSnapshot(cluster: TestCluster): Promise<void> {
   await cluster.mustHave(first, 'k1', 'v1', cf);
   await cluster.mustHave(first, 'k100', 'v100', cf);
   await cluster.mustHave(first, 'k2', undefined, cf);
-  await cluster.mustHaveShortLogs(20);
+  await mustHaveShortLogs(cluster, 20);
 }
