@@ -9,7 +9,7 @@ import { Regions } from './regions.js';
 const ground = ON_REAL_GROUND ? 'over a nats-server and RocksDB' : 'on virtual time';
 
 describe(`TinyKV part 3B, one region at a time, ${ground}`, function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
 
   before(function () {
     if (ON_REAL_GROUND && !hasNatsServer()) skip(this, 'no nats-server is installed');

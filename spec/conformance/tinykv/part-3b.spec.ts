@@ -56,7 +56,7 @@ const ground = ON_REAL_GROUND
   : 'on virtual time, where stores lose their power with what they had not synced';
 
 describe(`TinyKV part 3B, regions that change under load, ${ground}`, function () {
-  this.timeout(ON_REAL_GROUND ? 180_000 : 60_000);
+  this.timeout(180_000);
 
   before(function () {
     if (ON_REAL_GROUND && !hasNatsServer()) skip(this, 'no nats-server is installed');
