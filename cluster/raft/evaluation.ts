@@ -18,6 +18,8 @@ export interface Evaluated {
   readonly apply: StorageApply;
   /** Where the log begins from now on, when these entries moved it. */
   readonly truncated: Truncated | undefined;
+  /** A power loss must not take it back once it is said to be applied. */
+  readonly durable: boolean;
 }
 
 /**
@@ -185,7 +187,7 @@ export class Evaluation {
     let { truncated } = effects;
     if (truncated !== undefined && !this.#logs.truncate(group, truncated)) truncated = undefined;
     if (last !== undefined) this.#logs.applied(this.batch, group, last.index);
-    this.#evaluated.push({ group, apply, truncated });
+    this.#evaluated.push({ group, apply, truncated, durable: effects.urgent });
     this.applied += apply.entries.length;
     if (effects.urgent) this.#owner.hurry();
     for (const destruction of effects.destructions) this.#owner.destroy(destruction);

@@ -2,7 +2,7 @@ import type { ActorSystem, Clock, Logger, TimerHandle } from '../../actors/index
 import type { Fetch, InitialState, Message, Snapshot, StorageAppend } from '../../machines/index.js';
 import { type Engine, RaftLog, StorageError, type WriteBatch } from '../../storage/index.js';
 import type { TaskQueue } from '../tasks.js';
-import { Evaluation } from './evaluation.js';
+import { type Evaluated, Evaluation } from './evaluation.js';
 import { RaftGroup } from './group.js';
 import { GroupLogs } from './group-logs.js';
 import type { GroupSnapshots } from './snapshots.js';
@@ -350,17 +350,14 @@ export class RaftHost {
       await engine.write(batch);
       this.#counters.batches++;
     }
-    for (const { group, apply, truncated } of evaluated) {
-      group.entriesApplied(apply);
-      if (truncated === undefined || group.stopped) continue;
-      group.logTruncated(truncated);
-      this.#counters.logsCut++;
-      this.#logs.delete(group, truncated.index);
-    }
-    if (mustSync) {
+    // What others are told of must not be taken back by a power loss.
+    const durable = evaluated.some((one) => one.durable);
+    if (!durable) this.#applied(evaluated);
+    if (mustSync || durable) {
       await engine.sync();
       this.#counters.syncs++;
     }
+    if (durable) this.#applied(evaluated);
     for (const { done } of this.#destructions.splice(0, destroyed)) done();
     for (const { group, append, afterSync } of appends) {
       if (group.stopped) continue;
@@ -368,6 +365,16 @@ export class RaftHost {
       for (const message of afterSync) this.#send(group, message);
       if (append.snapshot !== undefined) this.#install(group, append.snapshot);
       this.#touch(group);
+    }
+  }
+
+  #applied(evaluated: readonly Evaluated[]): void {
+    for (const { group, apply, truncated } of evaluated) {
+      group.entriesApplied(apply);
+      if (truncated === undefined || group.stopped) continue;
+      group.logTruncated(truncated);
+      this.#counters.logsCut++;
+      this.#logs.delete(group, truncated.index);
     }
   }
 

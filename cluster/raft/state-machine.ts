@@ -10,7 +10,10 @@ export interface ApplyEffects {
   changeMembership(change: ConfChange): void;
   /** These entries end another group of this host, or this one: its log and states go in the same batch. */
   destroy(destruction: GroupDestruction): void;
-  /** Somebody waits for these entries to be visible: they are written without waiting for others. */
+  /**
+   * These entries change more than data, and others are told of it: they are written without waiting for others, and are
+   * durable before `applied` is called.
+   */
   hurry(): void;
 }
 
@@ -69,7 +72,7 @@ export interface StateMachine {
     batch: WriteBatch,
     effects: ApplyEffects,
   ): readonly unknown[] | Promise<readonly unknown[]>;
-  /** The batch of the last `apply` is visible to reads. */
+  /** The batch of the last `apply` is visible to reads; durable too, where its effects ask for that. */
   applied?(index: number): void;
   /** A received snapshot is going to take the place of the state. */
   restoring?(snapshot: Snapshot): void;

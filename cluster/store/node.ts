@@ -224,7 +224,12 @@ export class StoreNode implements StoreNodeHost {
       nodeOf: (storeId) => this.#directory.nodeOf(storeId),
       recovering: (regionId, peerId) => this.#peers.isRecovering(regionId, peerId),
     });
-    this.#reporter = new Reporter({ ...parts, replicas, displaced: (error) => this.#stopWith(error) });
+    this.#reporter = new Reporter({
+      ...parts,
+      replicas,
+      durableRegion: ({ region }) => this.#peers.meta.region(region.id) ?? region,
+      displaced: (error) => this.#stopWith(error),
+    });
     void engine.failed.then((error) => {
       if (!this.#stopped) this.#diskFailed(error);
     });

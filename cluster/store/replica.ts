@@ -22,7 +22,7 @@ import type { RaftEvent, RegionEvent } from '../protocol.js';
 import { RaftGroup } from '../raft/group.js';
 import type { ApplyEffects, CommandLog, LogDeletion, Outcome, StateMachine } from '../raft/state-machine.js';
 import type { TaskQueue } from '../tasks.js';
-import { DATA_RULE, epochNotMatch } from './admin/epoch.js';
+import { DATA_RULE, epochNotMatch, epochOf } from './admin/epoch.js';
 import { ConsistencyCheck, InconsistentReplicaError } from './consistency.js';
 import type { CommandResult } from './evaluate.js';
 import type { CompactedReplica } from './log-gc.js';
@@ -115,6 +115,8 @@ export class RegionReplica
   readonly size: RegionSize;
   /** Peers that this one has heard from, for as long as its region does not name them. */
   readonly #correspondents = new Map<number, metapb.Peer>();
+  /** While it knows no region: the newest membership of those who spoke to it as one of their members. */
+  #namedAt = 0;
   #peer: metapb.Peer;
   #group: CommandLog | undefined;
   /** On a repaired store, until it has its snapshot. */
@@ -182,6 +184,11 @@ export class RegionReplica
     return this.#machine.region;
   }
 
+  /** The newest version of the membership that is known to name this peer. */
+  get namedAt(): number {
+    return this.initialised ? epochOf(this.region).confVer : this.#namedAt;
+  }
+
   /** While the region waits to be merged into another. */
   get mergeState(): raft_serverpb.MergeState | undefined {
     return this.#machine.mergeState;
@@ -237,6 +244,7 @@ export class RegionReplica
     this.#options.heard(event.fromPeer.storeId);
     if (event.toPeer.id !== this.peerId || this.#options.refusesSender(this, event)) return;
     this.#meet(event.fromPeer);
+    if (!this.initialised) this.#namedAt = Math.max(this.#namedAt, event.regionEpoch.confVer);
     if (this.#group === undefined) {
       this.#recovery?.take(event.message);
       return;

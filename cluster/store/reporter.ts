@@ -27,6 +27,8 @@ export interface ReporterOptions {
   readonly startTime: number;
   readonly diskUsage: () => Promise<DiskUsage>;
   readonly replicas: ReadonlyMap<number, RegionReplica>;
+  /** As this store's disk has it: no restart may show an older one than the scheduler was told. */
+  readonly durableRegion: (replica: RegionReplica) => metapb.Region;
   /** This store's place was given to somebody else: it must stop. */
   readonly displaced: (error: TroupeError) => void;
 }
@@ -122,7 +124,8 @@ export class Reporter {
 
   #reportRegion(replica: RegionReplica): void {
     const { clock, scheduler, logger } = this.#options;
-    const { region, peer, group } = replica;
+    const { peer, group } = replica;
+    const region = this.#options.durableRegion(replica);
     if (this.#stopped || group.stopped || !group.isLeader) {
       this.regionGone(region.id);
       return;

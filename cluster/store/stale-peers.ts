@@ -99,7 +99,8 @@ export class StalePeers {
     if (this.#stopped || peers.replicas.get(asked.id) !== replica || replica.region !== asked) return;
     if (region !== undefined) {
       const named = peerOnStore(region, storeId);
-      const newer = epochOf(region).confVer > epochOf(asked).confVer;
+      // Else the scheduler has not heard yet of the change that made this peer.
+      const newer = epochOf(region).confVer > replica.namedAt;
       if (newer && named?.id !== replica.peerId && replica.mergeState === undefined)
         peers.destroy(replica, 'its region goes on without it', {
           ...asked,

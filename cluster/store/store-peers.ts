@@ -139,6 +139,8 @@ export class StorePeers {
     // The others were faster: its snapshot is on its way.
     if (here !== undefined) throw new TroupeError('failed', `region ${region.id} is not durable here yet`);
     if (await this.#repaired?.claims(region)) return;
+    // It was here, and its tombstone is forgotten; or what became of it came before it.
+    if (peer.id <= this.meta.collectedThrough || this.meta.overlapping(region).length > 0) return;
     // From here on no message of the others makes it anew.
     this.meta.replace([region]);
     if ((await loadRegionState(engine, region.id)) === undefined) {

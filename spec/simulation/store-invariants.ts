@@ -5,7 +5,9 @@ import type { RawNode } from '../../machines/index.js';
 import type { Message } from '../../machines/raft/types.js';
 import type { Engine } from '../../storage/index.js';
 import { raft_serverpb } from '../../storage/proto/index.js';
-import type { RegionImage, StoreChange, StoreImage, StoreRecord } from './store-record.js';
+import { RegionInvariants } from './region-invariants.js';
+import { GroupImage, isQuorum, type RegionImage, type StoreChange, type StoreImage } from './store-image.js';
+import type { StoreRecord } from './store-record.js';
 
 /** One life of a store, from a start to its end. */
 export interface StoreLife {
@@ -16,7 +18,13 @@ export interface StoreLife {
   readonly now: number;
 }
 
-/** What is known of a group in a life under way. */
+/** The records of a cluster's stores, as the invariants look at them. */
+export interface StoreBooks {
+  readonly name: string;
+  readonly record: StoreRecord;
+}
+
+/** What is known of a peer in a life under way. */
 interface Watched {
   commit: number;
   /** Term in which it led when last looked at; 0 when it did not. */
@@ -52,15 +60,14 @@ export class StoreInvariants {
   /** The first that was broken, and how. */
   violation: string | undefined;
   readonly groups = new Map<number, GroupHistory>();
-  readonly #watched = new Map<string, Watched>();
-  /** The newest epoch that each store has told the scheduler, by store and region. */
-  readonly #reported = new Map<string, { readonly confVer: number; readonly version: number }>();
-  readonly #records: readonly StoreRecord[];
-  readonly #majority: number;
+  readonly regions: RegionInvariants;
+  /** A peer that comes back, or another in its place, is another group. */
+  readonly #watched = new WeakMap<RaftGroup, Watched>();
+  readonly #books: readonly StoreBooks[];
 
-  constructor(records: readonly StoreRecord[]) {
-    this.#records = records;
-    this.#majority = Math.floor(records.length / 2) + 1;
+  constructor(books: readonly StoreBooks[]) {
+    this.#books = books;
+    this.regions = new RegionInvariants((sentence) => this.broken(sentence));
   }
 
   broken(sentence: string): void {
@@ -101,14 +108,14 @@ export class StoreInvariants {
   }
 
   /** @returns whether it has just been elected */
-  #look(life: string, { id, raft, stopped }: RaftGroup): boolean {
+  #look(life: string, group: RaftGroup): boolean {
+    const { id, raft, stopped } = group;
     if (stopped) return false;
-    const key = `${life}/${id}`;
-    let watched = this.#watched.get(key);
+    let watched = this.#watched.get(group);
     if (watched === undefined) {
       // A peer that does not know its region yet knows of nothing that is committed.
       watched = { commit: Math.min(INITIAL_LOG.index, raft.commit), ledTerm: 0 };
-      this.#watched.set(key, watched);
+      this.#watched.set(group, watched);
     }
     const ledTerm = raft.role === 'leader' ? raft.term : 0;
     const { commit } = raft;
@@ -155,7 +162,8 @@ export class StoreInvariants {
     const { committed, committedIn } = this.#group(id);
     if (commit < before)
       this.broken(`${life} took the commit index of group ${id} back from ${before} to ${commit}`);
-    for (let index = before + 1; index <= commit; index++) {
+    // Where every log of a group begins is part of the entry that made the group.
+    for (let index = Math.max(before, INITIAL_LOG.index) + 1; index <= commit; index++) {
       const term = raft.termAt(index);
       // Behind a snapshot nothing is known of single entries.
       if (term < 0) continue;
@@ -163,7 +171,7 @@ export class StoreInvariants {
       if (known === undefined) {
         committed[index] = term;
         committedIn[index] = raft.term;
-        this.#isDurable(id, index, term);
+        this.#isCommitted(life, id, index, raft);
       } else if (known !== term) {
         this.broken(
           `${life} committed (${index}, term ${term}) in group ${id} where (${index}, term ${known}) is committed`,
@@ -172,16 +180,44 @@ export class StoreInvariants {
     }
   }
 
-  #isDurable(id: number, index: number, term: number): void {
-    let holders = 0;
-    for (const { durable } of this.#records) if (durable.groups.get(id)?.holds(index, term)) holders++;
-    if (holders >= this.#majority) return;
+  /**
+   * What a leader has just committed is durable on a majority of those who voted on it. That was the membership which it had
+   * put in force by then: what it has now, or has on disk when one of these entries has just changed it.
+   */
+  #isCommitted(life: string, id: number, index: number, raft: RawNode): void {
+    const term = raft.termAt(index);
+    if (raft.role !== 'leader') return this.#isDurable(id, index, term);
+    const holds = (peer: number) => this.#holdsDurably(id, peer, index, term);
+    const { configuration } = raft.status();
+    if (isQuorum(configuration, holds)) return;
+    const own = this.#books.find(({ name }) => life.startsWith(`${name}.`));
+    const stored = own?.record.stored.groups.get(id)?.voters;
+    if (stored !== undefined && isQuorum(stored, holds)) return;
+    const { voters, outgoing } = configuration;
+    const holders = [...new Set([...voters, ...outgoing])].filter(holds);
     this.broken(
-      `the committed entry (${index}, term ${term}) of group ${id} is durable on ${holders} of ${this.#records.length} stores only`,
+      `the committed entry (${index}, term ${term}) of group ${id} is durable on peers ${holders.join(', ')} only, of ${voters.join(', ')} and ${outgoing.join(', ')}`,
     );
   }
 
-  /** Committed entries are never lost: whatever happened to a disk, a majority still has each of them. */
+  /** No quorum of the newest membership lacks it, so nobody can be elected without it. */
+  #isDurable(id: number, index: number, term: number): void {
+    const voters = this.regions.votersOf(id);
+    if (voters === undefined) return;
+    const lacks = (peer: number) => !this.#holdsDurably(id, peer, index, term);
+    if (!isQuorum(voters, lacks)) return;
+    this.broken(
+      `the committed entry (${index}, term ${term}) of group ${id} is not durable on peers ${voters.voters.filter(lacks).join(', ')}, who could go on without it`,
+    );
+  }
+
+  #holdsDurably(id: number, peer: number, index: number, term: number): boolean {
+    const store = this.regions.storeOf(peer);
+    const books = this.#books.find(({ name }) => name === store);
+    return books?.record.durable.peerHolds(id, peer, index, term) ?? false;
+  }
+
+  /** Committed entries are never lost: whatever happened to a disk, nobody can go on without them. */
   checkDurability(): void {
     for (const [id, { committed }] of this.groups) {
       for (let index = INITIAL_LOG.index + 1; index < committed.length; index++) {
@@ -204,41 +240,48 @@ export class StoreInvariants {
 
   /** A store's disk is about to change: nothing goes back. */
   writes(store: string, change: StoreChange, before: StoreImage): void {
-    if (change.kind === 'region') {
-      this.#regionChanges(store, change.region, change.state, before.regions.get(change.region));
-      return;
-    }
-    if (change.kind === 'other' || change.kind === 'remove') return;
-    const image = before.group(change.group);
-    if (change.kind === 'entry') {
-      const { group, index, term, data } = change;
-      this.#holds(store, group, index, term, image.termAt(index - 1), data);
-    } else if (change.kind === 'applyState') {
-      const { applied, truncated, group } = change;
-      if (applied < image.applied)
-        this.broken(
-          `${store} takes the applied index of group ${group} back from ${image.applied} to ${applied}`,
-        );
-      if (truncated.index < image.truncated.index)
-        this.broken(
-          `${store} takes the beginning of log ${group} back from ${image.truncated.index} to ${truncated.index}`,
-        );
-      if (truncated.index > applied)
-        this.broken(`${store} truncates log ${group} through ${truncated.index} and has applied ${applied}`);
-    } else if (change.term < image.term) {
-      this.broken(
-        `${store} takes the term of group ${change.group} back from ${image.term} to ${change.term}`,
-      );
-    } else if (change.term === image.term && image.vote !== 0 && change.vote !== image.vote) {
-      this.broken(
-        `${store} gave its vote in term ${image.term} of group ${change.group} to ${image.vote}, and gives it to ${change.vote}`,
-      );
+    switch (change.kind) {
+      case 'region':
+        return this.regions.writes(store, change.region, change.state, before.regions.get(change.region));
+      case 'regionGone':
+        return this.regions.collected(store, change.region);
+      case 'entry': {
+        const { group, index, term, data } = change;
+        return this.#holds(store, group, index, term, before.groups.get(group)?.termAt(index - 1), data);
+      }
+      case 'applyState':
+        return this.#applies(store, change, before);
+      case 'hardState':
+        return this.#promises(store, change, before);
     }
   }
 
-  #regionChanges(store: string, region: number, to: RegionImage, from: RegionImage | undefined): void {
-    if (from === undefined || !isOlder(to, from)) return;
-    this.broken(`${store} takes region ${region} back from epoch ${epoch(from)} to ${epoch(to)}`);
+  #applies(store: string, change: StoreChange & { readonly kind: 'applyState' }, before: StoreImage): void {
+    const { applied, truncated, group } = change;
+    const image = before.groups.get(group);
+    if (truncated.index > applied)
+      this.broken(`${store} truncates log ${group} through ${truncated.index} and has applied ${applied}`);
+    if (image === undefined) return;
+    if (applied < image.applied)
+      this.broken(
+        `${store} takes the applied index of group ${group} back from ${image.applied} to ${applied}`,
+      );
+    if (truncated.index < image.truncated.index)
+      this.broken(
+        `${store} takes the beginning of log ${group} back from ${image.truncated.index} to ${truncated.index}`,
+      );
+  }
+
+  #promises(store: string, change: StoreChange & { readonly kind: 'hardState' }, before: StoreImage): void {
+    const { group, term, vote } = change;
+    const image = before.groups.get(group);
+    if (image === undefined) return;
+    if (term < image.term)
+      this.broken(`${store} takes the term of group ${group} back from ${image.term} to ${term}`);
+    else if (term === image.term && image.vote !== 0 && vote !== image.vote)
+      this.broken(
+        `${store} gave its vote in term ${image.term} of group ${group} to ${image.vote}, and gives it to ${vote}`,
+      );
   }
 
   /** Log matching: logs that agree in index and term of an entry agree in it and, by induction, in all before it. */
@@ -272,38 +315,28 @@ export class StoreInvariants {
     }
   }
 
-  /** A leader told the scheduler about its region. */
-  reports(store: string, region: number, said: { readonly confVer: number; readonly version: number }): void {
-    const key = `${store}/${region}`;
-    const before = this.#reported.get(key);
-    if (before !== undefined && isOlder(said, before))
-      this.broken(`${store} reports region ${region} at epoch ${epoch(said)}, after ${epoch(before)}`);
-    this.#reported.set(key, said);
-  }
-
   /**
-   * What a start finds on the disk, beside what was durable there before: neither the applied index, nor a term, nor a
-   * region that the scheduler has heard of, is older than it was.
+   * What a start finds on the disk, beside what was durable there before: no entry is gone, and neither the applied index,
+   * nor a term, nor a region that the scheduler has heard of, is older than it was.
    */
-  found(store: string, image: StoreImage, durable: StoreImage): void {
+  found(store: string, name: string, image: StoreImage, durable: StoreImage): void {
     for (const [id, group] of durable.groups) {
-      const { applied, term } = image.group(id);
+      const { applied, term, truncated, terms } = image.groups.get(id) ?? NOTHING;
+      if (!image.groups.has(id) && image.regions.get(id)?.state === raft_serverpb.PeerState.Tombstone)
+        continue;
       if (applied < group.applied)
         this.broken(
           `${store} starts group ${id} at applied index ${applied}, although ${group.applied} was durable`,
         );
       if (term < group.term)
         this.broken(`${store} starts group ${id} in term ${term}, although ${group.term} was durable`);
+      for (const index of group.terms.keys()) {
+        // What another leader's entries have replaced was written, and is longer than it was.
+        if (index > group.applied || index <= truncated.index || terms.has(index)) continue;
+        this.broken(`${store} starts group ${id} without entry ${index}, which was durable and applied`);
+      }
     }
-    for (const [key, said] of this.#reported) {
-      if (!key.startsWith(`${store}/`)) continue;
-      const region = Number(key.slice(store.length + 1));
-      const state = image.regions.get(region);
-      if (state === undefined || isOlder(state, said))
-        this.broken(
-          `${store} starts with region ${region} at ${state === undefined ? 'nothing' : `epoch ${epoch(state)}`}, and has reported ${epoch(said)}`,
-        );
-    }
+    this.regions.found(store, name, image);
   }
 
   /** State machine safety, seen in the data: replicas at the same applied index hold the same. */
@@ -332,16 +365,7 @@ export class StoreInvariants {
   }
 }
 
-function isOlder(
-  one: { readonly confVer: number; readonly version: number },
-  than: { readonly confVer: number; readonly version: number },
-): boolean {
-  return one.confVer < than.confVer || one.version < than.version;
-}
-
-function epoch({ confVer, version }: { readonly confVer: number; readonly version: number }): string {
-  return `${confVer}/${version}`;
-}
+const NOTHING = new GroupImage();
 
 async function dataHash(engine: Engine, { startKey, endKey }: RegionImage): Promise<string> {
   const hash = createHash('sha256');

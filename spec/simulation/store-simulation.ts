@@ -1,6 +1,7 @@
 import { MemoryNetwork, type Random, seededRandom, VirtualClock } from '../../actors/index.js';
 import { connect } from '../../cluster/client/index.js';
 import type { RaftGroup } from '../../cluster/raft/group.js';
+import { INITIAL_LOG } from '../../cluster/raft/initial-log.js';
 import { type SchedulerNode, startScheduler } from '../../cluster/scheduler/index.js';
 import { type StoreNode, startStore } from '../../cluster/store/index.js';
 import type { StoreTuning } from '../../cluster/store/node.js';
@@ -10,10 +11,15 @@ import { History } from '../linearizability/history.js';
 import { type KeyInput, type KeyOutput, keyModel } from '../linearizability/models.js';
 import { inClosedWorld } from './closed-world.js';
 import { MachineClock, pausable } from './machine-clock.js';
+import { RegionActs } from './region-acts.js';
+import { OPERATOR, RegionOperator } from './region-operator.js';
+import { RegionPeace } from './region-peace.js';
+import { observeScheduler, schedulerRegions } from './scheduler-record.js';
 import { type Server, SimulatedMachine } from './simulated-machine.js';
+import { auditStore } from './store-audit.js';
 import { type StoreBug, storeBugs } from './store-bugs.js';
 import { groupsOf, type StoreMachine } from './store-groups.js';
-import { StoreInvariants, type StoreLife } from './store-invariants.js';
+import { type StoreBooks, StoreInvariants, type StoreLife } from './store-invariants.js';
 import { SimulatedClient } from './store-load.js';
 import { StoreNemesis } from './store-nemesis.js';
 import { StoreRecord } from './store-record.js';
@@ -29,8 +35,10 @@ const ELECTION_TIMEOUT_MS = 2_000;
 const RECOVERY_MS = 20 * ELECTION_TIMEOUT_MS;
 /** What the cluster may take to be born, where nothing disturbs it. */
 const BIRTH_MS = 30_000;
-/** What stores may take to agree when nobody writes any more, and to stop. */
+/** What processes may take to stop, and a client to read every key. */
 const CALM_MS = 20_000;
+/** What regions may take to come to rest when nobody changes or writes them any more. */
+const REST_MS = 60_000;
 const CLIENT_TIMEOUT_MS = 5_000;
 /** Operations that a client may have under way at once. */
 const MAX_SESSIONS = 4;
@@ -38,6 +46,8 @@ const MAX_SESSIONS = 4;
 const EARLY_TROUBLE = 0.15;
 /** Clocks run so much too fast or too slow at most. */
 const DRIFT = 0.03;
+/** Stores that the first region has peers on, by chance; the others join empty. */
+const FIRST_STORES = [1, 3, 3, 3, 3, 3, 5] as const;
 /** Half of the seeds keep so little of the log in memory that much of it is read back from disk. */
 const CACHE_BYTES = [200, 1_000_000] as const;
 
@@ -61,10 +71,13 @@ class StoreSimulation {
   readonly #network: MemoryNetwork;
   readonly #root: Random;
   readonly #stores: StoreMachine[] = [];
-  readonly #records: StoreRecord[] = [];
+  readonly #books: StoreBooks[] = [];
   readonly #scheduler: SimulatedMachine<SchedulerNode>;
   readonly #invariants: StoreInvariants;
   readonly #nemesis: StoreNemesis;
+  readonly #operator: RegionOperator;
+  readonly #acts: RegionActs;
+  readonly #peace: RegionPeace;
   readonly #history: History<KeyInput, KeyOutput>;
   readonly #clients: SimulatedClient[] = [];
   readonly #clientNames: readonly string[];
@@ -81,7 +94,8 @@ class StoreSimulation {
     this.#trace = new Trace(() => world.now(), options.print);
     this.#network = new MemoryNetwork(world, this.#random());
     this.#history = new History(world);
-    const stores = 3 + Math.floor(3 * chance());
+    const stores = 3 + Math.floor(4 * chance());
+    const first = Math.min(stores, FIRST_STORES[Math.floor(FIRST_STORES.length * chance())] ?? 3);
     const tuning: StoreTuning = {
       maxCachedBytes: CACHE_BYTES[chance() < 0.5 ? 0 : 1],
       leaseReads: chance() < 0.5 || this.#bug.needsLeases === true,
@@ -90,20 +104,35 @@ class StoreSimulation {
         threshold: 5 + Math.floor(20 * chance()),
         countLimit: 10 + Math.floor(50 * chance()),
       },
+      mergeInterval: 100 + 900 * chance(),
+      stalePeerTimeout: 2_000 + 6_000 * chance(),
+      tombstoneLifetime: chance() < 0.3 ? 1_000 + 5_000 * chance() : 600_000,
     };
     for (let i = 1; i <= stores; i++) this.#addStore(`store-${i}`, tuning);
-    this.#invariants = new StoreInvariants(this.#records);
-    this.#scheduler = this.#makeScheduler(stores);
+    this.#invariants = new StoreInvariants(this.#books);
+    this.#scheduler = this.#makeScheduler(first);
     this.#clientNames = Array.from({ length: 3 + Math.floor(2 * chance()) }, (_, i) => `client-${i + 1}`);
     this.#nemesis = new StoreNemesis({
       stores: this.#stores,
       scheduler: this.#scheduler,
-      clients: this.#clientNames,
+      clients: [...this.#clientNames, OPERATOR],
       network: this.#network,
       world,
       random: this.#random(),
       trace: this.#trace,
     });
+    this.#operator = new RegionOperator({
+      cluster: CLUSTER,
+      scheduler: SCHEDULER,
+      stores: this.#stores,
+      network: this.#network,
+      world,
+      random: this.#random(),
+      trace: this.#trace,
+    });
+    const names = this.#stores.map(({ name }) => name);
+    this.#acts = new RegionActs({ operator: this.#operator, stores: names, world, random: this.#random() });
+    this.#peace = new RegionPeace({ operator: this.#operator, stores: this.#stores, world });
     listen(this.#network, this.#trace, {
       raft: (from, to, { regionId, message }) => {
         const store = this.#stores.find(({ name }) => name === from);
@@ -116,8 +145,10 @@ class StoreSimulation {
         if (store !== undefined) this.#nemesis.snapshotMoves(store, to);
       },
       report: (from, { region }) => {
+        const store = this.#stores.find(({ name }) => name === from);
         const { confVer = 0, version = 0 } = region?.regionEpoch ?? {};
-        if (region !== undefined) this.#invariants.reports(from, region.id, { confVer, version });
+        if (region !== undefined && store !== undefined)
+          this.#invariants.regions.reports(store.title, from, region.id, { confVer, version });
       },
     });
   }
@@ -154,9 +185,10 @@ class StoreSimulation {
       writes: (change, before) => {
         this.#invariants.writes(name, change, before);
         if (change.kind !== 'applyState') return;
-        const { truncated, terms } = before.group(change.group);
-        if (change.truncated.index <= truncated.index || truncated.index === 0) return;
-        if (terms.has(change.truncated.index)) this.#counts.truncations++;
+        const group = before.groups.get(change.group);
+        const { index } = change.truncated;
+        if (index <= Math.max(group?.truncated.index ?? 0, INITIAL_LOG.index)) return;
+        if (group?.terms.has(index)) this.#counts.truncations++;
         else this.#counts.snapshots++;
       },
       durable: () => {},
@@ -167,7 +199,7 @@ class StoreSimulation {
       found: async (engine) => {
         const { durable } = record;
         await record.reset(engine);
-        this.#invariants.found(store.title, record.stored, durable);
+        this.#invariants.found(store.title, name, record.stored, durable);
         this.#invariants.checkDurability();
         await this.#invariants.compare(store.title, engine, record.stored);
         this.#counts.restarts++;
@@ -185,7 +217,7 @@ class StoreSimulation {
         return node;
       },
     });
-    this.#records.push(record);
+    this.#books.push({ name, record });
     this.#stores.push(store);
   }
 
@@ -194,6 +226,9 @@ class StoreSimulation {
     return new SimulatedMachine<SchedulerNode>({
       ...this.#machine(),
       name: SCHEDULER,
+      found: async (engine) => this.#invariants.regions.schedulerFound(await schedulerRegions(engine)),
+      before: (engine) =>
+        observeScheduler(engine, (region) => this.#invariants.regions.schedulerWrites(region)),
       boot: (process) =>
         startScheduler({ ...process, cluster: CLUSTER, name: SCHEDULER, random, expectedStores }),
     });
@@ -204,12 +239,15 @@ class StoreSimulation {
     this.#scheduler.start();
     for (const store of this.#stores) store.start();
     for (const name of this.#clientNames) void this.#connect(name);
+    void this.#operator.start();
     if (!early) {
       const born = await this.#until(() => this.#clients.length === this.#clientNames.length, BIRTH_MS);
       if (!born) this.broken(`the cluster was not born within ${BIRTH_MS} ms without trouble`);
     }
     this.#nemesis.start();
+    this.#acts.start();
     await this.#until(() => false, this.#options.trouble ?? STORE_TROUBLE_MS);
+    this.#acts.stop();
     this.#nemesis.stop();
     this.#trace.event('peace');
     const recovery = await this.#recover();
@@ -288,39 +326,19 @@ class StoreSimulation {
     return this.world.now() - healed;
   }
 
-  /** Nobody writes any more: all replicas must come to the same point, and every key must be readable. */
+  /** Nobody writes any more: all regions must come to rest, and every key must be readable. */
   async #settle(): Promise<void> {
-    if (!(await this.#until(() => this.#agree(), CALM_MS)))
-      this.broken(`the replicas do not agree ${CALM_MS} ms after the last write: ${this.#applied()}`);
+    let rested = false;
+    void this.#peace.come().then(() => {
+      rested = true;
+    });
+    if (!(await this.#until(() => rested, REST_MS)))
+      this.broken(`the regions are not at rest ${REST_MS} ms after the last write: ${this.#peace.missing}`);
     let read = false;
     void this.#clients[0]?.readAll().then(() => {
       read = true;
     });
     if (!(await this.#until(() => read, CALM_MS))) this.broken('not every key could be read in peace');
-  }
-
-  #agree(): boolean {
-    const applied = new Map<number, number>();
-    for (const store of this.#stores) {
-      const groups = groupsOf(store);
-      if (groups.length === 0) return false;
-      for (const group of groups) {
-        const other = applied.get(group.id);
-        if (other !== undefined && other !== group.applied) return false;
-        if (group.applied !== group.raft.commit) return false;
-        applied.set(group.id, group.applied);
-      }
-    }
-    return true;
-  }
-
-  #applied(): string {
-    return this.#stores
-      .map((store) => {
-        const groups = groupsOf(store).map(({ id, applied, raft }) => `${id}: ${applied} of ${raft.commit}`);
-        return `${store.name} (${groups.join(', ')})`;
-      })
-      .join(', ');
   }
 
   async #close(): Promise<void> {
@@ -336,12 +354,13 @@ class StoreSimulation {
   /** What the disks hold at the end, and what the clients were told. */
   async #audit(): Promise<void> {
     if (this.#invariants.violation !== undefined) return;
-    for (const [i, store] of this.#stores.entries()) {
-      const record = this.#records[i];
-      if (record === undefined) continue;
-      await store.inspect(async (engine) => {
+    for (const { name, record } of this.#books) {
+      const store = this.#stores.find((one) => one.name === name);
+      await store?.inspect(async (engine) => {
         await record.reset(engine);
-        await this.#invariants.compare(`${store.name} at the end`, engine, record.stored);
+        await this.#invariants.compare(`${name} at the end`, engine, record.stored);
+        const wrong = await auditStore(name, engine, record.stored, this.#peace.regions);
+        if (wrong !== undefined) this.broken(wrong);
       });
     }
     this.#invariants.checkDurability();
@@ -386,6 +405,9 @@ class StoreSimulation {
       refused: sum(({ counts }) => counts.refused),
       unknown: sum(({ counts }) => counts.unknown),
       ...this.#counts,
+      regions: this.#peace.regions.length,
+      ...this.#invariants.regions.counts,
+      ...this.#operator.counts,
       ...this.#nemesis.counts,
       frames: sent,
       framesLost: lost,

@@ -44,6 +44,11 @@ describe('A whole cluster in one process', () => {
       framesLost: 150,
       framesDuplicated: 20,
       framesReordered: 30,
+      splits: 2,
+      merges: 0.5,
+      rollbacks: 0.05,
+      memberships: 3,
+      joints: 0.5,
     };
     for (const [figure, least] of Object.entries(enough)) expect(mean[figure], figure).at.least(least);
     expect(reports.filter(({ figures }) => figures.writes === 0)).deep.equals([]);

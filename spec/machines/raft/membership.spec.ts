@@ -243,6 +243,19 @@ describe('membership changes', () => {
     expect(network.host(1).data).to.deep.equal(['waiting']);
   });
 
+  // Seed 43: nobody was left to answer, and every later read waited behind these.
+  it('that shrink the quorum to those who have confirmed a read answer it', () => {
+    const network = group(2, 2);
+    network.campaign(1);
+    network.host(1).node.proposeConfChange(change('r2'));
+    network.host(1).node.readIndex(bytes('waiting'));
+    network.host(1).settle();
+    expect(network.host(1).readStates).to.deep.equal([]);
+    network.host(1).node.step(say('appendEntriesResponse', 2, 1, { term: 6, index: 7 }));
+    network.host(1).settle();
+    expect(network.host(1).readStates).to.have.length(1);
+  });
+
   it('give a new member time to answer before it counts as missing', () => {
     const network = group(1, 2, { checkQuorum: true });
     network.campaign(1);

@@ -1,0 +1,69 @@
+import { expect } from 'chai';
+import { silentLogger, VirtualClock } from '../../actors/index.js';
+import { pdpb } from '../../cluster/proto/index.js';
+import { StalePeers } from '../../cluster/store/stale-peers.js';
+import type { StorePeers } from '../../cluster/store/store-peers.js';
+import type { Engine } from '../../storage/index.js';
+import { metapb } from '../../storage/proto/index.js';
+
+const NO_KEY = new Uint8Array(0);
+const TIMEOUT_MS = 1_000;
+
+/** A peer on store 4 that was made by a message at `namedAt`, and has no region yet. */
+function waiting(peerId: number, namedAt: number) {
+  return {
+    region: { id: 1, startKey: NO_KEY, endKey: NO_KEY, regionEpoch: { confVer: 0, version: 0 }, peers: [] },
+    peerId,
+    namedAt,
+    initialised: false,
+    mergeState: undefined,
+    raftGroup: { stopped: false, isLeader: false, quietTicks: 1_000 },
+  };
+}
+
+async function removed(replica: ReturnType<typeof waiting>, confVer: number): Promise<boolean> {
+  const clock = new VirtualClock();
+  const region = metapb.Region.from({
+    id: 1,
+    regionEpoch: { confVer, version: 1 },
+    peers: [{ id: 2, storeId: 1, role: metapb.PeerRole.Voter }],
+  });
+  let gone = false;
+  const peers = {
+    replicas: new Map([[1, replica]]),
+    meta: { tombstones: new Map() },
+    destroy: () => {
+      gone = true;
+    },
+  };
+  const stale = new StalePeers({
+    clock,
+    logger: silentLogger,
+    scheduler: {
+      getRegion: async () => pdpb.GetRegionResponse.from({}),
+      getRegionById: async () => pdpb.GetRegionResponse.from({ region }),
+    },
+    engine: {} as Engine,
+    peers: peers as unknown as StorePeers,
+    storeId: 4,
+    tickInterval: 100,
+    timeout: TIMEOUT_MS,
+    tombstoneLifetime: TIMEOUT_MS,
+  });
+  stale.start();
+  await clock.runUntil(() => gone, TIMEOUT_MS);
+  stale.stop();
+  return gone;
+}
+
+describe('a peer that hears of no leader', () => {
+  it('goes when the scheduler knows a newer membership without it', async () => {
+    expect(await removed(waiting(9, 2), 3)).to.equal(true);
+  });
+
+  // Seed 25 of the store simulation: its vote was the one that the region needed.
+  it('stays while the scheduler has not heard of the change that made it', async () => {
+    expect(await removed(waiting(9, 2), 1)).to.equal(false);
+    expect(await removed(waiting(9, 2), 2)).to.equal(false);
+  });
+});
