@@ -199,6 +199,7 @@ export class ReceivedFiles {
     saveRegionState(batch, region, {
       state: raft_serverpb.PeerState.Applying,
       region: verified.region,
+      peerId: peer,
     });
     verified.installing = true;
     this.#stopExpiry(verified);
@@ -232,6 +233,7 @@ export class ReceivedFiles {
     saveRegionState(batch, region.id, {
       state: raft_serverpb.PeerState.Normal,
       region,
+      peerId: identity.peer,
     });
     await engine.write(batch);
     await engine.sync();
