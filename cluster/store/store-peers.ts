@@ -326,6 +326,7 @@ export class StorePeers {
     this.#repaired?.heardOf(event);
     if (this.#stopped || this.#repaired?.forgot(toPeer.id)) return;
     const present = this.replicas.get(regionId);
+    if (present?.peerId === toPeer.id) return this.#overtaken(present, event);
     const contact = judgeContact(
       event,
       storeId,
@@ -365,6 +366,13 @@ export class StorePeers {
           'a message for a peer that is not here',
         );
     }
+  }
+
+  /** The peer was not there yet when the message came, and is there now that the message has its turn. */
+  #overtaken(replica: RegionReplica, event: RaftEvent): void {
+    const path = peerPath(replica.region.id, replica.peerId);
+    // Without an actor the message would come here again.
+    if (this.#options.system.actor(path) !== undefined) replica.tell(event);
   }
 
   /** What a peer is told outside of Raft. */

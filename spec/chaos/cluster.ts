@@ -5,10 +5,13 @@ import type { Database } from '../../cluster/client/database.js';
 import { connect } from '../../cluster/client/index.js';
 import { TestNatsServer } from '../nats-server.js';
 import { ChaosNode } from './node.js';
+import { PROBED_KEY } from './prober.js';
 import { TcpProxy } from './tcp-proxy.js';
 
 export interface ChaosClusterOptions {
   readonly stores: number;
+  /** Further arguments of each store. */
+  readonly storeArguments?: readonly string[] | undefined;
   /** Data and logs go below it. */
   readonly directory: string;
   /** A node ended, and nobody here had ended it. */
@@ -45,7 +48,8 @@ export class ChaosCluster {
   }
 
   /** Starts everything and waits until it serves. */
-  static async start({ stores: count, directory, died }: ChaosClusterOptions): Promise<ChaosCluster> {
+  static async start(options: ChaosClusterOptions): Promise<ChaosCluster> {
+    const { stores: count, storeArguments = [], directory, died } = options;
     const nats = await TestNatsServer.start({ config: NATS_CONFIG });
     mkdirSync(join(directory, 'logs'), { recursive: true });
     const node = (
@@ -67,7 +71,7 @@ export class ChaosCluster {
     for (let number = 1; number <= count; number++) {
       const cable = await TcpProxy.start({ host: '127.0.0.1', port: nats.port });
       const url = `nats://127.0.0.1:${cable.port}`;
-      stores.push({ node: node('store', `store-${number}`, url, []), cable, busy: false });
+      stores.push({ node: node('store', `store-${number}`, url, storeArguments), cable, busy: false });
     }
     const cluster = new ChaosCluster(nats, scheduler, stores);
     try {
@@ -89,6 +93,12 @@ export class ChaosCluster {
     return database;
   }
 
+  /** A client for whoever administers it. */
+  get admin(): Database {
+    if (this.#admin === undefined) throw new Error('the cluster has not started');
+    return this.#admin;
+  }
+
   /** What the scheduler knows; `undefined` when it does not say so soon. */
   async status(timeout = STATUS_LIMIT_MS): Promise<ClusterStatus | undefined> {
     try {
@@ -98,10 +108,13 @@ export class ChaosCluster {
     }
   }
 
-  /** The store that leads the first region, as far as the scheduler knows. */
+  /** The store that leads the region of the prober's key, as far as the scheduler knows. */
   async leader(): Promise<ChaosStore | undefined> {
     const status = await this.status();
-    const id = status?.regions[0]?.leader;
+    const region = await this.#admin?.cluster
+      .regionOf(PROBED_KEY, { timeout: STATUS_LIMIT_MS })
+      .catch(() => undefined);
+    const id = region?.leader;
     const name = status?.stores.find((store) => store.id === id)?.node;
     return this.stores.find(({ node }) => node.name === name);
   }

@@ -1,19 +1,22 @@
 import type { Random } from '../../actors/index.js';
 import { type ChaosCluster, type ChaosStore, START_LIMIT_MS } from './cluster.js';
+import type { RegionActs } from './region-acts.js';
 
-export const FAULT_KINDS = ['kill', 'stop', 'nats', 'cut', 'scheduler'] as const;
+export const FAULT_KINDS = ['kill', 'stop', 'nats', 'cut', 'scheduler', 'region'] as const;
 /**
  * - `kill`: SIGKILL of a store, in half of the cases the leader's, now and then of all of them
  * - `stop`: SIGSTOP of a store, for less than an election timeout, for more, and for longer than NATS waits
  * - `nats`: SIGKILL or SIGSTOP of the nats-server
  * - `cut`: a store's cable to the nats-server delays, swallows one or both directions, or breaks
  * - `scheduler`: SIGKILL of the scheduler
+ * - `region`: a region is split, merged or moved, its peers or its leader change
  */
 export type FaultKind = (typeof FAULT_KINDS)[number];
 
 export interface FaultContext {
   readonly cluster: ChaosCluster;
   readonly random: Random;
+  readonly regions: RegionActs;
   readonly sleep: (ms: number) => Promise<void>;
   /** A fault begins; @returns what to call when it has been undone */
   readonly began: (sentence: string) => () => void;
@@ -60,6 +63,8 @@ export function makeFault(kind: FaultKind, context: FaultContext): Promise<void>
       return cutCable(context);
     case 'scheduler':
       return killScheduler(context);
+    case 'region':
+      return context.regions.one(context.random);
   }
 }
 

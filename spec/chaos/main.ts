@@ -4,7 +4,7 @@
  *
  * `npm run -s chaos -- --kills 200 --seed 7`
  *
- * Options: `--kills N`, `--minutes M`, `--seed N`, `--stores N`, `--faults kill,stop,nats,cut,scheduler`, `--json`,
+ * Options: `--kills N`, `--minutes M`, `--seed N`, `--stores N`, `--faults kill,stop,nats,cut,scheduler,region`, `--json`,
  * `--quiet`, `--out DIRECTORY` (for what is needed to find a fault), `--keep` (the logs, even when all is well;
  * TROUPE_LOG_LEVEL says how much is in them). Exit code 1 when something is wrong, 2 when the options are.
  */
@@ -14,6 +14,7 @@ import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { hasNatsServer } from '../nats-server.js';
 import { FAULT_KINDS, type FaultKind } from './faults.js';
+import type { RegionActCounts } from './region-acts.js';
 import { type ChaosReport, runChaos } from './run.js';
 
 const values = optionsGiven();
@@ -29,6 +30,10 @@ const directory = mkdtempSync(join(tmpdir(), 'troupe-chaos-'));
 const report = await runChaos({
   ...wanted,
   directory,
+  // So small that regions of what this load writes split by themselves, too.
+  ...(wanted.faults.includes('region')
+    ? { storeArguments: ['--region-split-size', '64KiB', '--split-check-interval', '1s'] }
+    : {}),
   say: (line) => {
     if (!values.quiet) console.error(line);
   },
@@ -55,7 +60,7 @@ function optionsGiven() {
         kills: { type: 'string', default: '200' },
         minutes: { type: 'string', default: '30' },
         seed: { type: 'string', default: String(Date.now() % 1_000_000) },
-        stores: { type: 'string', default: '3' },
+        stores: { type: 'string', default: '4' },
         faults: { type: 'string', default: FAULT_KINDS.join(',') },
         json: { type: 'boolean', default: false },
         quiet: { type: 'boolean', default: false },
@@ -69,7 +74,7 @@ function optionsGiven() {
   }
 }
 
-function print({ kills, operations, refused, unknown, failovers, ...rest }: ChaosReport): void {
+function print({ kills, operations, refused, unknown, failovers, acts, ...rest }: ChaosReport): void {
   for (const violation of rest.violations) console.log(`VIOLATION: ${violation}\n`);
   const { all, undisturbed } = failovers;
   const failover = (title: string, { count, p50, p99, max }: typeof all): string =>
@@ -82,12 +87,27 @@ function print({ kills, operations, refused, unknown, failovers, ...rest }: Chao
       `${'operations'.padEnd(24)}${operations} answered, ${refused} refused, ${unknown} of unknown outcome`,
       failover('failover', undisturbed),
       failover('failover, any', all),
+      ...(wanted.faults.includes('region') ? regionLines(acts, rest) : []),
       `${'recovery after the end'.padEnd(24)}${rest.recoveryMs} ms`,
       `${'duration'.padEnd(24)}${rest.seconds} s`,
       rest.violations.length === 0 ? 'linearizable; nothing acknowledged is lost' : 'NOT as it must be',
       `repeat: npm run -s chaos -- --seed ${rest.seed} --kills ${values.kills} --minutes ${values.minutes} --stores ${values.stores} --faults ${values.faults}`,
     ].join('\n'),
   );
+}
+
+function regionLines(
+  acts: RegionActCounts,
+  { regions, orphans }: Pick<ChaosReport, 'regions' | 'orphans'>,
+): string[] {
+  return [
+    ...Object.entries(acts).map(
+      ([act, { done, refused, open }]) =>
+        `${`  ${act}`.padEnd(24)}${done} done, ${refused} refused, ${open} of open outcome`,
+    ),
+    `${'regions at the end'.padEnd(24)}${regions}; ${orphans.length} peers have missed their end`,
+    ...orphans.map((orphan) => `  ${orphan}`),
+  ];
 }
 
 function faultKind(name: string): FaultKind {

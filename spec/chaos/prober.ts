@@ -8,6 +8,8 @@ export interface ProberOptions {
   readonly written: (calledAt: number) => void;
 }
 
+/** What it writes. */
+export const PROBED_KEY = 'probe';
 /** Milliseconds between two writes, and those of each. */
 const INTERVAL_MS = 20;
 const TIMEOUT_MS = 3_000;
@@ -45,7 +47,7 @@ export class Prober {
     const calledAt = clock.now();
     this.#underWay++;
     try {
-      await raw.put('probe', String(++this.#writes), { timeout: TIMEOUT_MS });
+      await raw.put(PROBED_KEY, String(++this.#writes), { timeout: TIMEOUT_MS });
       written(calledAt);
     } catch {
       // Others check what clients are told; this one only waits for a write that works.

@@ -1,13 +1,16 @@
 import { join } from 'node:path';
-import { realClock, seededRandom } from '../../actors/index.js';
+import { type Random, realClock, seededRandom } from '../../actors/index.js';
 import type { Database } from '../../cluster/client/database.js';
+import type { RegionInfo } from '../../cluster/index.js';
 import { type Engine, openRocksEngine } from '../../storage/index.js';
 import { Workload } from '../linearizability/workloads.js';
 import { ChaosCluster, START_LIMIT_MS } from './cluster.js';
 import { type FailoverFigures, Failovers } from './failovers.js';
 import { FAULT_KINDS, type FaultContext, type FaultKind, makeFault } from './faults.js';
-import { Prober } from './prober.js';
-import { compareReplicas } from './replicas.js';
+import { PROBED_KEY, Prober } from './prober.js';
+import { type RegionActCounts, RegionActs } from './region-acts.js';
+import { checkRegions, type MendOptions, mendRegions } from './region-health.js';
+import { type Comparison, compareReplicas } from './replicas.js';
 
 export interface ChaosOptions {
   readonly seed: number;
@@ -17,7 +20,9 @@ export interface ChaosOptions {
   readonly minutes: number;
   readonly faults: readonly FaultKind[];
   readonly stores: number;
-  /** Faults other than kills to be made one after the other, once each, instead of drawing them. */
+  /** Further arguments of each store. */
+  readonly storeArguments?: readonly string[];
+  /** Faults other than kills and acts on regions to be made one after the other, once each, instead of drawing them. */
   readonly others?: readonly FaultKind[];
   /** Data and logs go below it. */
   readonly directory: string;
@@ -37,6 +42,11 @@ export interface ChaosReport {
   /** Milliseconds from the end of the last fault until every client's write was acknowledged and every store was up. */
   readonly recoveryMs: number;
   readonly seconds: number;
+  /** How acts on regions ended, and how many regions there were at the end. */
+  readonly acts: RegionActCounts;
+  readonly regions: number;
+  /** Peers that had missed their end and waited, when the stores stopped, until they might ask for it. */
+  readonly orphans: readonly string[];
   /** What must not be, in sentences; none when all is well. */
   readonly violations: readonly string[];
   /** The histories of the keys that are wrong, as JSON lines. */
@@ -45,6 +55,9 @@ export interface ChaosReport {
 
 /** 20 election timeouts of 20 ticks of 100 ms. */
 const RECOVERY_LIMIT_MS = 40_000;
+/** What acts on regions have left half done is ended, and all replicas are compared. */
+const MEND_LIMIT_MS = 60_000;
+const COMPARE_LIMIT_MS = 60_000;
 const READ_LIMIT_MS = 120_000;
 const CHECK_LIMIT_MS = 300_000;
 const DATABASES = 3;
@@ -52,29 +65,44 @@ const FIRST_WRITE_LIMIT_MS = 30_000;
 /** Longest times without a kill, and without another fault. */
 const KILL_PAUSE_MS = 2_000;
 const OTHER_PAUSE_MS = 4_000;
+const REGION_PAUSE_MS = 1_000;
+/** Acts on regions under way at a time. */
+const REGION_ACTORS = 2;
+const MOST_REGIONS = 30;
 
 /** Runs a load on a cluster of real processes while faults are made, then heals everything and judges. */
 export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   const violations: string[] = [];
   const cluster = await ChaosCluster.start({ ...options, died: (sentence) => violations.push(sentence) });
-  let report: ChaosReport;
+  let report: Omit<ChaosReport, 'orphans' | 'regions'>;
+  let regions: readonly RegionInfo[] = [];
   try {
     report = await new ChaosRun(options, cluster, violations).run();
+    regions = await cluster.admin.cluster.regions();
   } finally {
     await cluster.stop();
   }
-  return { ...report, violations: [...report.violations, ...(await differencesOf(options))] };
+  const { differences, orphans } = await compareDisks(options, regions);
+  return {
+    ...report,
+    regions: regions.length,
+    orphans,
+    violations: [...report.violations, ...differences],
+  };
 }
 
 /** What the disks of the stopped stores say of each other. */
-async function differencesOf({ directory, stores }: ChaosOptions): Promise<string[]> {
+async function compareDisks(
+  { directory, stores }: ChaosOptions,
+  regions: readonly RegionInfo[],
+): Promise<Comparison> {
   const engines = new Map<string, Engine>();
   try {
     for (let number = 1; number <= stores; number++) {
       const name = `store-${number}`;
       engines.set(name, await openRocksEngine({ path: join(directory, name) }));
     }
-    return await compareReplicas(engines);
+    return await compareReplicas(engines, regions);
   } finally {
     for (const engine of engines.values()) await engine.close();
   }
@@ -92,17 +120,33 @@ class ChaosRun {
   readonly #faults: Record<string, number> = {};
   readonly #began = realClock.now();
   readonly #deadline: number;
+  readonly #acts: RegionActs;
   #kills = 0;
   #killsDone = false;
+  #faultsDone = false;
 
   constructor(options: ChaosOptions, cluster: ChaosCluster, violations: string[]) {
     this.#options = options;
     this.#cluster = cluster;
     this.#violations = violations;
     this.#deadline = this.#began + options.minutes * 60_000;
+    this.#acts = new RegionActs({
+      cluster: cluster.admin.cluster,
+      raw: cluster.admin.raw,
+      clock: realClock,
+      key: workloadKey,
+      mostRegions: MOST_REGIONS,
+      began: (_, sentence) => {
+        const over = this.#faultBegan('region', sentence);
+        return (fate, how) => {
+          over();
+          this.#say(`  ${sentence}: ${fate}${how && `, ${how}`}`);
+        };
+      },
+    });
   }
 
-  async run(): Promise<ChaosReport> {
+  async run(): Promise<Omit<ChaosReport, 'orphans' | 'regions'>> {
     const { seed } = this.#options;
     const databases: Database[] = [];
     for (let i = 0; i < DATABASES; i++) databases.push(await this.#cluster.connect());
@@ -115,7 +159,11 @@ class ChaosRun {
     });
     workload.start();
     prober.start();
-    await Promise.all([this.#killStores(), this.#makeOtherFaults()]);
+    const onlyRegions = this.#options.faults.every((kind) => kind === 'region');
+    const others = Promise.all([this.#killStores(), this.#makeOtherFaults()]).then(() => {
+      this.#faultsDone = !onlyRegions;
+    });
+    await Promise.all([others, this.#changeRegions()]);
     const recoveryMs = await this.#heal(databases);
     prober.stop();
     await workload.stop();
@@ -134,6 +182,7 @@ class ChaosRun {
       unknown,
       failovers: this.#failovers.figures(),
       recoveryMs,
+      acts: this.#acts.counts,
       seconds: Math.round((realClock.now() - this.#began) / 1000),
       violations: [...this.#violations, ...verdict.violations],
       evidence: verdict.evidence,
@@ -158,12 +207,23 @@ class ChaosRun {
       }
       return;
     }
-    const kinds = faults.filter((kind) => kind !== 'kill');
+    const kinds = faults.filter((kind) => kind !== 'kill' && kind !== 'region');
     const withKills = faults.includes('kill') && kills > 0;
     for (let n = 0; kinds.length > 0 && !this.#timeIsUp() && !(withKills && this.#killsDone); n++) {
       const kind = kinds[Math.floor(kinds.length * seededRandom(seed * 31 + n)())];
       if (kind !== undefined) await this.#fault(kind, OTHER_PAUSE_MS, n);
     }
+  }
+
+  /** As long as there are other faults. */
+  async #changeRegions(): Promise<void> {
+    if (!this.#options.faults.includes('region')) return;
+    const actors = Array.from({ length: REGION_ACTORS }, async (_, first) => {
+      for (let n = first; !this.#faultsDone && !this.#timeIsUp(); n += REGION_ACTORS) {
+        await this.#fault('region', REGION_PAUSE_MS, n);
+      }
+    });
+    await Promise.all(actors);
   }
 
   /** Fault number `n` of its kind of loop: what is drawn for it depends on the seed and that number alone. */
@@ -174,12 +234,9 @@ class ChaosRun {
     const context: FaultContext = {
       cluster: this.#cluster,
       random,
+      regions: this.#acts,
       sleep,
-      began: (sentence) => {
-        this.#say(sentence);
-        this.#faults[kind] = (this.#faults[kind] ?? 0) + 1;
-        return this.#failovers.faultBegan();
-      },
+      began: (sentence) => this.#faultBegan(kind, sentence),
       killed: (leader) => {
         this.#kills++;
         if (leader) this.#failovers.leaderKilled();
@@ -191,6 +248,12 @@ class ChaosRun {
     } catch (error) {
       this.#violations.push(`after a fault of kind ${kind}: ${String(error)}`);
     }
+  }
+
+  #faultBegan(kind: FaultKind, sentence: string): () => void {
+    this.#say(sentence);
+    this.#faults[kind] = (this.#faults[kind] ?? 0) + 1;
+    return this.#failovers.faultBegan();
   }
 
   #timeIsUp(): boolean {
@@ -213,7 +276,26 @@ class ChaosRun {
     } catch (error) {
       this.#violations.push(`the cluster did not come back within ${RECOVERY_LIMIT_MS} ms: ${String(error)}`);
     }
-    return Math.round(realClock.now() - from);
+    const recoveryMs = Math.round(realClock.now() - from);
+    try {
+      await this.#makeRegionsWhole();
+    } catch (error) {
+      this.#violations.push(String(error));
+    }
+    return recoveryMs;
+  }
+
+  /** Every key has its region, each region its peers, and all of them hold the same. */
+  async #makeRegionsWhole(): Promise<void> {
+    this.#say('mending regions');
+    const { cluster } = this.#cluster.admin;
+    const stores = (await cluster.status()).stores.map(({ id }) => id);
+    const options = (limit: number): MendOptions => {
+      return { cluster, stores, now: realClock.now, deadline: realClock.now() + limit };
+    };
+    const regions = await mendRegions(options(MEND_LIMIT_MS));
+    this.#say(`comparing the replicas of ${regions.length} regions`);
+    await checkRegions(options(COMPARE_LIMIT_MS));
   }
 
   async #allUp(deadline: number): Promise<void> {
@@ -235,12 +317,19 @@ class ChaosRun {
   }
 }
 
+/** A key as the workload has them, or may have. */
+function workloadKey(random: Random): string {
+  const kind = 'bilrs'.charAt(Math.floor(5 * random()));
+  const number = Math.floor(10_000 ** random());
+  return kind === 'i' ? `i/v${number}` : `${kind}${Math.floor(3 * random())}.${number % 20}`;
+}
+
 /** Writes until one is acknowledged. @throws the last error when none is in `limit` milliseconds */
 async function mustWrite(database: Database, limit: number): Promise<void> {
   const deadline = realClock.now() + limit;
   for (;;) {
     try {
-      return await database.raw.put('probe', 'probe', { timeout: 1_000 });
+      return await database.raw.put(PROBED_KEY, 'probe', { timeout: 1_000 });
     } catch (error) {
       if (realClock.now() > deadline) throw error;
       await sleep(50);

@@ -1,4 +1,6 @@
 import { expect } from 'chai';
+import type { Message } from '../../machines/index.js';
+import type { metapb, RaftEvent } from '../../storage/proto/index.js';
 import { QUICK, RegionWorld } from './region-world.js';
 
 describe('changes of regions on live stores', () => {
@@ -46,6 +48,25 @@ describe('changes of regions on live stores', () => {
     await world.close();
   });
 
+  it('leaves a peer alone for which a message came just before it was there', async () => {
+    const world = await RegionWorld.start(3);
+    await world.put('a', 'a');
+    const region = world.leaderRegion(1);
+    for (const peer of region.peers) {
+      const [other] = region.peers.filter(({ id }) => id !== peer.id);
+      const store = world.storeWithId(peer.storeId);
+      // What came before the peer's actor waits in the mailbox of the store's.
+      store.routeAbsent(firstMessage(region, other, peer));
+      await world.rest(1_000);
+      expect(store.replicas.get(1)?.stopped).to.equal(false);
+    }
+    await world.put('a', 'b');
+    await world.eventually('three replicas', () =>
+      [...world.stores.values()].every(({ replicas }) => replicas.size === 1),
+    );
+    await world.close();
+  });
+
   it('merges two regions', async () => {
     const world = await RegionWorld.start(3);
     for (const key of ['a', 'm', 'z']) await world.put(key, key);
@@ -64,3 +85,34 @@ describe('changes of regions on live stores', () => {
     await world.close();
   });
 });
+
+/** One that makes a peer where there is none. */
+function firstMessage(region: metapb.Region, from: metapb.Peer | undefined, to: metapb.Peer): RaftEvent {
+  if (from === undefined || region.regionEpoch === undefined) throw new Error('the region has no other peer');
+  const { startKey, endKey, regionEpoch } = region;
+  const message: Message = {
+    type: 'requestPreVote',
+    to: to.id,
+    from: from.id,
+    term: 1,
+    logTerm: 0,
+    index: 0,
+    entries: [],
+    commit: 0,
+    vote: 0,
+    reject: false,
+    rejectHint: 0,
+    context: new Uint8Array(0),
+    snapshot: undefined,
+  };
+  return {
+    type: 'raft',
+    regionId: region.id,
+    fromPeer: from,
+    toPeer: to,
+    message,
+    regionEpoch,
+    startKey,
+    endKey,
+  };
+}

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { decodeChunkFrame } from '../../cluster/store/snapshots/chunk-frame.js';
+import { loadRegionState } from '../../storage/index.js';
 import { regionOn, type Sending, type SnapshotStore, SnapshotsWorld, someValues } from './snapshots-world.js';
 
 const REGION = regionOn(1, [1, 2]);
@@ -39,6 +40,7 @@ describe('snapshots between stores', () => {
     expect(await world.settle(receiver.hashOf(REGION))).to.equal(sending.hash);
     expect(await world.settle(sender.hashOf(REGION))).to.not.equal(sending.hash);
     expect(receiver.regions.get(1)).to.deep.equal(REGION);
+    expect((await world.settle(loadRegionState(receiver.engine, 1)))?.peerId).to.equal(102);
     const { chunksSent, chunksResent, sent: count } = sender.snapshots.counters;
     expect({ chunksResent, count }).to.deep.equal({ chunksResent: 0, count: 1 });
     expect(chunksSent).to.be.above(24);

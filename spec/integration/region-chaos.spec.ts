@@ -1,0 +1,43 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { type ChaosReport, runChaos } from '../chaos/run.js';
+import { hasNatsServer } from '../nats-server.js';
+import { skip } from '../skip.js';
+
+const SEED = 6;
+
+describe('regions that split, merge and move while processes are killed', function () {
+  this.timeout(180_000);
+  let directory: string;
+
+  before(function () {
+    if (!hasNatsServer()) skip(this, 'nats-server is not installed');
+    directory = mkdtempSync(join(tmpdir(), 'troupe-chaos-'));
+  });
+
+  after(() => rmSync(directory, { recursive: true, force: true }));
+
+  it('lose nothing, are whole in the end, and hold the same on each store', async () => {
+    const lines: string[] = [];
+    const report: ChaosReport = await runChaos({
+      seed: SEED,
+      kills: 6,
+      minutes: 1,
+      faults: ['kill', 'scheduler', 'region'],
+      others: ['scheduler'],
+      stores: 4,
+      storeArguments: ['--region-split-size', '16KiB', '--split-check-interval', '1s'],
+      directory,
+      say: (line) => lines.push(line),
+    });
+    const story = `${lines.join('\n')}\n\n${report.evidence}`;
+    expect(report.violations, story).deep.equals([]);
+    expect(report.kills).least(6);
+    const { split, halve, merge, move, transfer } = report.acts;
+    for (const { done } of [split, merge, move, transfer]) expect(done, story).least(1);
+    expect(split.done + halve.done, story).above(1);
+    expect(report.operations).above(1_000);
+  });
+});
