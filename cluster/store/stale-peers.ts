@@ -101,10 +101,7 @@ export class StalePeers {
       const named = peerOnStore(region, storeId);
       const newer = epochOf(region).confVer > epochOf(asked).confVer;
       if (newer && named?.id !== replica.peerId && replica.mergeState === undefined)
-        peers.destroy(replica, 'its region goes on without it', {
-          ...asked,
-          regionEpoch: region.regionEpoch,
-        });
+        peers.destroy(replica, 'its region goes on without it', epochOf(region));
       return;
     }
     // An unknown region was merged: ids are never taken back, and a split is told before its parts serve.
