@@ -3,7 +3,7 @@ import { type Configuration, isJoint, members, reconfigure } from './configurati
 import type { RaftCore } from './core.js';
 import { RaftError, RaftInvariantError } from './errors.js';
 import { makeMessage } from './message.js';
-import { releasePostponedReads } from './reads.js';
+import { answerConfirmedReads, releasePostponedReads } from './reads.js';
 import { broadcastAppend, maybeCommit, sendAppend } from './replication.js';
 import { type Entry, EntryType, type Message } from './types.js';
 
@@ -96,8 +96,12 @@ export function applyConfChange(core: RaftCore, change: ConfChange): void {
   core.adoptConfiguration(next.configuration, next.added);
 }
 
-/** A leader whose quorum changed may commit more now; else it speaks to new members without waiting for a tick. */
+/**
+ * A leader whose quorum changed may have more reads confirmed and commit more now; else it speaks to new members without
+ * waiting for a tick.
+ */
 export function reachOutToMembers(core: RaftCore): void {
+  answerConfirmedReads(core);
   if (maybeCommit(core)) {
     releasePostponedReads(core);
     broadcastAppend(core);

@@ -46,6 +46,11 @@ export function heartbeatContext(core: RaftCore): Uint8Array {
 export function confirmReads(core: RaftCore, response: Message): void {
   if (core.config.readOnlyOption !== 'safe' || response.context.length === 0) return;
   core.reads.acknowledge(response.from, decodeReadCount(response.context));
+  answerConfirmedReads(core);
+}
+
+/** Also when the quorum has changed: nobody who was waited for may be left to answer. */
+export function answerConfirmedReads(core: RaftCore): void {
   for (const read of core.reads.advance(core.configuration)) {
     answerRead(core, read.from, read.index, read.context);
   }
