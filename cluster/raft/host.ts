@@ -48,6 +48,12 @@ interface Destruction extends GroupDestruction {
   readonly failed: (error: Error) => void;
 }
 
+/** A snapshot on its way in, from the batch that makes it durable on. */
+interface Installation {
+  readonly ended: Promise<void>;
+  readonly end: () => void;
+}
+
 const NO_MESSAGES: readonly Message[] = [];
 
 /**
@@ -75,7 +81,7 @@ export class RaftHost {
   #appends: Append[] = [];
   #destructions: Destruction[] = [];
   /** Snapshots that are being brought in. */
-  readonly #installs = new Map<RaftGroup, Promise<void>>();
+  readonly #installs = new Map<RaftGroup, Installation>();
   /** Changes of evaluated entries are wanted on disk, though nothing else needs a write. */
   #applyNow = false;
   #chain: Promise<void> | undefined;
@@ -183,12 +189,12 @@ export class RaftHost {
     const group = this.#groups.get(destruction.group);
     group?.stop();
     this.#groups.delete(destruction.group);
-    const installing = group && this.#installs.get(group);
-    if (installing === undefined) {
+    const installation = group && this.#installs.get(group);
+    if (installation === undefined) {
       this.#destructions.push(destruction);
       return;
     }
-    void installing.then(() => {
+    void installation.ended.then(() => {
       this.#destructions.push(destruction);
       this.#startChain();
     });
@@ -360,9 +366,10 @@ export class RaftHost {
     if (durable) this.#applied(evaluated);
     for (const { done } of this.#destructions.splice(0, destroyed)) done();
     for (const { group, append, afterSync } of appends) {
-      if (group.stopped) continue;
-      for (const response of append.responses) this.#deliver(group, response);
-      for (const message of afterSync) this.#send(group, message);
+      if (!group.stopped) {
+        for (const response of append.responses) this.#deliver(group, response);
+        for (const message of afterSync) this.#send(group, message);
+      }
       if (append.snapshot !== undefined) this.#install(group, append.snapshot);
       this.#touch(group);
     }
@@ -380,7 +387,10 @@ export class RaftHost {
 
   /** The snapshot goes first: what the Ready has beside it comes behind it in the log. */
   #append(batch: WriteBatch, group: RaftGroup, { snapshot, entries, hardState }: StorageAppend): void {
-    if (group.stopped) return;
+    if (group.stopped) {
+      if (snapshot !== undefined) this.#evaluation.release(group);
+      return;
+    }
     const before = batch.count;
     try {
       if (snapshot !== undefined) {
@@ -391,6 +401,7 @@ export class RaftHost {
       this.#logs.append(batch, group, entries);
       this.#counters.entries += entries.length;
       if (hardState !== undefined) this.#logs.saveHardState(batch, group, hardState);
+      if (snapshot !== undefined) this.#installs.set(group, installation());
     } catch (error) {
       batch.truncate(before);
       group.fail(error instanceof Error ? error : new Error(String(error)));
@@ -403,23 +414,28 @@ export class RaftHost {
     return snapshots;
   }
 
-  /** Beside the chain: a large region takes its time, and the other groups go on. */
+  /**
+   * Beside the chain: a large region takes its time, and the other groups go on. What a batch has begun is ended, also
+   * where the group has stopped since: its end waits for that.
+   */
   #install(group: RaftGroup, snapshot: Snapshot): void {
-    const installed = this.#snapshots
+    const installation = this.#installs.get(group);
+    // A restart finishes what stopping interrupted.
+    if (installation === undefined || this.#closed) return;
+    void this.#snapshots
       .install(group, snapshot)
       .then(
         () => group.snapshotInstalled(snapshot),
         (error: unknown) => {
-          // A restart finishes what stopping interrupted.
           if (!this.#closed) group.fail(error instanceof Error ? error : new Error(String(error)));
         },
       )
       .finally(() => {
         this.#installs.delete(group);
         this.#evaluation.release(group);
+        installation.end();
         this.#touch(group);
       });
-    this.#installs.set(group, installed);
   }
 
   #deliver(group: RaftGroup, message: Message): void {
@@ -456,4 +472,12 @@ export class RaftHost {
       answer(undefined);
     });
   }
+}
+
+function installation(): Installation {
+  let end: () => void = () => {};
+  const ended = new Promise<void>((resolve) => {
+    end = resolve;
+  });
+  return { ended, end };
 }

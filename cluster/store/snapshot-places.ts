@@ -14,6 +14,9 @@ export interface SnapshotPlacesParts {
   readonly logger: Logger;
 }
 
+/** A peer that is gone, and what is left of it. */
+export type Gone = readonly [RegionReplica, Tombstone];
+
 /** What a snapshot that the core has taken in makes room for. */
 interface Place {
   /** As the snapshot has it. */
@@ -21,7 +24,9 @@ interface Place {
   /** What the peer had before; `undefined` for one that had nothing. */
   readonly before: metapb.Region | undefined;
   /** Regions that were merged into this one, and go with its snapshot. */
-  readonly sources: readonly (readonly [RegionReplica, Tombstone])[];
+  readonly sources: readonly Gone[];
+  /** The batch that makes the snapshot durable is put together: it is going to be installed, whatever comes. */
+  begun: boolean;
 }
 
 /**
@@ -56,10 +61,12 @@ export class SnapshotPlaces {
     const place: Place = {
       region,
       before: replica.initialised ? replica.region : undefined,
+      begun: false,
       sources: sources.map((source) => {
         const target = meta.mergeOf(source.region.id)?.target;
         if (source.raftGroup !== undefined) host.release(source.raftGroup);
         source.tell({ type: 'removed' });
+        this.#places.delete(source.region.id);
         return [source, { peer: source.peerId, region: source.region, target }] as const;
       }),
     };
@@ -79,11 +86,8 @@ export class SnapshotPlaces {
   installing(regionId: number, batch: WriteBatch): void {
     const place = this.#places.get(regionId);
     if (place === undefined) return;
-    const { log } = this.#parts.host;
-    for (const [, { peer, region, target }] of place.sources) {
-      log.destroy(batch, region.id);
-      bury(batch, region, peer, target);
-    }
+    place.begun = true;
+    this.#bury(place.sources, batch);
     const before = place.sources.map(([, { region }]) => region);
     if (place.before !== undefined) before.push(place.before);
     for (const region of before) {
@@ -92,16 +96,46 @@ export class SnapshotPlaces {
   }
 
   /** The snapshot is durable. @returns who is gone with it */
-  installed(regionId: number): Place['sources'] {
-    const place = this.#places.get(regionId);
+  installed(regionId: number): readonly Gone[] {
+    return this.#places.get(regionId)?.sources ?? [];
+  }
+
+  /** The snapshot's data is in its place. */
+  filled(regionId: number): void {
     this.#places.delete(regionId);
-    return place?.sources ?? [];
+  }
+
+  /**
+   * Part of the batch that ends a peer, whose snapshot is installed or will never be: what this store holds of its keys
+   * goes. A snapshot that nothing came of takes along what was to make room for it.
+   * @returns the region as it was last known here, and who is gone with the peer
+   */
+  removing(replica: RegionReplica, batch: WriteBatch): { region: metapb.Region; sources: readonly Gone[] } {
+    const place = this.#places.get(replica.region.id);
+    this.#places.delete(replica.region.id);
+    const held = place?.begun ? place.region : replica.region;
+    if (held.peers.length > 0) deleteRegionData(batch, rangeOf(held));
+    const sources = place === undefined || place.begun ? [] : place.sources;
+    this.#bury(sources, batch);
+    for (const [, { region }] of sources) deleteRegionData(batch, rangeOf(region));
+    return { region: place?.region ?? replica.region, sources };
+  }
+
+  #bury(sources: readonly Gone[], batch: WriteBatch): void {
+    for (const [, { peer, region, target }] of sources) {
+      this.#parts.host.log.destroy(batch, region.id);
+      bury(batch, region, peer, target);
+    }
   }
 }
 
 interface Range {
   readonly start: Uint8Array;
   readonly end: Uint8Array;
+}
+
+function rangeOf({ startKey, endKey }: metapb.Region): Range {
+  return { start: startKey, end: endKey };
 }
 
 /** What of `region` lies outside of `other`. */

@@ -1,7 +1,6 @@
 import type { ActorRef, ActorSystem, Clock, Logger } from '../../actors/index.js';
 import { DEFAULT_RAFT_CONFIG, type InitialState, peerMachine } from '../../machines/index.js';
 import {
-  deleteRegionData,
   type Engine,
   loadRegionState,
   StandaloneStorage,
@@ -29,7 +28,7 @@ import type { RegionChangesOptions } from './region-changes.js';
 import { bury, type PreparedSplit, type RegionSurroundings, type SplitPart } from './region-state-machine.js';
 import { RepairedPeers, type RepairedPeersParts } from './repaired-peers.js';
 import { RegionReplica } from './replica.js';
-import { SnapshotPlaces } from './snapshot-places.js';
+import { type Gone, SnapshotPlaces } from './snapshot-places.js';
 import { RegionSize } from './split/index.js';
 import type { StoreDirectory } from './store-directory.js';
 import { StoreMeta, type Tombstone } from './store-meta.js';
@@ -281,23 +280,30 @@ export class StorePeers {
 
   // How a peer ends.
 
-  /** Removes the peer that is here, with its data; a tombstone is left. */
-  destroy(replica: RegionReplica, why: string, region: metapb.Region = replica.region): void {
+  /**
+   * Removes the peer that is here, with its data; a tombstone is left.
+   * @param epoch of the region that goes on without it, where that is known
+   */
+  destroy(replica: RegionReplica, why: string, epoch?: metapb.RegionEpoch): void {
     const { host, logger } = this.#options;
     const { raftGroup: group, peerId } = replica;
     if (group === undefined || this.#ending.has(replica)) return;
     this.#ending.add(replica);
-    logger.info({ region: region.id, peer: peerId, why }, 'a peer is removed');
-    const { startKey, endKey } = replica.region;
-    const { initialised } = replica;
+    logger.info({ region: replica.region.id, peer: peerId, why }, 'a peer is removed');
     replica.tell({ type: 'removed' });
+    let gone: Gone[] = [];
     host
       .destroy(group, (batch) => {
-        bury(batch, region, peerId);
-        if (initialised) deleteRegionData(batch, { start: startKey, end: endKey });
+        // What was under way when it was stopped is evaluated now, and its snapshot installed if that had begun.
+        const { region, sources } = this.#places.removing(replica, batch);
+        const last = epoch === undefined ? region : { ...region, regionEpoch: epoch };
+        bury(batch, last, peerId);
+        gone = [[replica, { peer: peerId, region: last, target: undefined }], ...sources];
       })
       .then(
-        () => this.#buried(replica, { peer: peerId, region, target: undefined }),
+        () => {
+          for (const [one, tombstone] of gone) this.#buried(one, tombstone);
+        },
         // The engine's own failure stops the store.
         () => {},
       );
@@ -387,7 +393,7 @@ export class StorePeers {
       this.dropMergedSources();
     } else if (isTombstone && isEpochStale(epochOf(replica.region), regionEpoch)) {
       if (this.#isNeeded(replica) && regionEpoch.version <= epochOf(replica.region).version) return;
-      this.destroy(replica, 'the region has removed it', { ...replica.region, regionEpoch });
+      this.destroy(replica, 'the region has removed it', regionEpoch);
     }
   }
 
@@ -573,6 +579,7 @@ export class StorePeers {
 
   #restored(replica: RegionReplica): void {
     const { id } = replica.region;
+    this.#places.filled(id);
     this.merges.remove(id);
     this.dropMergedSources();
   }

@@ -122,6 +122,25 @@ describe('reads without a log entry (thesis 6.4)', () => {
     }
   });
 
+  it('are confirmed with the removal of the voters that they waited for', () => {
+    const host = leader();
+    const remove = (id: number) =>
+      host.node.applyConfChange({
+        transition: 'auto',
+        changes: [{ kind: 'removeNode', id }],
+        context: bytes(''),
+      });
+    host.node.readIndex(bytes('r'));
+    host.settle();
+    remove(2);
+    host.settle();
+    expect(contexts(host), 'one of two').to.deep.equal([]);
+    remove(3);
+    host.settle();
+    expect(contexts(host)).to.deep.equal(['r']);
+    expect(host.core.reads.pending).to.equal(0);
+  });
+
   it('are not confirmed for a leader that was replaced', () => {
     const network = Network.of(3);
     network.campaign(1);
