@@ -10,6 +10,7 @@ import * as membership from './membership.js';
 import { comesFromLeader } from './message.js';
 import * as reads from './reads.js';
 import * as replication from './replication.js';
+import * as rest from './rest.js';
 import type { Entry, Fetch, InitialState, Message, MessageType, Snapshot } from './types.js';
 
 /** A message between peers, as the event of its name. */
@@ -32,6 +33,10 @@ export type RaftEvent =
   | { readonly type: 'snapshotFetched'; readonly fetch: Fetch; readonly snapshot: Snapshot | undefined }
   /** A committed membership change is applied. */
   | { readonly type: 'confChangeApplied'; readonly change: ConfChange }
+  /** The host had stopped ticking this peer. Ticks since a leader was heard, where there should have been one. */
+  | { readonly type: 'woken'; readonly silence: number }
+  /** A member asks whether this peer leads. */
+  | { readonly type: 'memberCalls'; readonly member: number }
   /** Within the chart: an answer was added to a campaign, and a leader's group has changed. */
   | { readonly type: 'votesCounted' }
   | { readonly type: 'membershipChanged' };
@@ -214,6 +219,9 @@ export const raftMachine = setup({
     confirmRead: (step) => reads.handleRead(step.context.core, message(step)),
     postponeRead: (step) => reads.postponeRead(step.context.core, message(step)),
     tickLeader: ({ context }) => replication.tickLeader(context.core),
+    resumeLeading: ({ context }) => rest.resumeLeading(context.core),
+    answerCall: ({ context, event }) =>
+      rest.answerCall(context.core, (event as EventOf<'memberCalls'>).member),
     markUnreachable: ({ context, event }) =>
       replication.handleUnreachable(context.core, (event as EventOf<'unreachable'>).peer),
     noteSnapshotStatus: ({ context, event }) => {
@@ -236,6 +244,8 @@ export const raftMachine = setup({
       context.core.transferee = 0;
     },
     // Everyone
+    resumeWaiting: ({ context, event }) =>
+      rest.resumeWaiting(context.core, (event as EventOf<'woken'>).silence),
     entriesPersisted: (step) => acknowledgements.persistedEntries(step.context.core, message(step)),
     entriesApplied: (step) => acknowledgements.appliedEntries(step.context.core, message(step)),
     applyFetchedEntries: ({ context, event }) => {
@@ -269,6 +279,7 @@ export const raftMachine = setup({
     entriesApplied: { actions: 'entriesApplied' },
     entriesFetched: { actions: 'applyFetchedEntries' },
     confChangeApplied: { actions: 'switchConfiguration' },
+    woken: { actions: 'resumeWaiting' },
   },
   states: {
     follower: {
@@ -320,6 +331,8 @@ export const raftMachine = setup({
         propose: [{ guard: 'isMember', actions: 'propose' }, { actions: 'dropProposal' }],
         appendEntriesResponse: { actions: 'appendEntriesResponse' },
         heartbeatResponse: { actions: 'heartbeatResponse' },
+        woken: { actions: 'resumeLeading' },
+        memberCalls: { actions: 'answerCall' },
         readIndex: [{ guard: 'committedInTerm', actions: 'confirmRead' }, { actions: 'postponeRead' }],
         unreachable: { actions: 'markUnreachable' },
         snapshotStatus: { actions: 'noteSnapshotStatus' },
