@@ -22,6 +22,10 @@ export interface StoreNodeHost {
   answerHash(event: unknown): void;
   /** Tells another store the term of a peer. */
   answerTerm(event: unknown): void;
+  /** Another store that shares regions is alive. */
+  heardStore(event: unknown): void;
+  /** What a peer on another store says outside of Raft. */
+  heedNotice(event: unknown): void;
   /** Tells the scheduler about this store and the regions that it leads. */
   report(): void;
   stop(): void;
@@ -34,6 +38,8 @@ export type StoreNodeEvent =
   | { readonly type: 'store.checkRegion' }
   | { readonly type: 'store.regionHash' }
   | { readonly type: 'store.peerTerm' }
+  | { readonly type: 'store.alive' }
+  | { readonly type: 'store.peerNotice' }
   | { readonly type: 'regionStarted' }
   | { readonly type: 'raft' }
   | { readonly type: 'read' }
@@ -55,6 +61,8 @@ export const storeNodeMachine = setup({
     checkRegion: ({ context, event }) => context.host.checkRegion(event),
     answerHash: ({ context, event }) => context.host.answerHash(event),
     answerTerm: ({ context, event }) => context.host.answerTerm(event),
+    heardStore: ({ context, event }) => context.host.heardStore(event),
+    heedNotice: ({ context, event }) => context.host.heedNotice(event),
     report: ({ context }) => context.host.report(),
     stopHost: ({ context }) => context.host.stop(),
   },
@@ -68,6 +76,7 @@ export const storeNodeMachine = setup({
     'store.checkRegion': { actions: 'checkRegion' },
     read: { actions: 'refuseAbsent' },
     write: { actions: 'refuseAbsent' },
+    'store.alive': { actions: 'heardStore' },
     failed: { target: '.failed' },
   },
   states: {
@@ -89,6 +98,7 @@ export const storeNodeMachine = setup({
       on: {
         'store.regionHash': { actions: 'answerHash' },
         'store.peerTerm': { actions: 'answerTerm' },
+        'store.peerNotice': { actions: 'heedNotice' },
         raft: { actions: 'routeAbsent' },
         reportDue: { actions: 'report' },
       },

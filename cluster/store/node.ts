@@ -7,10 +7,11 @@ import {
   type StoreIdentity,
   saveIdentity,
 } from '../../storage/index.js';
+import { raft_serverpb } from '../../storage/proto/index.js';
 import { TroupeError } from '../errors.js';
 import type { SchedulerClient } from '../pd-client.js';
 import type { troupepb } from '../proto/index.js';
-import type { ProtocolEvent, RaftEvent, RegionEvent } from '../protocol.js';
+import type { PeerNotice, ProtocolEvent, RaftEvent, RegionEvent, StoreAlive } from '../protocol.js';
 import type { RaftGroup } from '../raft/group.js';
 import { RAFT_TURN_ORDER, RaftHost } from '../raft/host.js';
 import type { RaftTuning } from '../raft/tuning.js';
@@ -28,9 +29,12 @@ import { ReadTurn } from './read-turn.js';
 import { errorOf } from './region-call.js';
 import type { RegionReplica } from './replica.js';
 import { type DiskUsage, Reporter } from './reporter.js';
+import { RestingRegions } from './resting-regions.js';
 import { RegionSnapshots } from './snapshots/index.js';
 import { StoreDirectory } from './store-directory.js';
 import { StorePeers } from './store-peers.js';
+
+const { ExtraMessageType } = raft_serverpb;
 
 /** Order of the hook that reads what was confirmed: after Raft's Readys are taken, which confirm. */
 const READ_ORDER = RAFT_TURN_ORDER + 50;
@@ -81,6 +85,7 @@ export class StoreNode implements StoreNodeHost {
   readonly #directory: StoreDirectory;
   readonly #peers: StorePeers;
   readonly #messages: PeerMessages;
+  readonly #resting: RestingRegions;
   /** One after the other: the scheduler asks again while the first answer is under way. */
   #bootstrapping: Promise<void> = Promise.resolve();
   readonly #actor: ActorRef;
@@ -114,6 +119,14 @@ export class StoreNode implements StoreNodeHost {
       admits: (event) => this.#peers.admits(event),
       deliver: (event) => this.#messages.deliver(event),
     });
+    this.#resting = new RestingRegions({
+      ...parts,
+      storeId: this.storeId,
+      directory: this.#directory,
+      messages: this.#messages,
+      host: () => this.#host,
+      replicas: () => this.#peers.replicas,
+    });
     this.#host = new RaftHost({
       engine,
       system,
@@ -135,6 +148,7 @@ export class StoreNode implements StoreNodeHost {
         },
       },
       send: ({ id }, message) => this.#messages.send(this.#peers.replicas.get(id), message),
+      hibernation: this.#resting,
       beforeReadys: () => this.#peers.proposeWrites(),
       failed: (error) => this.#diskFailed(error),
       ...(parts.tuning === undefined ? {} : { tuning: parts.tuning }),
@@ -177,12 +191,14 @@ export class StoreNode implements StoreNodeHost {
 
   get counters() {
     const { installed, chunksSent, chunksResent } = this.#snapshots.counters;
-    return { ...this.#host.counters, snapshotsInstalled: installed, chunksSent, chunksResent };
+    const { counters, awake } = this.#host;
+    return { ...counters, awake, snapshotsInstalled: installed, chunksSent, chunksResent };
   }
 
   /** Starts the peers that are on disk, and tells the scheduler from now on. */
   async start(): Promise<void> {
     void this.#directory.refresh();
+    this.#resting.start();
     await this.#snapshots.finishInstallations();
     const starting = this.#bootstrapping.then(() => this.#peers.start());
     // What the scheduler asks for meanwhile comes after.
@@ -262,7 +278,17 @@ export class StoreNode implements StoreNodeHost {
   }
 
   answerTerm(event: PeerTermEvent): void {
+    // Who has forgotten everything cannot be led by somebody who sleeps.
+    this.#peers.replicas.get(event.regionId)?.raftGroup?.wake();
     this.#questions.answerTerm(event);
+  }
+
+  heardStore(event: StoreAlive): void {
+    this.#resting.heard(event);
+  }
+
+  heedNotice(event: PeerNotice): void {
+    this.#notice(event);
   }
 
   report(): void {
@@ -272,7 +298,20 @@ export class StoreNode implements StoreNodeHost {
   /** Everybody who waits is answered; nothing is acknowledged any more. */
   stop(): void {
     this.#stopped = true;
+    this.#resting.stop();
     this.#peers.stop();
+  }
+
+  /** What peers say outside of Raft. */
+  #notice(event: PeerNotice): void {
+    switch (event.extraMsg?.type) {
+      case ExtraMessageType.MsgHibernateRequest:
+      case ExtraMessageType.MsgHibernateResponse:
+      case ExtraMessageType.MsgRegionWakeUp:
+        return this.#resting.heed(event);
+      default:
+        this.#parts.logger.debug({ region: event.regionId }, 'a notice that this version does not know');
+    }
   }
 
   #diskFailed(error: unknown): void {

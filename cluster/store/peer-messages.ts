@@ -1,7 +1,7 @@
 import type { ActorRef, ActorSystem } from '../../actors/index.js';
 import type { Message } from '../../machines/index.js';
-import type { metapb } from '../../storage/proto/index.js';
-import { peerPath, type RaftEvent } from '../protocol.js';
+import { type metapb, raft_serverpb } from '../../storage/proto/index.js';
+import { type PeerNotice, peerPath, type RaftEvent } from '../protocol.js';
 import type { StoreDirectory } from './store-directory.js';
 
 const NO_KEY = new Uint8Array(0);
@@ -39,6 +39,28 @@ export class PeerMessages {
       endKey: initial ? region.endKey : NO_KEY,
     };
     this.#refOf(region.id, toPeer)?.tell(event);
+  }
+
+  /** Tells the store of another peer something outside of Raft; it is lost while that store is not known. */
+  notify(
+    from: { readonly region: metapb.Region; readonly peer: metapb.Peer },
+    toPeer: metapb.Peer,
+    extraMsg: Partial<raft_serverpb.ExtraMessage> & Pick<raft_serverpb.ExtraMessage, 'type'>,
+  ): void {
+    const node = this.#directory.nodeOf(toPeer.storeId);
+    if (node === undefined) return;
+    const { region, peer } = from;
+    const event: PeerNotice = {
+      ...raft_serverpb.RaftMessage.from({
+        regionId: region.id,
+        fromPeer: peer,
+        toPeer,
+        regionEpoch: region.regionEpoch,
+        extraMsg: raft_serverpb.ExtraMessage.from(extraMsg),
+      }),
+      type: 'store.peerNotice',
+    };
+    this.#system.ref(`${node}/store`).tell(event);
   }
 
   /** A message for a peer that is here and did not come in a frame: a snapshot's, whose data came before it. */
