@@ -1,3 +1,4 @@
+export * from './hibernation.machine.js';
 export * from './peer.machine.js';
 export * from './raft/index.js';
 export * from './recovering-peer.machine.js';

@@ -24,8 +24,10 @@ export interface StoreNodeHost {
   answerTerm(event: unknown): void;
   /** Changes a region that this store leads. */
   changeRegion(event: unknown): void;
-  /** What another store tells a peer outside of Raft. */
-  takeNotice(event: unknown): void;
+  /** Another store that shares regions is alive. */
+  heardStore(event: unknown): void;
+  /** What a peer on another store says outside of Raft. */
+  heedNotice(event: unknown): void;
   /** Tells the scheduler about this store and the regions that it leads. */
   report(): void;
   stop(): void;
@@ -39,6 +41,7 @@ export type StoreNodeEvent =
   | { readonly type: 'store.regionHash' }
   | { readonly type: 'store.peerTerm' }
   | { readonly type: 'store.changeRegion' }
+  | { readonly type: 'store.alive' }
   | { readonly type: 'store.peerNotice' }
   | { readonly type: 'regionStarted' }
   | { readonly type: 'raft' }
@@ -62,7 +65,8 @@ export const storeNodeMachine = setup({
     answerHash: ({ context, event }) => context.host.answerHash(event),
     answerTerm: ({ context, event }) => context.host.answerTerm(event),
     changeRegion: ({ context, event }) => context.host.changeRegion(event),
-    takeNotice: ({ context, event }) => context.host.takeNotice(event),
+    heardStore: ({ context, event }) => context.host.heardStore(event),
+    heedNotice: ({ context, event }) => context.host.heedNotice(event),
     report: ({ context }) => context.host.report(),
     stopHost: ({ context }) => context.host.stop(),
   },
@@ -77,6 +81,7 @@ export const storeNodeMachine = setup({
     'store.changeRegion': { actions: 'changeRegion' },
     read: { actions: 'refuseAbsent' },
     write: { actions: 'refuseAbsent' },
+    'store.alive': { actions: 'heardStore' },
     failed: { target: '.failed' },
   },
   states: {
@@ -98,7 +103,7 @@ export const storeNodeMachine = setup({
       on: {
         'store.regionHash': { actions: 'answerHash' },
         'store.peerTerm': { actions: 'answerTerm' },
-        'store.peerNotice': { actions: 'takeNotice' },
+        'store.peerNotice': { actions: 'heedNotice' },
         raft: { actions: 'routeAbsent' },
         reportDue: { actions: 'report' },
       },

@@ -18,6 +18,7 @@ import {
 } from '../../machines/index.js';
 import { comesFromLeader, isTransferMarker } from '../../machines/raft/message.js';
 import type { WriteBatch } from '../../storage/index.js';
+import { Hibernation, type HibernationOptions, type RestingGroup, type RestNotice } from './hibernation.js';
 import { LeaderLease } from './leader-lease.js';
 import { type ReadDone, ReadRounds } from './read-rounds.js';
 import type {
@@ -46,6 +47,8 @@ export interface RaftGroupOptions {
   readonly clock: Clock;
   /** Milliseconds of the base election timeout when leaders serve reads by lease; without it they ask at each read. */
   readonly leaseTimeout?: number | undefined;
+  /** Absent where the group never rests. */
+  readonly hibernation?: HibernationOptions | undefined;
   /** Something happened to the group: its Ready should be taken. */
   readonly touch: (group: RaftGroup) => void;
 }
@@ -55,12 +58,13 @@ export interface RaftGroupOptions {
  *
  * It never touches the disk or the network: `RaftHost` takes its Readys, all groups of a turn together.
  */
-export class RaftGroup implements CommandLog {
+export class RaftGroup implements CommandLog, RestingGroup {
   readonly id: number;
   readonly peerId: number;
   readonly raft: RawNode;
   /** `undefined` when reads are confirmed one round each. */
   readonly lease: LeaderLease | undefined;
+  readonly #hibernation: Hibernation | undefined;
   readonly #machine: StateMachine;
   readonly #clock: Clock;
   readonly #touch: (group: RaftGroup) => void;
@@ -79,7 +83,8 @@ export class RaftGroup implements CommandLog {
   #installing = false;
   #stopped = false;
 
-  constructor({ id, peerId, config, initial, machine, clock, leaseTimeout, touch }: RaftGroupOptions) {
+  constructor(options: RaftGroupOptions) {
+    const { id, peerId, config, initial, machine, clock, leaseTimeout, hibernation, touch } = options;
     this.id = id;
     this.peerId = peerId;
     this.#machine = machine;
@@ -91,6 +96,7 @@ export class RaftGroup implements CommandLog {
     this.#reads = new ReadRounds(this.lease);
     this.raft = new RawNode({ ...config, id: peerId, asyncStorageWrites: true }, initial);
     this.#electionTicks = config.electionTick ?? DEFAULT_RAFT_CONFIG.electionTick;
+    this.#hibernation = hibernation && new Hibernation(this, hibernation);
   }
 
   /** The peer that leads as far as this one knows; 0 for none. */
@@ -135,6 +141,7 @@ export class RaftGroup implements CommandLog {
   propose(data: Uint8Array, done: (outcome: Outcome<unknown>) => void): void {
     if (this.#stopped) return done(this.#refusal('stopped'));
     if (!this.isLeader) return done(this.#refusal('not-leader'));
+    this.#requested();
     const proposed = this.#guarded(() => this.raft.propose(data));
     if (proposed === undefined) return done(this.#refusal('stopped'));
     if (!proposed.ok) return done(this.#refusal(this.raft.role === 'leader' ? 'busy' : 'not-leader'));
@@ -151,6 +158,7 @@ export class RaftGroup implements CommandLog {
       done(this.#refusal(this.#stopped ? 'stopped' : 'not-leader'));
       return undefined;
     }
+    this.#requested();
     const proposed = this.#guarded(() => this.raft.proposeConfChange(change));
     this.#touch(this);
     if (proposed === undefined) {
@@ -172,6 +180,7 @@ export class RaftGroup implements CommandLog {
   /** Takes entries that are known to be committed, from elsewhere than a leader. */
   adoptCommitted(entries: readonly Entry[], commit: number): void {
     if (this.#stopped) return;
+    this.wake();
     this.#guarded(() => this.raft.adoptCommitted(entries, commit));
     this.#touch(this);
   }
@@ -183,6 +192,7 @@ export class RaftGroup implements CommandLog {
   read(done: ReadDone): void {
     if (this.#stopped) return done(this.#refusal('stopped'));
     if (!this.isLeader) return done(this.#refusal('not-leader'));
+    this.#requested();
     if (this.#reads.full) return done(this.#refusal('busy'));
     if (this.lease?.holds(this.term, this.#clock.now())) {
       if (this.#committed <= this.#applied) return done({ ok: true, result: undefined });
@@ -200,6 +210,7 @@ export class RaftGroup implements CommandLog {
    */
   transferLeader(peer: number): RaftError | undefined {
     if (this.#stopped) return new RaftError('transfer-dropped', `group ${this.id} has stopped here`);
+    this.#requested();
     const refused = this.#guarded(() => this.raft.transferLeader(peer));
     // Word of it may be delayed beyond the time in which this leader gives up.
     if (refused === undefined) this.lease?.giveUp(this.term);
@@ -227,6 +238,9 @@ export class RaftGroup implements CommandLog {
   }
 
   step(message: Message): void {
+    if (this.#stopped) return;
+    // Before anything is judged by how long its leader has been silent.
+    this.#guarded(() => this.#hibernation?.hears(message));
     if (this.#stopped || this.#ignores(message)) return;
     if (comesFromLeader(message.type) && message.term >= this.term) {
       this.#quietTicks = 0;
@@ -237,19 +251,85 @@ export class RaftGroup implements CommandLog {
   }
 
   tick(): void {
-    if (this.#stopped) return;
+    if (this.#stopped || this.asleep) return;
     this.#quietTicks++;
     // Nobody could read from it for as long as its data is on its way: it does not stand for election meanwhile.
     if (this.#installing && !this.isLeader) return;
-    this.#guarded(() => this.raft.tick());
+    this.#guarded(() => {
+      if (this.#hibernation?.tick() !== false) this.raft.tick();
+    });
     if (this.raft.hasReady()) this.#touch(this);
   }
 
   /** Asks for votes; not while a leader that this peer has just heard may trust its lease. */
   campaign(): void {
     if (this.#stopped) return;
+    this.#guarded(() => this.#hibernation?.rouse());
     if (this.lease !== undefined && this.#heard && this.#quietTicks < this.#electionTicks) return;
     this.#guarded(() => this.raft.campaign());
+    this.#touch(this);
+  }
+
+  // Rest (docs/decisions/hibernation.md). Where the host lets no group rest, none of this does anything.
+
+  /** It is not ticked, and sends nothing, until something happens to it. */
+  get asleep(): boolean {
+    return this.#hibernation?.asleep ?? false;
+  }
+
+  /** Wakes it, for whatever it does not hear of itself. */
+  wake(): void {
+    if (!this.#stopped) this.#guarded(() => this.#hibernation?.wake());
+  }
+
+  /** Somebody wants to be served, and this peer does not lead: a peer that sleeps looks for a leader now. */
+  seekLeader(): void {
+    if (!this.#stopped) this.#guarded(() => this.#hibernation?.seekLeader());
+  }
+
+  /** The store of the leader is gone, or has forgotten that it leads. */
+  leaderIsGone(): void {
+    if (!this.#stopped) this.#guarded(() => this.#hibernation?.leaderIsGone());
+  }
+
+  /** It knows no leader, and its turn to look for one has come. @param first it stands for election if there is none */
+  callForLeader(first: boolean): void {
+    if (!this.#stopped) this.#guarded(() => this.#hibernation?.callForLeader(first));
+  }
+
+  /** Without a leader, it sleeps again until its turn comes. */
+  loseHope(): void {
+    if (!this.#stopped) this.#guarded(() => this.#hibernation?.loseHope());
+  }
+
+  /** It leads, and has gone to sleep without this member, whose store was missing. */
+  leavesOut(member: number): boolean {
+    return this.#hibernation?.leavesOut(member) ?? false;
+  }
+
+  /** What another member says about resting. */
+  heed(from: number, notice: RestNotice): void {
+    if (!this.#stopped) this.#guarded(() => this.#hibernation?.heed(from, notice));
+  }
+
+  get isIdle(): boolean {
+    const waits = this.#firstProposal < this.#proposals.length || !this.#reads.isEmpty;
+    return !waits && !this.#installing && this.#applied === this.raft.lastIndex;
+  }
+
+  get silence(): number {
+    return this.#quietTicks;
+  }
+
+  get embargo(): number {
+    return this.lease === undefined ? 0 : Math.max(0, this.#electionTicks - this.#quietTicks);
+  }
+
+  slept(ticks: number): void {
+    this.#quietTicks += ticks;
+  }
+
+  stirred(): void {
     this.#touch(this);
   }
 
@@ -347,6 +427,7 @@ export class RaftGroup implements CommandLog {
   stop(): void {
     if (this.#stopped) return;
     this.#stopped = true;
+    this.#hibernation?.end();
     const proposals = this.#proposals.splice(0).slice(this.#firstProposal);
     this.#firstProposal = 0;
     for (const proposal of proposals) proposal.done(this.#refusal('undetermined'));
@@ -369,6 +450,10 @@ export class RaftGroup implements CommandLog {
       this.fail(error instanceof Error ? error : new Error(String(error)));
       return undefined;
     }
+  }
+
+  #requested(): void {
+    this.#guarded(() => this.#hibernation?.requested());
   }
 
   #refusal(code: RefusalCode): { ok: false; code: RefusalCode; leader: number } {

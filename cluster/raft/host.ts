@@ -1,10 +1,12 @@
-import type { ActorSystem, Clock, Logger, TimerHandle } from '../../actors/index.js';
+import type { ActorSystem, Clock, Logger } from '../../actors/index.js';
 import type { Fetch, InitialState, Message, Snapshot, StorageAppend } from '../../machines/index.js';
 import { type Engine, RaftLog, StorageError, type WriteBatch } from '../../storage/index.js';
 import type { TaskQueue } from '../tasks.js';
 import { type Evaluated, Evaluation } from './evaluation.js';
 import { RaftGroup } from './group.js';
 import { GroupLogs } from './group-logs.js';
+import { GroupTicks } from './group-ticks.js';
+import type { MemberStores } from './hibernation.js';
 import type { GroupSnapshots } from './snapshots.js';
 import type { GroupDestruction, StateMachine } from './state-machine.js';
 import { DEFAULT_TICK_INTERVAL_MS, type RaftTuning, raftConfig } from './tuning.js';
@@ -21,6 +23,8 @@ export interface RaftHostOptions {
   readonly snapshots?: GroupSnapshots;
   /** Puts a message on its way to another peer of the group; lost messages are Raft's business. */
   readonly send: (group: RaftGroup, message: Message) => void;
+  /** What groups need to rest while nobody wants anything of them; absent where they never do. */
+  readonly hibernation?: MemberStores;
   /** At the end of a turn, before the Readys are taken: what the turn has gathered is proposed. */
   readonly beforeReadys?: () => void;
   /** The disk refused: nothing more may be acknowledged by this node. */
@@ -85,7 +89,7 @@ export class RaftHost {
   /** Changes of evaluated entries are wanted on disk, though nothing else needs a write. */
   #applyNow = false;
   #chain: Promise<void> | undefined;
-  #ticker: TimerHandle | undefined;
+  readonly #ticks: GroupTicks;
   #phase: 'idle' | 'proposing' = 'idle';
   #closed = false;
   /** The disk refused a write: nothing may be written after it. */
@@ -105,7 +109,15 @@ export class RaftHost {
       destroy: (destruction) => this.#end({ ...destruction, failed: () => {} }),
     });
     this.#removeHook = options.system.onTurnEnd(RAFT_TURN_ORDER, () => this.#turn());
-    this.#scheduleTick();
+    this.#ticks = new GroupTicks({
+      clock: options.clock,
+      tuning: options.tuning,
+      hibernation: options.hibernation,
+      ended: () => {
+        this.#applyNow = true;
+        this.#startChain();
+      },
+    });
   }
 
   get groups(): ReadonlyMap<number, RaftGroup> {
@@ -135,7 +147,19 @@ export class RaftHost {
     if (initial === undefined) {
       throw new StorageError('invalid-log', `Raft group ${groupId} has no state in this data directory.`);
     }
-    return this.start(groupId, peerId, machine, initial, await this.logBytesOf(groupId, initial));
+    const logBytes = await this.logBytesOf(groupId, initial);
+    return this.#begin(groupId, peerId, machine, initial, { logBytes, dormant: true });
+  }
+
+  /** Starts a replica whose state was read from disk already. */
+  resume(
+    groupId: number,
+    peerId: number,
+    machine: StateMachine,
+    initial: InitialState,
+    logBytes: number,
+  ): RaftGroup {
+    return this.#begin(groupId, peerId, machine, initial, { logBytes, dormant: true });
   }
 
   /** Bytes of a log that is opened, about: short ones are not worth a look. */
@@ -145,12 +169,17 @@ export class RaftHost {
   }
 
   /** Starts a replica that has nothing on disk: what it becomes is written with its first entries or snapshot. */
-  start(
+  start(groupId: number, peerId: number, machine: StateMachine, initial: InitialState): RaftGroup {
+    return this.#begin(groupId, peerId, machine, initial, { logBytes: 0, dormant: false });
+  }
+
+  /** @param dormant it may wait for its turn to look for a leader */
+  #begin(
     groupId: number,
     peerId: number,
     machine: StateMachine,
     initial: InitialState,
-    logBytes = 0,
+    { logBytes, dormant }: { readonly logBytes: number; readonly dormant: boolean },
   ): RaftGroup {
     const { clock } = this.#options;
     const { tickInterval = DEFAULT_TICK_INTERVAL_MS, leaseReads = false } = this.#options.tuning ?? {};
@@ -163,12 +192,29 @@ export class RaftHost {
       machine,
       clock,
       leaseTimeout: leaseReads ? config.electionTick * tickInterval : undefined,
+      hibernation: this.#ticks.hibernationFor(dormant),
       touch: (touched) => this.#touch(touched),
     });
     this.#groups.set(groupId, group);
     this.#logs.open(group, initial, logBytes);
     this.#touch(group);
+    this.#ticks.join(group);
     return group;
+  }
+
+  /** How many groups are awake. */
+  get awake(): number {
+    return this.#ticks.awake;
+  }
+
+  /**
+   * Wakes every group that `concerns` says yes to, some with each tick.
+   * @param leaderIsGone of a group's leader it is known that it is no more: what its followers slept counts as silence
+   */
+  wakeAll(concerns: (group: RaftGroup) => boolean, { leaderIsGone = false } = {}): void {
+    for (const group of this.#groups.values()) {
+      if (concerns(group)) this.#ticks.disturb(group, leaderIsGone);
+    }
   }
 
   /**
@@ -215,7 +261,7 @@ export class RaftHost {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    if (this.#ticker !== undefined) this.#options.clock.clearTimeout(this.#ticker);
+    this.#ticks.stop();
     this.#removeHook();
     for (const group of this.#groups.values()) group.stop();
     this.#groups.clear();
@@ -236,17 +282,6 @@ export class RaftHost {
   /** What a turn does to groups before it takes their Readys is seen to by this turn. */
   #requestTurn(): void {
     if (this.#phase !== 'proposing') this.#options.system.requestTurn();
-  }
-
-  /** A tick that comes late counts once and is never made up. */
-  #scheduleTick(): void {
-    const interval = this.#options.tuning?.tickInterval ?? DEFAULT_TICK_INTERVAL_MS;
-    this.#ticker = this.#options.clock.setTimeout(() => {
-      for (const group of this.#groups.values()) group.tick();
-      this.#applyNow = true;
-      this.#startChain();
-      this.#scheduleTick();
-    }, interval);
   }
 
   #turn(): void {

@@ -38,6 +38,10 @@ export class ReadRounds {
     return this.#waiting >= MAX_WAITING_READS;
   }
 
+  get isEmpty(): boolean {
+    return this.#waiting === 0;
+  }
+
   /** The next round should start: there are reads for it, and there is room. */
   get due(): boolean {
     return this.#gathering.length > 0 && this.#onTheWire < MAX_READ_ROUNDS;

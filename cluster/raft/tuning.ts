@@ -13,6 +13,10 @@ export interface RaftTuning {
   readonly maxCachedBytes?: number;
   /** Leaders serve reads for 0.8 of the base election timeout after a quorum confirmed them, without asking (false). */
   readonly leaseReads?: boolean;
+  /** Groups without traffic rest, where their host can let them (true). */
+  readonly hibernate?: boolean;
+  /** Ticks without a request after which a leader puts its group to rest (those of the base election timeout). */
+  readonly quietTicks?: number;
 }
 
 export const DEFAULT_TICK_INTERVAL_MS = 100;

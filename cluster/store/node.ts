@@ -7,11 +7,11 @@ import {
   type StoreIdentity,
   saveIdentity,
 } from '../../storage/index.js';
-import type { metapb, raft_cmdpb } from '../../storage/proto/index.js';
+import { type metapb, type raft_cmdpb, raft_serverpb } from '../../storage/proto/index.js';
 import { TroupeError } from '../errors.js';
 import type { SchedulerClient } from '../pd-client.js';
 import type { troupepb } from '../proto/index.js';
-import type { PeerNotice, ProtocolEvent, RaftEvent, RegionEvent } from '../protocol.js';
+import type { PeerNotice, ProtocolEvent, RaftEvent, RegionEvent, StoreAlive } from '../protocol.js';
 import type { RaftGroup } from '../raft/group.js';
 import { RAFT_TURN_ORDER, RaftHost } from '../raft/host.js';
 import { DEFAULT_TICK_INTERVAL_MS, type RaftTuning } from '../raft/tuning.js';
@@ -30,11 +30,14 @@ import { errorOf } from './region-call.js';
 import { RegionSplits } from './region-splits.js';
 import type { ChangeRegionEvent, RegionReplica } from './replica.js';
 import { type DiskUsage, Reporter } from './reporter.js';
+import { RestingRegions } from './resting-regions.js';
 import { RegionSnapshots } from './snapshots/index.js';
 import type { LoadSplitLimits, SplitCheckLimits } from './split/index.js';
 import { StalePeers } from './stale-peers.js';
 import { StoreDirectory } from './store-directory.js';
 import { StorePeers } from './store-peers.js';
+
+const { ExtraMessageType } = raft_serverpb;
 
 /** Order of the hook that reads what was confirmed: after Raft's Readys are taken, which confirm. */
 const READ_ORDER = RAFT_TURN_ORDER + 50;
@@ -102,6 +105,7 @@ export class StoreNode implements StoreNodeHost {
   readonly #messages: PeerMessages;
   readonly #stalePeers: StalePeers;
   readonly #splits: RegionSplits;
+  readonly #resting: RestingRegions;
   /** One after the other: the scheduler asks again while the first answer is under way. */
   #bootstrapping: Promise<void> = Promise.resolve();
   readonly #actor: ActorRef;
@@ -138,6 +142,14 @@ export class StoreNode implements StoreNodeHost {
       admits: (event) => this.#peers.admits(event),
       deliver: (event) => this.#messages.deliver(event),
     });
+    this.#resting = new RestingRegions({
+      ...parts,
+      storeId: this.storeId,
+      directory: this.#directory,
+      messages: this.#messages,
+      host: () => this.#host,
+      replicas: () => this.#peers.replicas,
+    });
     this.#host = new RaftHost({
       engine,
       system,
@@ -159,6 +171,7 @@ export class StoreNode implements StoreNodeHost {
         },
       },
       send: ({ id }, message) => this.#messages.send(this.#peers.replicas.get(id), message),
+      hibernation: this.#resting,
       beforeReadys: () => this.#peers.proposeWrites(),
       failed: (error) => this.#diskFailed(error),
       ...(parts.tuning === undefined ? {} : { tuning: parts.tuning }),
@@ -244,12 +257,14 @@ export class StoreNode implements StoreNodeHost {
 
   get counters() {
     const { installed, chunksSent, chunksResent } = this.#snapshots.counters;
-    return { ...this.#host.counters, snapshotsInstalled: installed, chunksSent, chunksResent };
+    const { counters, awake } = this.#host;
+    return { ...counters, awake, snapshotsInstalled: installed, chunksSent, chunksResent };
   }
 
   /** Starts the peers that are on disk, and tells the scheduler from now on. */
   async start(): Promise<void> {
     void this.#directory.refresh();
+    this.#resting.start();
     await this.#snapshots.finishInstallations();
     const starting = this.#bootstrapping.then(() => this.#peers.start());
     // What the scheduler asks for meanwhile comes after.
@@ -329,6 +344,8 @@ export class StoreNode implements StoreNodeHost {
   }
 
   answerTerm(event: PeerTermEvent): void {
+    // Who has forgotten everything cannot be led by somebody who sleeps.
+    this.#peers.replicas.get(event.regionId)?.raftGroup?.wake();
     this.#questions.answerTerm(event);
   }
 
@@ -336,8 +353,20 @@ export class StoreNode implements StoreNodeHost {
     this.#questions.changeRegion(event);
   }
 
-  takeNotice(event: PeerNotice): void {
-    this.#peers.notice(event);
+  heardStore(event: StoreAlive): void {
+    this.#resting.heard(event);
+  }
+
+  /** What peers say outside of Raft. */
+  heedNotice(event: PeerNotice): void {
+    switch (event.extraMsg?.type) {
+      case ExtraMessageType.MsgHibernateRequest:
+      case ExtraMessageType.MsgHibernateResponse:
+      case ExtraMessageType.MsgRegionWakeUp:
+        return this.#resting.heed(event);
+      default:
+        this.#peers.notice(event);
+    }
   }
 
   report(): void {
@@ -347,6 +376,7 @@ export class StoreNode implements StoreNodeHost {
   /** Everybody who waits is answered; nothing is acknowledged any more. */
   stop(): void {
     this.#stopped = true;
+    this.#resting.stop();
     this.#peers.stop();
   }
 

@@ -140,7 +140,9 @@ export class RegionChanges {
     if (group === undefined) {
       return refused(region, refusal('invalid', 'this store stands alone: its one region cannot be changed'));
     }
+    group.wake();
     if (!group.isLeader) {
+      group.seekLeader();
       return { regionError: notLeader(region, this.#region.peerOf(group.leader)), regions: [] };
     }
     const rule = epochRule(admin);

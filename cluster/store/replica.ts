@@ -499,7 +499,10 @@ export class RegionReplica
         storeNotMatch: { requestStoreId: peer.storeId, actualStoreId: this.#peer.storeId },
       });
     }
-    if (!this.group.isLeader) return notLeader(this.region, this.peerOf(this.group.leader));
+    if (!this.group.isLeader) {
+      this.raftGroup?.seekLeader();
+      return notLeader(this.region, this.peerOf(this.group.leader));
+    }
     if (this.mergeState !== undefined) return mergingError(this.region);
     return checkVersion(this.region, regionEpoch);
   }

@@ -694,7 +694,7 @@ export class StorePeers {
       );
     }
     if (state !== undefined)
-      return host.start(regionId, peerId, replica, state, await host.logBytesOf(regionId, state));
+      return host.resume(regionId, peerId, replica, state, await host.logBytesOf(regionId, state));
     const storage = new StandaloneStorage(engine);
     this.#lone = new LoneCommands(peerId, replica, storage, system, this.#options.diskFailed);
     return this.#lone;

@@ -11,6 +11,7 @@ import { completeConfig, type RaftOptions } from './config.js';
 import type { RaftCore } from './core.js';
 import { type RaftError, RaftInvariantError } from './errors.js';
 import { makeMessage } from './message.js';
+import { isAtRest, isAtRestBehind, isQuorum } from './rest.js';
 import { type MessageEvent, type RaftEvent, raftMachine } from './role.machine.js';
 import { type Status, statusOf } from './status.js';
 import {
@@ -208,6 +209,38 @@ export class RawNode {
     this.core.log.compact(index);
   }
 
+  /**
+   * The host ticks this peer again after it had stopped (hibernation). A follower has waited for its leader for `silence`
+   * ticks, as far as a rest counts as waiting; a leader sends heartbeats with the next tick, and has a whole election
+   * timeout before its quorum is checked.
+   */
+  wake(silence: number): void {
+    this.deliver({ type: 'woken', silence });
+  }
+
+  /** Where this peer leads: sends a heartbeat to one member that asks whether it is led, and to nobody else. */
+  answerCall(member: number): void {
+    this.deliver({ type: 'memberCalls', member });
+  }
+
+  /**
+   * This peer leads, and its group has nothing to do.
+   * @param isAbsent members that are not to be waited for; the others must be a quorum
+   */
+  isAtRest(isAbsent: (member: number) => boolean): boolean {
+    return isAtRest(this.core, isAbsent);
+  }
+
+  /** This peer follows `leader` in `term`, and has applied its whole log, which ends at `index`. */
+  isAtRestBehind(leader: number, term: number, index: number): boolean {
+    return isAtRestBehind(this.core, leader, term, index);
+  }
+
+  /** Whether these members can commit and elect. */
+  isQuorum(includes: (member: number) => boolean): boolean {
+    return isQuorum(this.core, includes);
+  }
+
   /** Lets go of entry bodies that are on disk until at most `maxBytes` are held: for a peer that has gone quiet. */
   evictEntries(maxBytes: number): void {
     this.core.log.evict(maxBytes);
@@ -345,8 +378,26 @@ export class RawNode {
     return this.core.log.committed;
   }
 
+  get firstIndex(): number {
+    return this.core.log.firstIndex;
+  }
+
   get lastIndex(): number {
     return this.core.log.lastIndex;
+  }
+
+  /** All members, voters and learners, in ascending order. */
+  get members(): Iterable<number> {
+    return this.core.progress.keys();
+  }
+
+  isMember(peer: number): boolean {
+    return this.core.progress.has(peer);
+  }
+
+  /** In ascending order; in joint membership those of the incoming half. */
+  get voters(): readonly number[] {
+    return this.core.configuration.voters;
   }
 
   /** Term of the entry at `index`; -1 where the log does not reach, or reaches no more. */

@@ -185,15 +185,21 @@ function handleRejection(core: RaftCore, response: Message, progress: Progress):
 
 export function broadcastHeartbeat(core: RaftCore): void {
   const context = heartbeatContext(core);
-  for (const [id, progress] of core.progress) {
-    if (id === core.id) continue;
-    const heartbeat = core.draft('heartbeat', id);
-    // Never beyond what the member is known to hold: it may lack the rest, or hold something else there.
-    heartbeat.commit = Math.min(progress.match, core.log.committed);
-    heartbeat.context = context;
-    core.send(heartbeat);
-    progress.sentCommit = heartbeat.commit;
-  }
+  for (const [id, progress] of core.progress) if (id !== core.id) sendHeartbeat(core, id, progress, context);
+}
+
+export function sendHeartbeat(
+  core: RaftCore,
+  to: number,
+  progress: Progress,
+  context = heartbeatContext(core),
+): void {
+  const heartbeat = core.draft('heartbeat', to);
+  // Never beyond what the member is known to hold: it may lack the rest, or hold something else there.
+  heartbeat.commit = Math.min(progress.match, core.log.committed);
+  heartbeat.context = context;
+  core.send(heartbeat);
+  progress.sentCommit = heartbeat.commit;
 }
 
 export function handleHeartbeatResponse(core: RaftCore, response: Message): void {

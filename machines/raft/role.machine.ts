@@ -10,6 +10,7 @@ import * as membership from './membership.js';
 import { comesFromLeader } from './message.js';
 import * as reads from './reads.js';
 import * as replication from './replication.js';
+import * as rest from './rest.js';
 import type { Entry, Fetch, InitialState, Message, MessageType, Snapshot } from './types.js';
 
 /** A message between peers, as the event of its name. */
@@ -34,6 +35,10 @@ export type RaftEvent =
   | { readonly type: 'confChangeApplied'; readonly change: ConfChange }
   /** Entries that are known to be committed came by another way than from a leader. */
   | { readonly type: 'committedElsewhere'; readonly entries: readonly Entry[]; readonly commit: number }
+  /** The host had stopped ticking this peer. Ticks since a leader was heard, where there should have been one. */
+  | { readonly type: 'woken'; readonly silence: number }
+  /** A member asks whether this peer leads. */
+  | { readonly type: 'memberCalls'; readonly member: number }
   /** Within the chart: an answer was added to a campaign, and a leader's group has changed. */
   | { readonly type: 'votesCounted' }
   | { readonly type: 'membershipChanged' };
@@ -220,6 +225,9 @@ export const raftMachine = setup({
     confirmRead: (step) => reads.handleRead(step.context.core, message(step)),
     postponeRead: (step) => reads.postponeRead(step.context.core, message(step)),
     tickLeader: ({ context }) => replication.tickLeader(context.core),
+    resumeLeading: ({ context }) => rest.resumeLeading(context.core),
+    answerCall: ({ context, event }) =>
+      rest.answerCall(context.core, (event as EventOf<'memberCalls'>).member),
     markUnreachable: ({ context, event }) =>
       replication.handleUnreachable(context.core, (event as EventOf<'unreachable'>).peer),
     noteSnapshotStatus: ({ context, event }) => {
@@ -242,6 +250,8 @@ export const raftMachine = setup({
       context.core.transferee = 0;
     },
     // Everyone
+    resumeWaiting: ({ context, event }) =>
+      rest.resumeWaiting(context.core, (event as EventOf<'woken'>).silence),
     entriesPersisted: (step) => acknowledgements.persistedEntries(step.context.core, message(step)),
     entriesApplied: (step) => acknowledgements.appliedEntries(step.context.core, message(step)),
     applyFetchedEntries: ({ context, event }) => {
@@ -283,6 +293,7 @@ export const raftMachine = setup({
       { guard: 'ofLaterTerm', target: '.follower', actions: ['adoptTermOfEntries', 'adoptCommitted'] },
       { actions: 'adoptCommitted' },
     ],
+    woken: { actions: 'resumeWaiting' },
   },
   states: {
     follower: {
@@ -334,6 +345,8 @@ export const raftMachine = setup({
         propose: [{ guard: 'isMember', actions: 'propose' }, { actions: 'dropProposal' }],
         appendEntriesResponse: { actions: 'appendEntriesResponse' },
         heartbeatResponse: { actions: 'heartbeatResponse' },
+        woken: { actions: 'resumeLeading' },
+        memberCalls: { actions: 'answerCall' },
         readIndex: [{ guard: 'committedInTerm', actions: 'confirmRead' }, { actions: 'postponeRead' }],
         unreachable: { actions: 'markUnreachable' },
         snapshotStatus: { actions: 'noteSnapshotStatus' },

@@ -1,0 +1,147 @@
+import type { ActorSystem, Clock } from '../../actors/index.js';
+import { DEFAULT_RAFT_CONFIG } from '../../machines/index.js';
+import { raft_serverpb } from '../../storage/proto/index.js';
+import type { PeerNotice, StoreAlive } from '../protocol.js';
+import type { RaftGroup } from '../raft/group.js';
+import type { MemberStores, RestingGroup, RestNotice } from '../raft/hibernation.js';
+import type { RaftHost } from '../raft/host.js';
+import { DEFAULT_TICK_INTERVAL_MS, type RaftTuning } from '../raft/tuning.js';
+import type { PeerMessages } from './peer-messages.js';
+import type { RegionReplica } from './replica.js';
+import type { StoreDirectory } from './store-directory.js';
+import { StoreLiveness } from './store-liveness.js';
+
+const { ExtraMessageType } = raft_serverpb;
+
+export interface RestingRegionsParts {
+  readonly storeId: number;
+  readonly system: ActorSystem;
+  readonly clock: Clock;
+  readonly directory: StoreDirectory;
+  readonly messages: PeerMessages;
+  readonly host: () => RaftHost;
+  /** By region. */
+  readonly replicas: () => ReadonlyMap<number, RegionReplica>;
+  readonly tuning?: RaftTuning | undefined;
+}
+
+const KIND_OF = {
+  request: ExtraMessageType.MsgHibernateRequest,
+  response: ExtraMessageType.MsgHibernateResponse,
+  wakeUp: ExtraMessageType.MsgRegionWakeUp,
+} as const satisfies Record<RestNotice['type'], raft_serverpb.ExtraMessageType>;
+
+/** A store's sleeping regions: what their peers say to each other, and which other stores they rely on. */
+export class RestingRegions implements MemberStores {
+  readonly #parts: RestingRegionsParts;
+  readonly #liveness: StoreLiveness;
+
+  constructor(parts: RestingRegionsParts) {
+    const { system, storeId, clock, directory, tuning = {} } = parts;
+    const { tickInterval = DEFAULT_TICK_INTERVAL_MS } = tuning;
+    const { heartbeatTicks = DEFAULT_RAFT_CONFIG.heartbeatTick } = tuning;
+    const { electionTicks = DEFAULT_RAFT_CONFIG.electionTick } = tuning;
+    this.#parts = parts;
+    const alive: StoreAlive = { type: 'store.alive', storeId, incarnation: system.incarnation };
+    this.#liveness = new StoreLiveness({
+      clock,
+      interval: tickInterval * heartbeatTicks,
+      timeout: tickInterval * electionTicks,
+      neighbours: () => this.#neighbours(),
+      tell: (id) => {
+        const node = directory.nodeOf(id);
+        if (node !== undefined) system.ref(`${node}/store`).tell(alive);
+      },
+      missing: (id) => this.#wakeFollowers(id),
+      returned: (id) => this.#wakeLeaders(id),
+      restarted: (id) => {
+        this.#wakeFollowers(id);
+        this.#wakeLeaders(id);
+      },
+    });
+  }
+
+  start(): void {
+    this.#liveness.start();
+  }
+
+  stop(): void {
+    this.#liveness.stop();
+  }
+
+  /** A sign of life of another store. */
+  heard({ storeId, incarnation }: StoreAlive): void {
+    this.#liveness.heard(storeId, incarnation);
+  }
+
+  /** What a peer of another store says about resting. */
+  heed({ regionId, fromPeer, toPeer, extraMsg }: PeerNotice): void {
+    const replica = this.#parts.replicas().get(regionId);
+    const type = typeOf(extraMsg?.type);
+    if (extraMsg === undefined || type === undefined || fromPeer === undefined) return;
+    if (toPeer === undefined || replica?.peerId !== toPeer.id) return;
+    replica.raftGroup?.heed(fromPeer.id, { type, term: extraMsg.term, index: extraMsg.index });
+  }
+
+  notify({ id }: RestingGroup, member: number, { type, term, index }: RestNotice): void {
+    const { replicas, messages } = this.#parts;
+    const replica = replicas().get(id);
+    const toPeer = replica?.addressee(member);
+    if (replica === undefined || toPeer === undefined) return;
+    const extraMsg = raft_serverpb.ExtraMessage.from({ type: KIND_OF[type], term, index });
+    messages.notify(replica.region, replica.peer, toPeer, { extraMsg });
+  }
+
+  isMissing(group: RestingGroup, member: number): boolean {
+    const storeId = this.#storeOf(group, member);
+    return storeId !== undefined && this.#liveness.isMissing(storeId);
+  }
+
+  isAlive(group: RestingGroup, member: number): boolean {
+    const storeId = this.#storeOf(group, member);
+    return storeId !== undefined && this.#liveness.isAlive(storeId);
+  }
+
+  /** Those whose leader is on that store have none any more; the others' leaders are alive, and will see to it. */
+  #wakeFollowers(storeId: number): void {
+    const led = (group: RaftGroup) => !group.isLeader && this.#storeOf(group, group.leader) === storeId;
+    this.#parts.host().wakeAll(led, { leaderIsGone: true });
+  }
+
+  /** Those that went to sleep without the peer there: it may lack something. */
+  #wakeLeaders(storeId: number): void {
+    const { host, replicas } = this.#parts;
+    host().wakeAll((group) => {
+      const peer = replicas()
+        .get(group.id)
+        ?.region.peers.find((one) => one.storeId === storeId);
+      return peer !== undefined && group.leavesOut(peer.id);
+    });
+  }
+
+  #storeOf({ id }: RestingGroup, member: number): number | undefined {
+    return this.#parts.replicas().get(id)?.peerOf(member)?.storeId;
+  }
+
+  #neighbours(): Iterable<number> {
+    const { storeId, replicas } = this.#parts;
+    const neighbours = new Set<number>();
+    for (const { region } of replicas().values())
+      for (const peer of region.peers) neighbours.add(peer.storeId);
+    neighbours.delete(storeId);
+    return neighbours;
+  }
+}
+
+function typeOf(kind: raft_serverpb.ExtraMessageType | undefined): RestNotice['type'] | undefined {
+  switch (kind) {
+    case ExtraMessageType.MsgHibernateRequest:
+      return 'request';
+    case ExtraMessageType.MsgHibernateResponse:
+      return 'response';
+    case ExtraMessageType.MsgRegionWakeUp:
+      return 'wakeUp';
+    default:
+      return undefined;
+  }
+}
