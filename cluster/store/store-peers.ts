@@ -115,8 +115,12 @@ export class StorePeers {
     this.meta.collectedThrough = stored.collectedThrough;
     for (const tombstone of stored.tombstones) this.meta.bury(tombstone);
     if (!standalone) this.meta.replace(stored.peers.map(({ region }) => region));
-    for (const peer of stored.peers) {
-      if (!this.replicas.has(peer.region.id)) await this.#startStored(peer);
+    const logBytes = await Promise.all(
+      stored.peers.map(({ region, initial }) => initial && host.logBytesOf(region.id, initial)),
+    );
+    // Without a pause: a merge that one of them has to apply needs its source beside it.
+    for (const [i, peer] of stored.peers.entries()) {
+      if (!this.replicas.has(peer.region.id)) this.#startStored(peer, logBytes[i]);
     }
     for (const replica of this.replicas.values())
       if (replica.mergeState !== undefined) this.merges.add(replica);
@@ -159,8 +163,9 @@ export class StorePeers {
       await engine.sync();
     }
     await this.#options.directory.refresh();
+    const initial = await this.#options.host.log.load(region.id);
     if (this.replicas.has(region.id)) return;
-    const replica = await this.#startStored({ region, peer, mergeState: undefined, initial: undefined });
+    const replica = this.#startStored({ region, peer, mergeState: undefined, initial });
     if (region.peers[0]?.id === peer.id) this.#campaignSoon(replica);
   }
 
@@ -225,12 +230,12 @@ export class StorePeers {
     return actor;
   }
 
-  async #startStored({ region, peer, mergeState, initial }: StoredPeer): Promise<RegionReplica> {
+  #startStored({ region, peer, mergeState, initial }: StoredPeer, logBytes?: number): RegionReplica {
+    if (this.#stopped) throw new TroupeError('closed', `store ${this.#options.storeId} has stopped`);
     const replica = this.#makeReplica(region, peer, mergeState);
     let commands: CommandLog;
     try {
-      commands = await this.#openCommands(region.id, peer.id, replica, initial);
-      if (this.#stopped) throw new TroupeError('closed', `store ${this.#options.storeId} has stopped`);
+      commands = this.#openCommands(region.id, peer.id, replica, initial, logBytes);
     } catch (error) {
       this.replicas.delete(region.id);
       throw error;
@@ -677,14 +682,14 @@ export class StorePeers {
   }
 
   /** What orders the region's commands: its Raft group, or this node alone. A data directory is for one of the two. */
-  async #openCommands(
+  #openCommands(
     regionId: number,
     peerId: number,
     replica: RegionReplica,
-    initial: InitialState | undefined,
-  ): Promise<CommandLog> {
+    state: InitialState | undefined,
+    logBytes = 0,
+  ): CommandLog {
     const { engine, system, standalone, host } = this.#options;
-    const state = initial ?? (await host.log.load(regionId));
     if ((state !== undefined) === standalone) {
       throw new TroupeError(
         'identity',
@@ -693,8 +698,7 @@ export class StorePeers {
           : 'The data directory was written with --standalone: start it so, or give this store an empty directory.',
       );
     }
-    if (state !== undefined)
-      return host.resume(regionId, peerId, replica, state, await host.logBytesOf(regionId, state));
+    if (state !== undefined) return host.resume(regionId, peerId, replica, state, logBytes);
     const storage = new StandaloneStorage(engine);
     this.#lone = new LoneCommands(peerId, replica, storage, system, this.#options.diskFailed);
     return this.#lone;

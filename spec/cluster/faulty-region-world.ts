@@ -86,7 +86,9 @@ export class FaultyRegionWorld extends RegionWorld {
   cut(number: number): void {
     const name = storeName(number);
     this.stores.delete(name);
+    this.lives.set(name, (this.lives.get(name) ?? 0) + 1);
     this.crash(name);
+    this.latencies.delete(name);
   }
 
   async restart(number: number, tuning: StoreTuning = QUICK): Promise<void> {
@@ -159,6 +161,11 @@ export class FaultyRegionWorld extends RegionWorld {
       await this.rest(50);
     }
     await this.when(`a log without what store ${store} lacks`, isCut);
+  }
+
+  /** The disk of a store does not come to the end of anything; it is as before when the store has restarted. */
+  hangDisk(store: number): void {
+    this.latencies.set(storeName(store), Number.MAX_SAFE_INTEGER);
   }
 
   /** Calls back once when a store's disk has taken `count` more writes. */

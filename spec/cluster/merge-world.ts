@@ -1,6 +1,8 @@
 import { expect } from 'chai';
+import type { StoreTuning } from '../../cluster/store/node.js';
 import type { metapb } from '../../storage/proto/index.js';
 import { FaultyRegionWorld } from './faulty-region-world.js';
+import { QUICK } from './region-world.js';
 
 export interface Halves {
   readonly world: FaultyRegionWorld;
@@ -10,8 +12,8 @@ export interface Halves {
 }
 
 /** Keys from a to z in two regions, both led by store 1. */
-export async function halves(stores = 3, first = stores): Promise<Halves> {
-  const world = await FaultyRegionWorld.start(stores, first);
+export async function halves(stores = 3, first = stores, tuning: StoreTuning = QUICK): Promise<Halves> {
+  const world = await FaultyRegionWorld.start(stores, first, tuning);
   for (const key of ['a', 'm', 'z']) await world.put(key, key);
   const parts = await world.split(1, 'm');
   const [left = 0, right = 0] = parts.map(({ id }) => id);

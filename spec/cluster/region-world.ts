@@ -35,15 +35,22 @@ export class RegionWorld extends StoreWorld {
     return world;
   }
 
+  /** Starts of each store; what an earlier life of it still says counts for nothing. */
+  readonly lives = new Map<string, number>();
+
   async startStore(name: string, tuning: StoreTuning = QUICK): Promise<StoreNode> {
+    const life = (this.lives.get(name) ?? 0) + 1;
+    this.lives.set(name, life);
     const store = await this.store(name, {
       tuning,
       logger: {
         debug() {},
         info() {},
         warn() {},
-        error: (fields, message) =>
-          this.errors.push(`${name}: ${message} ${String((fields as { err?: Error }).err?.stack ?? '')}`),
+        error: (fields, message) => {
+          if (this.lives.get(name) !== life) return;
+          this.errors.push(`${name}: ${message} ${String((fields as { err?: Error }).err?.stack ?? '')}`);
+        },
         child() {
           return this;
         },

@@ -24,6 +24,8 @@ export class StoreWorld {
   readonly random = seededRandom(3);
   readonly network = new MemoryNetwork(this.clock, this.random);
   readonly disks = new Map<string, SimulatedDisk>();
+  /** Milliseconds of each call of a disk, where it is not one. */
+  readonly latencies = new Map<string, number>();
   #lives = 0;
   #asking: Promise<ActorSystem> | undefined;
 
@@ -41,7 +43,8 @@ export class StoreWorld {
   disk(name: string): SimulatedDisk {
     const known = this.disks.get(name);
     if (known !== undefined) return known;
-    const disk = new SimulatedDisk({ random: this.random, clock: this.clock, latency: () => 1 });
+    const latency = () => this.latencies.get(name) ?? 1;
+    const disk = new SimulatedDisk({ random: this.random, clock: this.clock, latency });
     this.disks.set(name, disk);
     return disk;
   }

@@ -67,10 +67,12 @@ export function splitRegion(
     requests.map(({ splitKey }) => splitKey),
   );
   if (refused !== undefined) return refused;
-  const ids = new Set<number>([region.id]);
+  // Regions and peers get their ids from one source: none is ever the same as another.
+  const ids = new Set<number>([region.id, ...region.peers.map(({ id }) => id)]);
   for (const { newRegionId, newPeerIds } of requests) {
     const all = [newRegionId, ...newPeerIds];
-    if (newPeerIds.length !== region.peers.length || all.includes(0) || all.some((id) => ids.has(id))) {
+    const fit = newPeerIds.length === region.peers.length && new Set(all).size === all.length;
+    if (!fit || all.includes(0) || all.some((id) => ids.has(id))) {
       return refusal(
         'ids-mismatch',
         `the ids for region ${newRegionId} do not fit the ${region.peers.length} peers of region ${region.id}: ask the scheduler for new ones`,
