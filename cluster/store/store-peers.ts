@@ -319,11 +319,16 @@ export class StorePeers {
 
   /** A message came for a peer that is not here. */
   contact(event: RaftEvent): void {
-    const { storeId, logger, scheduler, messages } = this.#options;
+    const { storeId, system, logger, scheduler, messages } = this.#options;
     const { regionId, toPeer, fromPeer } = event;
     this.#repaired?.heardOf(event);
     if (this.#stopped || this.#repaired?.forgot(toPeer.id)) return;
     const present = this.replicas.get(regionId);
+    // Made while the message waited for the store: by a split, or by a message before it.
+    if (present?.peerId === toPeer.id) {
+      if (system.actor(peerPath(regionId, toPeer.id)) !== undefined) present.tell(event);
+      return;
+    }
     const contact = judgeContact(
       event,
       storeId,
