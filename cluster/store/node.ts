@@ -239,7 +239,15 @@ export class StoreNode implements StoreNodeHost {
 
   get counters() {
     const { installed, chunksSent, chunksResent } = this.#snapshots.counters;
-    return { ...this.#host.counters, snapshotsInstalled: installed, chunksSent, chunksResent };
+    const regions = { peers: this.replicas.size, leaders: this.#leaders() };
+    return { ...this.#host.counters, ...regions, snapshotsInstalled: installed, chunksSent, chunksResent };
+  }
+
+  #leaders(): number {
+    let leaders = 0;
+    for (const { attached, raftGroup } of this.replicas.values())
+      if (attached && raftGroup?.isLeader) leaders++;
+    return leaders;
   }
 
   /** Starts the peers that are on disk, and tells the scheduler from now on. */
