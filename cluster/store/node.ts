@@ -258,7 +258,15 @@ export class StoreNode implements StoreNodeHost {
   get counters() {
     const { installed, chunksSent, chunksResent } = this.#snapshots.counters;
     const { counters, awake } = this.#host;
-    return { ...counters, awake, snapshotsInstalled: installed, chunksSent, chunksResent };
+    const regions = { peers: this.replicas.size, leaders: this.#leaders() };
+    return { ...counters, ...regions, awake, snapshotsInstalled: installed, chunksSent, chunksResent };
+  }
+
+  #leaders(): number {
+    let leaders = 0;
+    for (const { attached, raftGroup } of this.replicas.values())
+      if (attached && raftGroup?.isLeader) leaders++;
+    return leaders;
   }
 
   /** Starts the peers that are on disk, and tells the scheduler from now on. */
