@@ -33,29 +33,6 @@ describe('changes of regions on live stores', () => {
     await world.close();
   });
 
-  it('hands a message to the peer that was made while the message waited', async () => {
-    const world = await RegionWorld.start(3);
-    const store = world.storeWithId(2);
-    const here = store.replicas.get(1);
-    const [from] = here?.region.peers.filter(({ storeId }) => storeId !== 2) ?? [];
-    if (here === undefined || from === undefined) throw new Error('no peer');
-    const { region, peer } = here;
-    const { startKey, endKey, regionEpoch = { confVer: 0, version: 0 } } = region;
-    const message = {
-      ...{ type: 'heartbeat', from: from.id, to: peer.id, term: here.group.term + 5, commit: 0 },
-      context: new Uint8Array(0),
-    } as unknown as RaftEvent['message'];
-    store.routeAbsent({
-      ...{ type: 'raft', regionId: 1, fromPeer: from, toPeer: peer, message },
-      ...{ regionEpoch, startKey, endKey },
-    } as RaftEvent);
-    await world.rest(1_000);
-    expect(store.replicas.get(1)).to.equal(here);
-    expect(here.stopped).to.equal(false);
-    expect(here.group.term).to.be.at.least(message.term);
-    await world.close();
-  });
-
   it('adds and removes members, and data comes and goes', async () => {
     const world = await RegionWorld.start(4, 3);
     for (let i = 0; i < 30; i++) await world.put(`k${i}`, `v${i}`);
