@@ -101,6 +101,7 @@ export class SchedulerNode implements SchedulerDuties {
       ids: this.#ids,
       propose: (command) => this.#propose(command),
       members: () => this.#members(),
+      term: () => this.#group?.term ?? 0,
       storeJoined: () => this.#placeFirstRegion(),
     });
     this.#actor = system.spawn(schedulerMachine, {

@@ -54,6 +54,8 @@ export interface ServiceOptions {
     readonly members: readonly pdpb.Member[];
     readonly leader: pdpb.Member | undefined;
   };
+  /** Of this leadership. */
+  readonly term: () => number;
   /** A store registered, or showed that it has its identity. */
   readonly storeJoined: () => void;
 }
@@ -201,7 +203,7 @@ export class SchedulerService {
         if (!result.ok) throw SchedulerFault.of(result.refusal);
         storeJoined();
       }
-      return { header: this.header(), clusterVersion: this.#clusterVersion() };
+      return { header: this.header(), clusterVersion: this.#clusterVersion(), term: this.#options.term() };
     },
 
     'pd.regionHeartbeat': async (heartbeat) => {

@@ -8,8 +8,11 @@ import type { RegionReplica } from './replica.js';
 
 /** Milliseconds between two heartbeats of a store. */
 const STORE_HEARTBEAT_MS = 1_000;
-/** A leader repeats what it says of its region after this long, though nothing changed. */
+/** A leader repeats what it says of its region after this long, though nothing changed; of one that sleeps, PD's minute. */
 const REGION_HEARTBEAT_MS = 10_000;
+const RESTING_HEARTBEAT_MS = 60_000;
+/** Regions that are told about in one turn; the others in the next. */
+const MAX_REPORTS = 512;
 
 export interface DiskUsage {
   readonly capacity: number;
@@ -42,6 +45,7 @@ export class Reporter {
   #timer: TimerHandle | undefined;
   #stopped = false;
   #storeHeartbeat = false;
+  #schedulerTerm = 0;
 
   constructor(options: ReporterOptions) {
     this.#options = options;
@@ -62,11 +66,17 @@ export class Reporter {
   report(): void {
     const { clock, replicas } = this.#options;
     this.#reportStore();
+    const now = clock.now();
+    let reports = 0;
     for (const replica of replicas.values()) {
-      if (!replica.attached) continue;
+      const { raftGroup: group } = replica;
+      if (!group?.isLeader) continue;
       const { id } = replica.region;
       const last = this.#reportedAt.get(id) ?? Number.NEGATIVE_INFINITY;
-      if (clock.now() - last >= REGION_HEARTBEAT_MS || this.#pending.has(id)) this.#reportRegion(replica);
+      const interval = group.asleep ? RESTING_HEARTBEAT_MS : REGION_HEARTBEAT_MS;
+      if (now - last < interval && !this.#pending.has(id)) continue;
+      this.#reportRegion(replica);
+      if (++reports >= MAX_REPORTS) return;
     }
   }
 
@@ -96,6 +106,11 @@ export class Reporter {
     const { scheduler, diskUsage, logger, displaced } = this.#options;
     diskUsage()
       .then((usage) => scheduler.storeHeartbeat(this.#stats(usage)))
+      .then(({ term }) => {
+        // Another scheduler leads, or the same one anew: it knows of no region who leads it.
+        if (term !== this.#schedulerTerm) this.#reportedAt.clear();
+        this.#schedulerTerm = term;
+      })
       .catch((error: unknown) => {
         if (error instanceof TroupeError && error.code === 'identity') displaced(error);
         else logger.debug({ err: error }, 'a store heartbeat was lost');
