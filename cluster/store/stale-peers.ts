@@ -102,7 +102,7 @@ export class StalePeers {
       // Else the scheduler has not heard yet of the change that made this peer.
       const newer = epochOf(region).confVer > replica.namedAt;
       if (newer && named?.id !== replica.peerId && replica.mergeState === undefined)
-        peers.destroy(replica, 'its region goes on without it', epochOf(region));
+        peers.destroy(replica, 'its region goes on without it');
       return;
     }
     // An unknown region was merged: ids are never taken back, and a split is told before its parts serve.

@@ -286,10 +286,10 @@ export class StorePeers {
   // How a peer ends.
 
   /**
-   * Removes the peer that is here, with its data; a tombstone is left.
-   * @param epoch of the region that goes on without it, where that is known
+   * Removes the peer that is here, with its data; a tombstone is left. That has the region as the peer last knew it: of
+   * members that came after that nobody here knows whether they still are.
    */
-  destroy(replica: RegionReplica, why: string, epoch?: metapb.RegionEpoch): void {
+  destroy(replica: RegionReplica, why: string): void {
     const { host, logger } = this.#options;
     const { raftGroup: group, peerId } = replica;
     if (group === undefined || this.#ending.has(replica)) return;
@@ -301,9 +301,8 @@ export class StorePeers {
       .destroy(group, (batch) => {
         // What was under way when it was stopped is evaluated now, and its snapshot installed if that had begun.
         const { region, sources } = this.#places.removing(replica, batch);
-        const last = epoch === undefined ? region : { ...region, regionEpoch: epoch };
-        bury(batch, last, peerId);
-        gone = [[replica, { peer: peerId, region: last, target: undefined }], ...sources];
+        bury(batch, region, peerId);
+        gone = [[replica, { peer: peerId, region, target: undefined }], ...sources];
       })
       .then(
         () => {
@@ -398,7 +397,7 @@ export class StorePeers {
       this.dropMergedSources();
     } else if (isTombstone && isEpochStale(epochOf(replica.region), regionEpoch)) {
       if (this.#isNeeded(replica) && regionEpoch.version <= epochOf(replica.region).version) return;
-      this.destroy(replica, 'the region has removed it', regionEpoch);
+      this.destroy(replica, 'the region has removed it');
     }
   }
 

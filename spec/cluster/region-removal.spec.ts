@@ -60,3 +60,57 @@ describe('peers that are removed while they come', () => {
     await world.close();
   });
 });
+
+describe('what is left of removed peers', () => {
+  it('buries nobody: one that never knew its region', async () => {
+    const world = await FaultyRegionWorld.start(5, 3);
+    await world.lead(1, 1);
+    await world.addPeer(1, 5);
+    await world.settle();
+    const withhold = world.network.filterEnvelopes((_, { kind }) => kind !== 'snapshot.offer');
+    await world.addPeer(1, 4);
+    await world.when('a peer that waits', () => world.replica(1, 4)?.initialised === false);
+    const join = world.isolate(3);
+    await world.removePeer(1, 4);
+    await world.when('its end', () => world.regionsOn(4).length === 0);
+    join();
+    await asksInVain(world, 3, 4);
+    withhold();
+    await world.close();
+  });
+
+  it('buries nobody: one that had missed who came after it', async () => {
+    const world = await FaultyRegionWorld.start(5, 3);
+    await world.lead(1, 1);
+    await world.addPeer(1, 4);
+    await world.settle();
+    const joinFourth = world.isolate(4);
+    await world.addPeer(1, 5);
+    await world.when('the new peer', () => world.replica(1, 5)?.initialised === true);
+    joinFourth();
+    const join = world.isolate(4, 5);
+    await world.removePeer(1, 4);
+    join();
+    const joinFifth = world.isolate(5);
+    await world.when('the end of the removed', () => world.regionsOn(4).length === 0);
+    joinFifth();
+    await asksInVain(world, 5, 4);
+    await world.close();
+  });
+});
+
+/** A member that knows nothing of a removal asks the store of the removed for its vote, and only that. */
+async function asksInVain(world: FaultyRegionWorld, member: number, removed: number): Promise<void> {
+  const others = [1, 2, 3, 4, 5].filter((store) => store !== member && store !== removed);
+  const join = world.isolate(...others.filter((store) => world.stores.has(storeName(store))));
+  let asked = false;
+  const stop = world.lose(({ to, event }) => {
+    if (to === storeName(removed)) asked ||= event.message.type === 'requestPreVote';
+    return false;
+  });
+  await world.when('the question', () => asked);
+  await world.rest(1_000);
+  stop();
+  join();
+  expect(world.regionsOn(member)).to.deep.equal([1]);
+}
