@@ -103,9 +103,9 @@ export class StoreMeta {
     return this.#uninitialised.has(region);
   }
 
+  /** An earlier peer's tombstone stays: it is all that this store knows of the region. */
   addUninitialised(region: number, peer: metapb.Peer): void {
     this.#uninitialised.set(region, peer);
-    this.#tombstones.delete(region);
     this.#parked.delete(peer.id);
   }
 

@@ -301,8 +301,11 @@ export class StorePeers {
       .destroy(group, (batch) => {
         // What was under way when it was stopped is evaluated now, and its snapshot installed if that had begun.
         const { region, sources } = this.#places.removing(replica, batch);
-        bury(batch, region, peerId);
-        gone = [[replica, { peer: peerId, region, target: undefined }], ...sources];
+        // Of one that never knew its region, what an earlier peer has left is all there is.
+        const earlier = region.peers.length > 0 ? undefined : this.meta.tombstone(region.id);
+        const tombstone = { region, target: undefined, ...earlier, peer: peerId };
+        bury(batch, tombstone.region, peerId, tombstone.target);
+        gone = [[replica, tombstone], ...sources];
       })
       .then(
         () => {
