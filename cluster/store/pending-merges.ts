@@ -1,7 +1,7 @@
 import type { Clock, Logger, TimerHandle } from '../../actors/index.js';
 import type { RaftLog } from '../../storage/index.js';
 import { metapb, raft_cmdpb, raft_serverpb } from '../../storage/proto/index.js';
-import { votersOf } from './admin/change-peer.js';
+import { peerOnStore, votersOf } from './admin/change-peer.js';
 import { epochOf, epochRule, isEpochStale } from './admin/epoch.js';
 import type { PeerMessages } from './peer-messages.js';
 import type { RegionReplica } from './replica.js';
@@ -57,6 +57,14 @@ export class PendingMerges {
     this.#arm();
   }
 
+  /** Whether a source here waits for this region: what became of it must not be forgotten. */
+  awaits(target: number): boolean {
+    for (const { replica } of this.#pending.values()) {
+      if (replica.mergeState?.target?.id === target) return true;
+    }
+    return false;
+  }
+
   /** It was merged, or it is not going to be. */
   remove(source: number): void {
     this.#pending.delete(source);
@@ -100,8 +108,9 @@ export class PendingMerges {
     const local = meta.region(expected.id);
     if (local === undefined) {
       const tombstone = meta.tombstone(expected.id);
-      if (tombstone !== undefined && isEpochStale(epochOf(expected), epochOf(tombstone.region)))
-        return 'fail';
+      // Its peer was removed, or was merged away itself: it takes nobody in any more.
+      const peer = peerOnStore(expected, replica.peer.storeId);
+      if (tombstone !== undefined && tombstone.peer >= (peer?.id ?? Number.POSITIVE_INFINITY)) return 'fail';
       logger.debug({ region: replica.region.id, target: expected.id }, 'the target of a merge is not here');
       return 'wait';
     }

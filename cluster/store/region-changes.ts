@@ -248,11 +248,13 @@ export class RegionChanges {
       if (unready.code === 'transferring') this.#handOver(next);
       return done(refused(region, unready));
     }
-    const error = this.#region.proposeMembership(admin, raftChange(changes, NO_BYTES), (outcome) =>
-      settle(outcome, this.#region, done),
-    );
+    let answered = false;
+    const error = this.#region.proposeMembership(admin, raftChange(changes, NO_BYTES), (outcome) => {
+      answered = true;
+      settle(outcome, this.#region, done);
+    });
     if (error !== undefined) return done(refused(region, notNow('pending-change', error.message)));
-    this.#proposed(admin);
+    if (!answered) this.#proposed(admin);
   }
 
   /** New peers get their ids here, and go only to stores of this cluster. */
@@ -381,13 +383,18 @@ export class RegionChanges {
     admin: Partial<raft_cmdpb.AdminRequest> & { readonly cmdType: raft_cmdpb.AdminCmdType },
     done: ChangeDone,
   ): void {
-    this.#region.proposeAdmin(admin, (outcome) => settle(outcome, this.#region, done));
-    this.#proposed(raft_cmdpb.AdminRequest.from(admin));
+    let answered = false;
+    this.#region.proposeAdmin(admin, (outcome) => {
+      answered = true;
+      settle(outcome, this.#region, done);
+    });
+    // What is answered at once was refused, by a leader that hands over for example: nothing is under way then.
+    if (!answered) this.#proposed(raft_cmdpb.AdminRequest.from(admin));
   }
 
   #proposed(admin: raft_cmdpb.AdminRequest): void {
     const { raftGroup: group } = this.#region;
-    if (group?.isLeader) this.pending.proposed(epochRule(admin), group.raft.lastIndex, group.term);
+    if (group !== undefined) this.pending.proposed(epochRule(admin), group.raft.lastIndex, group.term);
   }
 
   /** One change is prepared at a time; `proceed` runs when what it needs has come. */

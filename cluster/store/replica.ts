@@ -330,6 +330,8 @@ export class RegionReplica
   }
 
   compactLog(index: number, term: number): void {
+    // It would be evaluated as nothing.
+    if (this.mergeState !== undefined) return;
     this.proposeAdmin(
       { cmdType: AdminCmdType.CompactLog, compactLog: { compactIndex: index, compactTerm: term } },
       () => {},

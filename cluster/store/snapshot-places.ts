@@ -77,6 +77,11 @@ export class SnapshotPlaces {
     );
   }
 
+  /** A snapshot of the region was taken in, and its data is not in place yet. */
+  isTaken(regionId: number): boolean {
+    return this.#places.has(regionId);
+  }
+
   /** Gives a snapshot that was taken in without being asked for its place. */
   ensure(replica: RegionReplica, region: metapb.Region): void {
     if (!this.#places.has(region.id)) this.take(replica, region, () => true);

@@ -167,7 +167,7 @@ export class StalePeers {
     const { meta } = peers;
     const { region } = await scheduler.getRegionById(id);
     const tombstone = meta.tombstone(id);
-    if (this.#stopped || tombstone === undefined || peers.replicas.has(id)) return;
+    if (this.#stopped || tombstone === undefined || peers.replicas.has(id) || peers.merges.awaits(id)) return;
     if (region !== undefined) {
       const behind = epochOf(region).confVer < epochOf(tombstone.region).confVer;
       if (behind || peerOnStore(region, storeId)?.id === tombstone.peer) return;

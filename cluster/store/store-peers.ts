@@ -512,6 +512,8 @@ export class StorePeers {
   forget(replica: RegionReplica): void {
     const { host, system } = this.#options;
     const { region, peerId, raftGroup: group } = replica;
+    // Its snapshot has come meanwhile.
+    if (this.#places.isTaken(region.id)) return;
     if (group !== undefined) host.release(group);
     this.replicas.delete(region.id);
     this.meta.forget(region.id);
