@@ -1,6 +1,13 @@
 import type { ActorSystem, Clock, Logger } from '../../actors/index.js';
 import type { Fetch, InitialState, Message, Snapshot, StorageAppend } from '../../machines/index.js';
-import { type Engine, RaftLog, StorageError, type Truncated, type WriteBatch } from '../../storage/index.js';
+import {
+  type Engine,
+  RaftLog,
+  StorageError,
+  type StoredGroup,
+  type Truncated,
+  type WriteBatch,
+} from '../../storage/index.js';
 import type { TaskQueue } from '../tasks.js';
 import { Evaluation } from './evaluation.js';
 import { RaftGroup } from './group.js';
@@ -129,20 +136,25 @@ export class RaftHost {
 
   /**
    * Starts the replica whose state is on disk.
+   * @param loaded that state, where it was read with many others
    * @throws StorageError when there is none, or its log and states contradict each other.
    */
-  async open(groupId: number, peerId: number, machine: StateMachine): Promise<RaftGroup> {
-    const initial = await this.#log.load(groupId);
-    if (initial === undefined) {
+  async open(
+    groupId: number,
+    peerId: number,
+    machine: StateMachine,
+    loaded?: StoredGroup,
+  ): Promise<RaftGroup> {
+    const stored = loaded ?? (await this.#log.loadStored(groupId));
+    if (stored === undefined) {
       throw new StorageError('invalid-log', `Raft group ${groupId} has no state in this data directory.`);
     }
-    const logBytes = await this.#log.approximateBytes(groupId);
-    return this.#begin(groupId, peerId, machine, initial, { logBytes, dormant: true });
+    return this.#begin(groupId, peerId, machine, stored, true);
   }
 
   /** Starts a replica that has nothing on disk: what it becomes is written with its first entries or snapshot. */
   start(groupId: number, peerId: number, machine: StateMachine, initial: InitialState): RaftGroup {
-    return this.#begin(groupId, peerId, machine, initial, { logBytes: 0, dormant: false });
+    return this.#begin(groupId, peerId, machine, { initial, logBytes: 0, mayHoldOld: true }, false);
   }
 
   /** @param dormant it may wait for its turn to look for a leader */
@@ -150,8 +162,8 @@ export class RaftHost {
     groupId: number,
     peerId: number,
     machine: StateMachine,
-    initial: InitialState,
-    { logBytes, dormant }: { readonly logBytes: number; readonly dormant: boolean },
+    stored: StoredGroup,
+    dormant: boolean,
   ): RaftGroup {
     const { clock } = this.#options;
     const { tickInterval = DEFAULT_TICK_INTERVAL_MS, leaseReads = false } = this.#options.tuning ?? {};
@@ -160,7 +172,7 @@ export class RaftHost {
       id: groupId,
       peerId,
       config,
-      initial,
+      initial: stored.initial,
       machine,
       clock,
       leaseTimeout: leaseReads ? config.electionTick * tickInterval : undefined,
@@ -168,10 +180,18 @@ export class RaftHost {
       touch: (touched) => this.#touch(touched),
     });
     this.#groups.set(groupId, group);
-    this.#logs.open(group, initial, logBytes);
+    this.#logs.open(group, stored);
     this.#touch(group);
     this.#ticks.join(group);
     return group;
+  }
+
+  /**
+   * Everything that is on disk has started: groups that know no leader look for theirs from now on, a few at a time. Before, only
+   * those do that somebody asks for: to start the others comes first.
+   */
+  lookForLeaders(): void {
+    this.#ticks.callRoll();
   }
 
   /** How many groups are awake. */
@@ -180,12 +200,13 @@ export class RaftHost {
   }
 
   /**
-   * Wakes every group that `concerns` says yes to, some with each tick.
-   * @param leaderIsGone of a group's leader it is known that it is no more: what its followers slept counts as silence
+   * Something has happened that may concern many groups: a few of them at a time wake, or whatever else they have to do.
+   * @param plan what a group has to do when its turn comes; `undefined` where it does not concern it
    */
-  wakeAll(concerns: (group: RaftGroup) => boolean, { leaderIsGone = false } = {}): void {
+  wakeAll(plan: (group: RaftGroup) => (() => void) | undefined): void {
     for (const group of this.#groups.values()) {
-      if (concerns(group)) this.#ticks.disturb(group, leaderIsGone);
+      const act = plan(group);
+      if (act !== undefined) this.#ticks.later(group, act);
     }
   }
 

@@ -5,6 +5,7 @@ import {
   loadRegionState,
   loadRegionStates,
   StandaloneStorage,
+  type StoredGroup,
   saveRegionState,
   type WriteBatch,
 } from '../../storage/index.js';
@@ -47,6 +48,8 @@ export interface StorePeersOptions {
 
 /** Messages that may wait for one peer: a turn brings at most a frame from each node. */
 const PEER_MAILBOX = { capacity: 16_384, overflow: 'reject' } as const;
+/** Milliseconds in which peers are started before others have the event loop. */
+const START_SLICE_MS = 5;
 /** Ticks after which the first peer of a new cluster campaigns. */
 const FIRST_CAMPAIGN_TICKS = 2;
 
@@ -70,10 +73,16 @@ export class StorePeers {
   async start(): Promise<void> {
     // Before anything else may make a peer anew.
     this.#repaired = await RepairedPeers.load(this.#repairParts());
-    for (const state of await loadRegionStates(this.#options.engine)) {
-      if (state.state !== raft_serverpb.PeerState.Tombstone && state.region !== undefined) {
-        if (!this.replicas.has(state.region.id)) await this.#startPeer(state.region);
-      }
+    const { engine, host, clock } = this.#options;
+    const groups = await host.log.loadAll();
+    let sliceEnds = clock.now() + START_SLICE_MS;
+    for (const { state, region } of await loadRegionStates(engine)) {
+      if (state === raft_serverpb.PeerState.Tombstone || region === undefined) continue;
+      if (!this.replicas.has(region.id)) await this.#startPeer(region, groups.get(region.id));
+      // Those that have started serve meanwhile.
+      if (clock.now() < sliceEnds) continue;
+      await new Promise<void>((resolve) => clock.immediate(resolve));
+      sliceEnds = clock.now() + START_SLICE_MS;
     }
   }
 
@@ -161,12 +170,12 @@ export class StorePeers {
     return actor;
   }
 
-  async #startPeer(region: metapb.Region): Promise<RegionReplica> {
+  /** @param stored what its Raft group has on disk, where that was read with many others */
+  async #startPeer(region: metapb.Region, stored?: StoredGroup): Promise<RegionReplica> {
     const replica = this.#makeReplica(region);
-    const { peer } = replica;
     let commands: CommandLog;
     try {
-      commands = await this.#openCommands(region.id, peer.id, replica);
+      commands = await this.#openCommands(replica, stored);
       if (this.#stopped) throw new TroupeError('closed', `store ${this.#options.storeId} has stopped`);
     } catch (error) {
       this.replicas.delete(region.id);
@@ -257,10 +266,12 @@ export class StorePeers {
   }
 
   /** What orders the region's commands: its Raft group, or this node alone. A data directory is for one of the two. */
-  async #openCommands(regionId: number, peerId: number, replica: RegionReplica): Promise<CommandLog> {
-    const { engine, system, standalone } = this.#options;
-    const replicated = (await this.#options.host.log.load(regionId)) !== undefined;
-    if (replicated === standalone) {
+  async #openCommands(replica: RegionReplica, loaded: StoredGroup | undefined): Promise<CommandLog> {
+    const { engine, system, standalone, host } = this.#options;
+    const regionId = replica.region.id;
+    const peerId = replica.peer.id;
+    const stored = loaded ?? (await host.log.loadStored(regionId));
+    if ((stored !== undefined) === standalone) {
       throw new TroupeError(
         'identity',
         standalone
@@ -268,7 +279,7 @@ export class StorePeers {
           : 'The data directory was written with --standalone: start it so, or give this store an empty directory.',
       );
     }
-    if (!standalone) return this.#options.host.open(regionId, peerId, replica);
+    if (!standalone) return host.open(regionId, peerId, replica, stored);
     const storage = new StandaloneStorage(engine);
     this.#lone = new LoneCommands(peerId, replica, storage, system, this.#options.diskFailed);
     return this.#lone;

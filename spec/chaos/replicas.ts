@@ -23,7 +23,7 @@ export async function compareReplicas(engines: ReadonlyMap<string, Engine>): Pro
   for (const [store, engine] of engines) {
     const log = new RaftLog(engine);
     const data = await dataOf(engine);
-    for (const [group, state] of await log.loadAll()) {
+    for (const [group, { initial: state }] of await log.loadAll()) {
       const replicas = groups.get(group) ?? [];
       groups.set(group, [...replicas, { store, log, state, data }]);
     }

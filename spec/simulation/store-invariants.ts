@@ -21,6 +21,7 @@ interface Watched {
   commit: number;
   /** Term in which it led when last looked at; 0 when it did not. */
   ledTerm: number;
+  asleep: boolean;
 }
 
 /** What was written at a position of a log: equal positions must have equal histories. */
@@ -51,6 +52,8 @@ class GroupHistory {
 export class StoreInvariants {
   /** The first that was broken, and how. */
   violation: string | undefined;
+  /** How often a leader fell asleep. */
+  rests = 0;
   readonly groups = new Map<number, GroupHistory>();
   readonly #watched = new Map<string, Watched>();
   /** The newest epoch that each store has told the scheduler, by store and region. */
@@ -101,16 +104,18 @@ export class StoreInvariants {
   }
 
   /** @returns whether it has just been elected */
-  #look(life: string, { id, raft, stopped }: RaftGroup): boolean {
+  #look(life: string, { id, raft, stopped, asleep }: RaftGroup): boolean {
     if (stopped) return false;
     const key = `${life}/${id}`;
     let watched = this.#watched.get(key);
     if (watched === undefined) {
-      watched = { commit: INITIAL_LOG.index, ledTerm: 0 };
+      watched = { commit: INITIAL_LOG.index, ledTerm: 0, asleep: true };
       this.#watched.set(key, watched);
     }
     const ledTerm = raft.role === 'leader' ? raft.term : 0;
     const { commit } = raft;
+    if (asleep && !watched.asleep && ledTerm !== 0) this.rests++;
+    watched.asleep = asleep;
     if (commit !== watched.commit) {
       this.#commits(life, id, raft, watched.commit);
       watched.commit = commit;
