@@ -83,6 +83,10 @@ export function entryRange(
   };
 }
 
+export function parseEntryKey(key: Uint8Array): { readonly group: number; readonly index: number } {
+  return { group: readNumber(key, 0), index: readNumber(key, 8) };
+}
+
 export function indexOfEntryKey(key: Uint8Array): number {
   return readNumber(key, 8);
 }

@@ -18,6 +18,7 @@ import {
   indexOfEntryKey,
   parseRecordKey,
 } from './raft-keys.js';
+import { boundariesOf, readSmallLogs, type SmallLog } from './small-logs.js';
 
 /** The log begins after this position. */
 export type Truncated = InitialState['truncated'];
@@ -33,6 +34,15 @@ export interface GroupState {
   readonly hardState?: HardState | undefined;
   readonly apply?: ApplyState | undefined;
   readonly confState?: ConfState | undefined;
+}
+
+/** A group as its store finds it at start. */
+export interface StoredGroup {
+  readonly initial: InitialState;
+  /** Bytes of its log on disk, about. */
+  readonly logBytes: number;
+  /** There may be entries left of a log that was truncated. */
+  readonly mayHoldOld: boolean;
 }
 
 /** Stale entries up to this many are deleted one by one, which costs readers less than a range. */
@@ -183,14 +193,40 @@ export class RaftLog {
     return this.#loadLog(group, decodeState(hardState, applyState, confState));
   }
 
-  /** Every group of the store, by id. @throws StorageError `invalid-log` */
-  async loadAll(): Promise<Map<number, InitialState>> {
-    const states: [number, LoadedState][] = [];
+  /** One group, as `loadAll` finds it. @throws StorageError `invalid-log` */
+  async loadStored(group: number): Promise<StoredGroup | undefined> {
+    const initial = await this.load(group);
+    if (initial === undefined) return undefined;
+    return { initial, logBytes: await this.approximateBytes(group), mayHoldOld: true };
+  }
+
+  /** Every group of the store, by id; small logs are read together. @throws StorageError `invalid-log` */
+  async loadAll(): Promise<Map<number, StoredGroup>> {
+    const states = await this.#loadStates();
+    const { small, large } = await readSmallLogs(this.#engine);
+    const loaded = new Map<number, StoredGroup>();
+    const rest: number[] = [];
+    for (const [group, state] of states) {
+      const known = large.has(group) ? undefined : storedGroup(state, small.get(group) ?? NO_LOG);
+      if (known === undefined) rest.push(group);
+      else loaded.set(group, known);
+    }
+    for (let i = 0; i < rest.length; i += LOADED_AT_ONCE) {
+      const together = rest.slice(i, i + LOADED_AT_ONCE);
+      const groups = await Promise.all(together.map((group) => this.loadStored(group)));
+      together.forEach((group, at) => {
+        loaded.set(group, groups[at] as StoredGroup);
+      });
+    }
+    return loaded;
+  }
+
+  async #loadStates(): Promise<Map<number, LoadedState>> {
+    const states = new Map<number, LoadedState>();
     let group = -1;
     let records: (Uint8Array | undefined)[] = [];
     const close = () => {
-      if (group >= 0)
-        states.push([group, decodeState(...(records as [Uint8Array?, Uint8Array?, Uint8Array?]))]);
+      if (group >= 0) states.set(group, decodeState(...(records as [Uint8Array?, Uint8Array?, Uint8Array?])));
       records = [];
     };
     let start: Uint8Array = GROUP_RECORDS.start;
@@ -208,16 +244,7 @@ export class RaftLog {
       start = Buffer.concat([last, Uint8Array.of(0)]);
     }
     close();
-
-    const loaded = new Map<number, InitialState>();
-    for (let i = 0; i < states.length; i += LOADED_AT_ONCE) {
-      const together = states.slice(i, i + LOADED_AT_ONCE);
-      const logs = await Promise.all(together.map(([id, state]) => this.#loadLog(id, state)));
-      together.forEach(([id], at) => {
-        loaded.set(id, logs[at] as InitialState);
-      });
-    }
-    return loaded;
+    return states;
   }
 
   /**
@@ -350,6 +377,18 @@ function decodeState(hardState?: Uint8Array, applyState?: Uint8Array, confState?
     applied: apply?.appliedIndex ?? NO_APPLY_STATE.applied,
     truncated: apply?.truncatedState ?? NO_APPLY_STATE.truncated,
   };
+}
+
+const NO_LOG: SmallLog = { indexes: [], terms: [], bytes: 0 };
+
+/** `undefined` when log and states contradict each other: whoever loads the group alone says how. */
+function storedGroup(state: LoadedState, log: SmallLog): StoredGroup | undefined {
+  const { hardState, confState, applied, truncated } = state;
+  const terms = boundariesOf(log, truncated.index);
+  const lastIndex = Math.max(truncated.index, log.indexes.at(-1) ?? 0);
+  if (terms === undefined || lastIndex < applied || lastIndex < hardState.commit) return undefined;
+  const initial = { hardState, confState, truncated, lastIndex, terms, entries: [], applied };
+  return { initial, logBytes: log.bytes, mayHoldOld: (log.indexes[0] ?? lastIndex + 1) <= truncated.index };
 }
 
 function invalidLog(group: number, what: string): StorageError {

@@ -1,5 +1,5 @@
-import type { ConfState, Entry, HardState, InitialState, Snapshot } from '../../machines/index.js';
-import type { Engine, RaftLog, Truncated, WriteBatch } from '../../storage/index.js';
+import type { ConfState, Entry, HardState, Snapshot } from '../../machines/index.js';
+import type { Engine, RaftLog, StoredGroup, Truncated, WriteBatch } from '../../storage/index.js';
 import type { TaskQueue } from '../tasks.js';
 import type { RaftGroup } from './group.js';
 import type { LogDeletion } from './state-machine.js';
@@ -36,10 +36,11 @@ export class GroupLogs {
     this.#tasks = tasks;
   }
 
-  open(group: RaftGroup, { truncated, lastIndex }: InitialState, bytes: number): void {
+  open(group: RaftGroup, { initial, logBytes: bytes, mayHoldOld }: StoredGroup): void {
+    const { truncated, lastIndex } = initial;
     this.#extents.set(group, { truncated, lastIndex, bytes, deletable: truncated.index });
     // A crash may have come between a truncation and its deletion.
-    if (truncated.index > 0) this.#clean(group, truncated.index);
+    if (mayHoldOld && truncated.index > 0) this.#clean(group, truncated.index);
   }
 
   /** Bytes of the group's log on disk, about. */

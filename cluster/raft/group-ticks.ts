@@ -21,6 +21,7 @@ export class GroupTicks implements HibernationHost {
   readonly #rollCall: RollCall;
   readonly #shared: Omit<HibernationOptions, 'dormant'> | undefined;
   readonly #hibernation: GroupTicksOptions['hibernation'];
+  #callsRoll = false;
 
   constructor({ clock, tuning = {}, hibernation, ended }: GroupTicksOptions) {
     const { tickInterval = DEFAULT_TICK_INTERVAL_MS, hibernate = true } = tuning;
@@ -32,7 +33,9 @@ export class GroupTicks implements HibernationHost {
     this.#rounds = new TickRounds({
       clock,
       interval: tickInterval,
-      begin: () => this.#rollCall.tick(this.#rounds.count),
+      begin: (late) => {
+        if (this.#callsRoll) this.#rollCall.tick(this.#rounds.count, late);
+      },
       end: ended,
     });
   }
@@ -48,9 +51,9 @@ export class GroupTicks implements HibernationHost {
     else this.startTicking(group);
   }
 
-  /** Wakes the group when its turn comes. */
-  disturb(group: RaftGroup, leaderIsGone: boolean): void {
-    this.#rollCall.disturb(group, leaderIsGone);
+  /** All groups that are on disk have started: those without a leader look for theirs from now on. */
+  callRoll(): void {
+    this.#callsRoll = true;
   }
 
   /** How many are ticked. */
@@ -74,6 +77,10 @@ export class GroupTicks implements HibernationHost {
 
   stopTicking(group: RestingGroup): void {
     this.#rounds.delete(group);
+  }
+
+  later(group: RestingGroup, act: () => void): void {
+    this.#rollCall.disturb(group, act);
   }
 
   notify(...notice: Parameters<HibernationHost['notify']>): void {

@@ -287,14 +287,19 @@ export class RaftGroup implements CommandLog, RestingGroup {
     if (!this.#stopped) this.#guarded(() => this.#hibernation?.seekLeader());
   }
 
-  /** The store of the leader is gone, or has forgotten that it leads. */
-  leaderIsGone(): void {
-    if (!this.#stopped) this.#guarded(() => this.#hibernation?.leaderIsGone());
+  /** The store of this member is gone, or has forgotten that it leads. Means nothing where it does not lead any more. */
+  leaderIsGone(leader: number): void {
+    if (!this.#stopped) this.#guarded(() => this.#hibernation?.leaderIsGone(leader));
   }
 
-  /** It knows no leader, and its turn to look for one has come. @param first it stands for election if there is none */
-  callForLeader(first: boolean): void {
-    if (!this.#stopped) this.#guarded(() => this.#hibernation?.callForLeader(first));
+  /** It knows no leader: it asks who leads, and goes on sleeping. */
+  askForLeader(): void {
+    if (!this.#stopped) this.#guarded(() => this.#hibernation?.askForLeader());
+  }
+
+  /** It knows no leader: it asks who leads, and stands for election when nobody has said so in so many ticks. */
+  standForElection(ticks: number): void {
+    if (!this.#stopped) this.#guarded(() => this.#hibernation?.standForElection(ticks));
   }
 
   /** Without a leader, it sleeps again until its turn comes. */
@@ -305,6 +310,11 @@ export class RaftGroup implements CommandLog, RestingGroup {
   /** It leads, and has gone to sleep without this member, whose store was missing. */
   leavesOut(member: number): boolean {
     return this.#hibernation?.leavesOut(member) ?? false;
+  }
+
+  /** A member that was left out is there again, in a new life: it is told who leads. */
+  callBack(member: number): void {
+    if (!this.#stopped) this.#guarded(() => this.#hibernation?.callBack(member));
   }
 
   /** What another member says about resting. */

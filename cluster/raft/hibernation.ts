@@ -38,13 +38,18 @@ export interface HibernationHost extends MemberStores {
   readonly ticks: number;
   startTicking(group: RestingGroup): void;
   stopTicking(group: RestingGroup): void;
+  /** Does what concerns many groups at once when this group's turn comes. */
+  later(group: RestingGroup, act: () => void): void;
 }
 
-/** What hibernation needs of a Raft group. */
+/** A Raft group, as those see it that let it rest and wake it. */
 export interface RestingGroup extends Ticked {
   readonly id: number;
   readonly peerId: number;
   readonly raft: RawNode;
+  /** 0 while it knows none. */
+  readonly leader: number;
+  readonly asleep: boolean;
   /** Nobody waits here for a proposal, a read or a snapshot, and all of the log is applied and visible. */
   readonly isIdle: boolean;
   /** Ticks since a leader was heard, or since the start. */
@@ -56,6 +61,9 @@ export interface RestingGroup extends Ticked {
   campaign(): void;
   /** Its core may have something to send. */
   stirred(): void;
+  askForLeader(): void;
+  standForElection(ticks: number): void;
+  loseHope(): void;
 }
 
 export interface HibernationOptions {
@@ -76,8 +84,6 @@ interface Bid {
 
 /** Ticks that a leader stays awake at least when something else than a request has woken it: two heartbeats. */
 const SETTLE_TICKS = 3;
-/** Ticks in which a leader that exists has answered, or an election elsewhere has begun. */
-const CALL_TICKS = 4;
 const NOBODY: readonly number[] = [];
 
 /** The rest of one peer: what the chart `hibernation` says, carried out (docs/decisions/hibernation.md). */
@@ -162,11 +168,20 @@ export class Hibernation {
     this.#disturb(false);
   }
 
-  /** Its leader is known to be no more, or its store is missing: the silence of its sleep counts as one. */
-  leaderIsGone(): void {
+  /** This leader is known to be no more, or its store is missing: the silence of its sleep counts as one. */
+  leaderIsGone(leader: number): void {
+    const { raft, peerId } = this.#group;
+    if (raft.lead !== leader || leader === peerId) return;
+    this.#bid = undefined;
     this.#disturb(false);
-    const { raft, silence } = this.#group;
-    if (raft.role !== 'leader') raft.wake(silence);
+    raft.wake(this.#group.silence);
+  }
+
+  /** A member that was left out has started again: it is told who leads. */
+  callBack(member: number): void {
+    if (!this.leavesOut(member)) return;
+    if (this.#state === 'asleep') this.#answer(member);
+    else this.#disturb(true);
   }
 
   /** Somebody wants to be served, and this peer does not lead. */
@@ -177,10 +192,15 @@ export class Hibernation {
     if (raft.lead === 0 || this.#leaderIsMissing) this.#standIn(0);
   }
 
-  /** Its turn to look for a leader. @param first it stands for election when there is none */
-  callForLeader(first: boolean): void {
+  /** Asks who leads, and goes on sleeping until somebody answers. */
+  askForLeader(): void {
+    if (this.#state === 'dormant' && this.#group.raft.lead === 0) this.#callMembers();
+  }
+
+  /** Asks who leads, and stands for election when nobody has said so in so many ticks. */
+  standForElection(ticks: number): void {
     this.#disturb(true);
-    if (first && this.#group.raft.lead === 0) this.#standIn(CALL_TICKS);
+    if (this.#group.raft.lead === 0) this.#standIn(ticks);
   }
 
   /** It found no leader for long: others look for theirs meanwhile. */
@@ -239,7 +259,9 @@ export class Hibernation {
 
   #agrees({ from, term, index }: Bid): void {
     const { raft } = this.#group;
-    if (this.#state !== 'asking' || term !== raft.term || index !== raft.lastIndex) return;
+    if (raft.role !== 'leader' || term !== raft.term || index !== raft.lastIndex) return;
+    if (this.#state === 'asleep') this.#absent = this.#absent.filter((member) => member !== from);
+    if (this.#state !== 'asking') return;
     this.#agreed?.add(from);
     this.#countAgreed();
   }
@@ -258,16 +280,20 @@ export class Hibernation {
   #called({ from, term, index }: Bid): void {
     const { raft } = this.#group;
     if (raft.role !== 'leader') {
-      if (raft.lead === from && term >= raft.term) this.leaderIsGone();
+      // A whole store may be about to stop.
+      const { host } = this.#options;
+      if (term >= raft.term && raft.lead === from) host.later(this.#group, () => this.leaderIsGone(from));
       return;
     }
     if (!raft.isMember(from)) return;
-    if (this.#state !== 'awake') {
-      if (term > raft.term || index !== raft.lastIndex || this.#absent.includes(from))
-        return this.#disturb(true);
-      this.#tell(from, 'request');
-    }
-    raft.answerCall(from);
+    const lacksNothing = term <= raft.term && index === raft.lastIndex;
+    if (this.#state === 'awake' || lacksNothing) this.#answer(from);
+    else this.#disturb(true);
+  }
+
+  #answer(member: number): void {
+    if (this.#state !== 'awake') this.#tell(member, 'request');
+    this.#group.raft.answerCall(member);
     this.#group.stirred();
   }
 
@@ -348,14 +374,19 @@ export class Hibernation {
   /** Old news, answers to what was asked before it fell asleep, and what left just before its leader asked it to rest. */
   #changesNothing(message: Message): boolean {
     const { raft } = this.#group;
-    const { type, term, from, reject, context } = message;
+    const { type, term, from, reject } = message;
     if (isLocal(type) || (term !== 0 && term < raft.term)) return true;
     if (term > raft.term) return false;
     if (isResponse(type)) return raft.role === 'follower' || (raft.role === 'leader' && !reject);
-    const fresh = this.#options.host.ticks - this.#sleptAt <= 1;
-    return (
-      this.#state === 'asleep' && fresh && type === 'heartbeat' && from === raft.lead && context.length === 0
-    );
+    return this.#state === 'asleep' && from === raft.lead && this.#leftBeforeItSlept(message);
+  }
+
+  /** Its leader sent it just before it asked, and it tells nothing new. */
+  #leftBeforeItSlept({ type, entries, commit, context }: Message): boolean {
+    const { ticks } = this.#options.host;
+    const empty = (type === 'heartbeat' || type === 'appendEntries') && entries.length === 0;
+    if (!empty || ticks - this.#sleptAt > 1) return false;
+    return context.length === 0 && commit <= this.#group.raft.commit;
   }
 
   #tell(member: number, type: RestNotice['type']): void {

@@ -1,6 +1,12 @@
 import type { ActorSystem, Clock, Logger } from '../../actors/index.js';
 import type { Fetch, InitialState, Message, Snapshot, StorageAppend } from '../../machines/index.js';
-import { type Engine, RaftLog, StorageError, type WriteBatch } from '../../storage/index.js';
+import {
+  type Engine,
+  RaftLog,
+  StorageError,
+  type StoredGroup,
+  type WriteBatch,
+} from '../../storage/index.js';
 import type { TaskQueue } from '../tasks.js';
 import { type Evaluated, Evaluation } from './evaluation.js';
 import { RaftGroup } from './group.js';
@@ -34,9 +40,6 @@ export interface RaftHostOptions {
 
 /** Changes of evaluated entries that may wait in memory for something else that has to be written. */
 const MAX_IDLE_BATCH_BYTES = 1024 * 1024;
-/** Entries of a log whose size is only guessed, and how large one is taken to be. */
-const SHORT_LOG = 256;
-const SHORT_LOG_ENTRY_BYTES = 256;
 /** Order of the host's hook among the end-of-turn hooks: after the peers have proposed what the turn brought. */
 export const RAFT_TURN_ORDER = 100;
 
@@ -143,34 +146,21 @@ export class RaftHost {
    * @throws StorageError when there is none, or its log and states contradict each other.
    */
   async open(groupId: number, peerId: number, machine: StateMachine): Promise<RaftGroup> {
-    const initial = await this.#log.load(groupId);
-    if (initial === undefined) {
+    const stored = await this.#log.loadStored(groupId);
+    if (stored === undefined) {
       throw new StorageError('invalid-log', `Raft group ${groupId} has no state in this data directory.`);
     }
-    const logBytes = await this.logBytesOf(groupId, initial);
-    return this.#begin(groupId, peerId, machine, initial, { logBytes, dormant: true });
+    return this.#begin(groupId, peerId, machine, stored, true);
   }
 
   /** Starts a replica whose state was read from disk already. */
-  resume(
-    groupId: number,
-    peerId: number,
-    machine: StateMachine,
-    initial: InitialState,
-    logBytes: number,
-  ): RaftGroup {
-    return this.#begin(groupId, peerId, machine, initial, { logBytes, dormant: true });
-  }
-
-  /** Bytes of a log that is opened, about: short ones are not worth a look. */
-  async logBytesOf(groupId: number, { truncated, lastIndex }: InitialState): Promise<number> {
-    const entries = lastIndex - truncated.index;
-    return entries < SHORT_LOG ? entries * SHORT_LOG_ENTRY_BYTES : this.#log.approximateBytes(groupId);
+  resume(groupId: number, peerId: number, machine: StateMachine, stored: StoredGroup): RaftGroup {
+    return this.#begin(groupId, peerId, machine, stored, true);
   }
 
   /** Starts a replica that has nothing on disk: what it becomes is written with its first entries or snapshot. */
   start(groupId: number, peerId: number, machine: StateMachine, initial: InitialState): RaftGroup {
-    return this.#begin(groupId, peerId, machine, initial, { logBytes: 0, dormant: false });
+    return this.#begin(groupId, peerId, machine, { initial, logBytes: 0, mayHoldOld: true }, false);
   }
 
   /** @param dormant it may wait for its turn to look for a leader */
@@ -178,8 +168,8 @@ export class RaftHost {
     groupId: number,
     peerId: number,
     machine: StateMachine,
-    initial: InitialState,
-    { logBytes, dormant }: { readonly logBytes: number; readonly dormant: boolean },
+    stored: StoredGroup,
+    dormant: boolean,
   ): RaftGroup {
     const { clock } = this.#options;
     const { tickInterval = DEFAULT_TICK_INTERVAL_MS, leaseReads = false } = this.#options.tuning ?? {};
@@ -188,7 +178,7 @@ export class RaftHost {
       id: groupId,
       peerId,
       config,
-      initial,
+      initial: stored.initial,
       machine,
       clock,
       leaseTimeout: leaseReads ? config.electionTick * tickInterval : undefined,
@@ -196,10 +186,18 @@ export class RaftHost {
       touch: (touched) => this.#touch(touched),
     });
     this.#groups.set(groupId, group);
-    this.#logs.open(group, initial, logBytes);
+    this.#logs.open(group, stored);
     this.#touch(group);
     this.#ticks.join(group);
     return group;
+  }
+
+  /**
+   * Everything that is on disk has started: groups that know no leader look for theirs from now on, a few at a time. Before, only
+   * those do that somebody asks for: to start the others comes first.
+   */
+  lookForLeaders(): void {
+    this.#ticks.callRoll();
   }
 
   /** How many groups are awake. */
@@ -208,12 +206,13 @@ export class RaftHost {
   }
 
   /**
-   * Wakes every group that `concerns` says yes to, some with each tick.
-   * @param leaderIsGone of a group's leader it is known that it is no more: what its followers slept counts as silence
+   * Something has happened that may concern many groups: a few of them at a time wake, or whatever else they have to do.
+   * @param plan what a group has to do when its turn comes; `undefined` where it does not concern it
    */
-  wakeAll(concerns: (group: RaftGroup) => boolean, { leaderIsGone = false } = {}): void {
+  wakeAll(plan: (group: RaftGroup) => (() => void) | undefined): void {
     for (const group of this.#groups.values()) {
-      if (concerns(group)) this.#ticks.disturb(group, leaderIsGone);
+      const act = plan(group);
+      if (act !== undefined) this.#ticks.later(group, act);
     }
   }
 

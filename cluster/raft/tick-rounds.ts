@@ -10,8 +10,9 @@ export interface TickRoundsOptions {
   readonly clock: Clock;
   /** Milliseconds from the end of a round to the next. */
   readonly interval: number;
-  /** Before the first is ticked, and after the last. */
-  readonly begin: () => void;
+  /** Before the first is ticked. `late` when this round should have come an interval ago, or earlier. */
+  readonly begin: (late: boolean) => void;
+  /** After the last is ticked. */
   readonly end: () => void;
 }
 
@@ -64,9 +65,10 @@ export class TickRounds<T extends Ticked> {
 
   #schedule(): void {
     const { clock, interval } = this.#options;
+    const due = clock.now() + interval;
     this.#timer = clock.setTimeout(() => {
       this.#count++;
-      this.#options.begin();
+      this.#options.begin(clock.now() >= due + interval);
       this.#round = [...this.#members];
       this.#next = 0;
       this.#slice();

@@ -1,5 +1,10 @@
-import type { InitialState } from '../../machines/index.js';
-import { type Engine, loadCollectedTombstones, loadRegionStates, type RaftLog } from '../../storage/index.js';
+import {
+  type Engine,
+  loadCollectedTombstones,
+  loadRegionStates,
+  type RaftLog,
+  type StoredGroup,
+} from '../../storage/index.js';
 import { type metapb, raft_serverpb } from '../../storage/proto/index.js';
 import { peerOnStore } from './admin/change-peer.js';
 import type { Tombstone } from './store-meta.js';
@@ -10,7 +15,7 @@ export interface StoredPeer {
   readonly peer: metapb.Peer;
   readonly mergeState: raft_serverpb.MergeState | undefined;
   /** `undefined` when its log was not looked at, or on a store that stands alone. */
-  readonly initial: InitialState | undefined;
+  readonly stored: StoredGroup | undefined;
 }
 
 export interface StoredPeers {
@@ -35,7 +40,7 @@ export async function loadPeers(engine: Engine, log: RaftLog, storeId: number): 
       tombstones.push({ peer: peerId || (peer?.id ?? 0), region, target: mergeState?.target });
     } else {
       const merging = state === raft_serverpb.PeerState.Merging ? mergeState : undefined;
-      peers.push({ region, peer, mergeState: merging, initial: logs.get(region.id) });
+      peers.push({ region, peer, mergeState: merging, stored: logs.get(region.id) });
     }
   }
   return { peers, tombstones, collectedThrough };

@@ -84,10 +84,18 @@ export class LogGc {
     if (this.#timer !== undefined) this.#clock.clearTimeout(this.#timer);
   }
 
+  /** Most logs of a store with many idle regions are short, and a status is a copy. */
+  #mayBeCut(group: RaftGroup): boolean {
+    const { firstIndex, lastIndex } = group.raft;
+    const { threshold, countLimit, bytesLimit } = this.#limits;
+    const entries = lastIndex - firstIndex + 1;
+    return entries >= Math.min(threshold, countLimit) || this.#logBytes(group) >= bytesLimit;
+  }
+
   #look(): void {
     for (const replica of this.#replicas.values()) {
       const { raftGroup: group } = replica;
-      if (!group?.isLeader) continue;
+      if (!group?.isLeader || !this.#mayBeCut(group)) continue;
       const point = compactionPoint(group.status(), this.#logBytes(group), this.#limits);
       if (point === undefined) continue;
       const term = group.raft.termAt(point);

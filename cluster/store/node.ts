@@ -278,6 +278,7 @@ export class StoreNode implements StoreNodeHost {
     // What the scheduler asks for meanwhile comes after.
     this.#bootstrapping = starting.catch(() => {});
     await starting;
+    this.#host.lookForLeaders();
     this.#peers.bringBack();
     // Not before the peers are there: what is offered is judged by the regions of this store.
     await this.#snapshots.start();

@@ -25,6 +25,9 @@ export interface RestingRegionsParts {
   readonly tuning?: RaftTuning | undefined;
 }
 
+/** Looks at who the neighbours are between two at whom sleeping leaders have left out: ten seconds. */
+const LOOKS_PER_REMINDER = 10;
+
 const KIND_OF = {
   request: ExtraMessageType.MsgHibernateRequest,
   response: ExtraMessageType.MsgHibernateResponse,
@@ -35,6 +38,7 @@ const KIND_OF = {
 export class RestingRegions implements MemberStores {
   readonly #parts: RestingRegionsParts;
   readonly #liveness: StoreLiveness;
+  #looks = 0;
 
   constructor(parts: RestingRegionsParts) {
     const { system, storeId, clock, directory, tuning = {} } = parts;
@@ -53,10 +57,10 @@ export class RestingRegions implements MemberStores {
         if (node !== undefined) system.ref(`${node}/store`).tell(alive);
       },
       missing: (id) => this.#wakeFollowers(id),
-      returned: (id) => this.#wakeLeaders(id),
+      returned: (id) => this.#tellLeaders(id, (group) => group.wake()),
       restarted: (id) => {
         this.#wakeFollowers(id);
-        this.#wakeLeaders(id);
+        this.#tellLeaders(id, (group, member) => group.callBack(member));
       },
     });
   }
@@ -104,18 +108,32 @@ export class RestingRegions implements MemberStores {
 
   /** Those whose leader is on that store have none any more; the others' leaders are alive, and will see to it. */
   #wakeFollowers(storeId: number): void {
-    const led = (group: RaftGroup) => !group.isLeader && this.#storeOf(group, group.leader) === storeId;
-    this.#parts.host().wakeAll(led, { leaderIsGone: true });
+    this.#parts.host().wakeAll((group) => {
+      const { leader, isLeader } = group;
+      if (isLeader || this.#storeOf(group, leader) !== storeId) return undefined;
+      return () => group.leaderIsGone(leader);
+    });
   }
 
   /** Those that went to sleep without the peer there: it may lack something. */
-  #wakeLeaders(storeId: number): void {
+  #tellLeaders(storeId: number, tell: (group: RaftGroup, member: number) => void): void {
     const { host, replicas } = this.#parts;
     host().wakeAll((group) => {
-      const peer = replicas()
-        .get(group.id)
-        ?.region.peers.find((one) => one.storeId === storeId);
-      return peer !== undefined && group.leavesOut(peer.id);
+      const peers = replicas().get(group.id)?.region.peers;
+      const peer = peers?.find((one) => one.storeId === storeId);
+      if (peer === undefined || !group.leavesOut(peer.id)) return undefined;
+      return () => tell(group, peer.id);
+    });
+  }
+
+  /** What they were told of a member that is back may have been lost on its way to that. */
+  #remindLeaders(): void {
+    const { host, replicas } = this.#parts;
+    host().wakeAll((group) => {
+      if (!group.isLeader || !group.asleep) return undefined;
+      const peers = replicas().get(group.id)?.region.peers ?? [];
+      const back = peers.some(({ id, storeId }) => group.leavesOut(id) && this.#liveness.isAlive(storeId));
+      return back ? () => group.wake() : undefined;
     });
   }
 
@@ -125,6 +143,7 @@ export class RestingRegions implements MemberStores {
 
   #neighbours(): Iterable<number> {
     const { storeId, replicas } = this.#parts;
+    if (++this.#looks % LOOKS_PER_REMINDER === 0) this.#remindLeaders();
     const neighbours = new Set<number>();
     for (const { region } of replicas().values())
       for (const peer of region.peers) neighbours.add(peer.storeId);

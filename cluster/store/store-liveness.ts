@@ -89,7 +89,9 @@ export class StoreLiveness {
 
   #beat(): void {
     const { neighbours, tell, missing } = this.#options;
-    if (this.#beats++ % BEATS_PER_LOOK === 0) this.#neighbours = new Set(neighbours());
+    const look = this.#neighbours.size === 0 || this.#beats % BEATS_PER_LOOK === 0;
+    this.#beats++;
+    if (look) this.#neighbours = new Set(neighbours());
     for (const id of this.#neighbours) {
       tell(id);
       const store = this.#storeOf(id);

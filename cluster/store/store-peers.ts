@@ -4,6 +4,7 @@ import {
   type Engine,
   loadRegionState,
   StandaloneStorage,
+  type StoredGroup,
   saveRegionState,
   type WriteBatch,
 } from '../../storage/index.js';
@@ -67,6 +68,8 @@ export interface StorePeersOptions {
 
 /** Messages that may wait for one peer: a turn brings at most a frame from each node. */
 const PEER_MAILBOX = { capacity: 16_384, overflow: 'reject' } as const;
+/** Milliseconds in which peers are started before others have the event loop. */
+const START_SLICE_MS = 5;
 /** Ticks after which the first peer of a new cluster campaigns. */
 const FIRST_CAMPAIGN_TICKS = 2;
 const MERGE_INTERVAL_MS = 2_000;
@@ -84,6 +87,10 @@ export class StorePeers {
   readonly #sources = new Map<number, { readonly commit: number; readonly ready: () => void }>();
   /** Replicas whose end is on its way to the disk. */
   readonly #ending = new WeakSet<RegionReplica>();
+  /** The peers that are on disk are there. */
+  #allStarted = false;
+  /** What waits for that. */
+  readonly #untilStarted: (() => void)[] = [];
   /** With writes of this turn. */
   #writing = new Set<RegionReplica>();
   #lone: LoneCommands | undefined;
@@ -110,20 +117,23 @@ export class StorePeers {
   async start(): Promise<void> {
     // Before anything else may make a peer anew.
     this.#repaired = await RepairedPeers.load(this.#repairParts());
-    const { engine, host, storeId, standalone } = this.#options;
+    const { engine, host, storeId, standalone, clock } = this.#options;
     const stored = await loadPeers(engine, host.log, storeId);
     this.meta.collectedThrough = stored.collectedThrough;
     for (const tombstone of stored.tombstones) this.meta.bury(tombstone);
     if (!standalone) this.meta.replace(stored.peers.map(({ region }) => region));
-    const logBytes = await Promise.all(
-      stored.peers.map(({ region, initial }) => initial && host.logBytesOf(region.id, initial)),
-    );
-    // Without a pause: a merge that one of them has to apply needs its source beside it.
-    for (const [i, peer] of stored.peers.entries()) {
-      if (!this.replicas.has(peer.region.id)) this.#startStored(peer, logBytes[i]);
+    let sliceEnds = clock.now() + START_SLICE_MS;
+    for (const peer of stored.peers) {
+      if (!this.replicas.has(peer.region.id)) this.#startStored(peer);
+      // Those that have started serve meanwhile.
+      if (clock.now() < sliceEnds) continue;
+      await new Promise<void>((resolve) => clock.immediate(resolve));
+      sliceEnds = clock.now() + START_SLICE_MS;
     }
     for (const replica of this.replicas.values())
       if (replica.mergeState !== undefined) this.merges.add(replica);
+    this.#allStarted = true;
+    for (const go of this.#untilStarted.splice(0)) go();
   }
 
   /** On a repaired store: brings back the peers that have forgotten everything. Does not wait for them. */
@@ -163,9 +173,9 @@ export class StorePeers {
       await engine.sync();
     }
     await this.#options.directory.refresh();
-    const initial = await this.#options.host.log.load(region.id);
+    const stored = await this.#options.host.log.loadStored(region.id);
     if (this.replicas.has(region.id)) return;
-    const replica = this.#startStored({ region, peer, mergeState: undefined, initial });
+    const replica = this.#startStored({ region, peer, mergeState: undefined, stored });
     if (region.peers[0]?.id === peer.id) this.#campaignSoon(replica);
   }
 
@@ -230,12 +240,12 @@ export class StorePeers {
     return actor;
   }
 
-  #startStored({ region, peer, mergeState, initial }: StoredPeer, logBytes?: number): RegionReplica {
+  #startStored({ region, peer, mergeState, stored }: StoredPeer): RegionReplica {
     if (this.#stopped) throw new TroupeError('closed', `store ${this.#options.storeId} has stopped`);
     const replica = this.#makeReplica(region, peer, mergeState);
     let commands: CommandLog;
     try {
-      commands = this.#openCommands(region.id, peer.id, replica, initial, logBytes);
+      commands = this.#openCommands(region.id, peer.id, replica, stored);
     } catch (error) {
       this.replicas.delete(region.id);
       throw error;
@@ -566,6 +576,9 @@ export class StorePeers {
   }: Parameters<RegionSurroundings['sourceReady']>[0]): Promise<void> | undefined {
     const id = source?.id ?? 0;
     const replica = this.replicas.get(id);
+    // A target that starts before its source asks again.
+    if (replica === undefined && !this.#allStarted)
+      return new Promise((resolve) => this.#untilStarted.push(resolve));
     const { raftGroup: group } = replica ?? {};
     if (replica === undefined || group === undefined || group.stopped)
       throw new Error(`region ${id} is to be merged and its peer is not on this store`);
@@ -690,11 +703,10 @@ export class StorePeers {
     regionId: number,
     peerId: number,
     replica: RegionReplica,
-    state: InitialState | undefined,
-    logBytes = 0,
+    stored: StoredGroup | undefined,
   ): CommandLog {
     const { engine, system, standalone, host } = this.#options;
-    if ((state !== undefined) === standalone) {
+    if ((stored !== undefined) === standalone) {
       throw new TroupeError(
         'identity',
         standalone
@@ -702,7 +714,7 @@ export class StorePeers {
           : 'The data directory was written with --standalone: start it so, or give this store an empty directory.',
       );
     }
-    if (state !== undefined) return host.resume(regionId, peerId, replica, state, logBytes);
+    if (stored !== undefined) return host.resume(regionId, peerId, replica, stored);
     const storage = new StandaloneStorage(engine);
     this.#lone = new LoneCommands(peerId, replica, storage, system, this.#options.diskFailed);
     return this.#lone;

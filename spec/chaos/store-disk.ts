@@ -39,7 +39,9 @@ export async function readDisk(store: string, engine: Engine): Promise<StoreDisk
     if (region !== undefined && state !== Tombstone) peers.push({ store, id: peerId, region, state });
   }
   peers.sort((a, b) => compareBytes(a.region.startKey, b.region.startKey));
-  return { store, engine, log, groups: await log.loadAll(), peers };
+  const groups = new Map<number, InitialState>();
+  for (const [group, { initial }] of await log.loadAll()) groups.set(group, initial);
+  return { store, engine, log, groups, peers };
 }
 
 /** Hash of a peer's data. */

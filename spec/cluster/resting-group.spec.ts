@@ -325,7 +325,7 @@ describe('A sleeping follower', () => {
       await world.tick(20);
       world.carries = ({ from, to }) => from !== 1 && to !== 1;
       world.missing.add(1);
-      for (const id of [2, 3]) world.group(id).leaderIsGone();
+      for (const id of [2, 3]) world.group(id).leaderIsGone(1);
       const took = await world.until(
         () => world.group(2).isLeader || world.group(3).isLeader,
         3 * ELECTION_TICKS,
@@ -390,7 +390,7 @@ describe('A dormant peer', () => {
     const world = new RestingWorld({ dormant: true });
     await world.tick(100);
     expect([world.said, world.asleep]).to.deep.equal([[], [1, 2, 3]]);
-    world.group(2).callForLeader(true);
+    world.group(2).standForElection(4);
     world.settle();
     expect(world.said).to.deep.equal(['2 > 1 wakeUp', '2 > 3 wakeUp']);
     const took = await world.until(() => world.group(2).isLeader);
@@ -424,7 +424,7 @@ describe('A dormant peer', () => {
     world.carries = () => true;
     world.missing.delete(3);
     world.sent.length = 0;
-    world.group(3).callForLeader(false);
+    world.group(3).askForLeader();
     world.settle();
     await world.sleep();
     expect(world.group(3).leader).to.equal(1);
@@ -433,7 +433,7 @@ describe('A dormant peer', () => {
   it('gives up for a while, and not when it knows a leader', async () => {
     const world = new RestingWorld({ dormant: true });
     world.carries = () => false;
-    world.group(1).callForLeader(true);
+    world.group(1).standForElection(4);
     await world.tick(40);
     expect(world.asleep).to.deep.equal([2, 3]);
     world.group(1).loseHope();

@@ -161,6 +161,7 @@ export class RestingWorld {
       },
       startTicking: (group) => this.#ticking.add(group),
       stopTicking: (group) => this.#ticking.delete(group),
+      later: (_group, act) => act(),
       notify: (_group, to, notice) => this.#send({ from, to, notice }),
       isMissing: (_group, member) => this.missing.has(member),
       isAlive: (_group, member) => !this.missing.has(member),

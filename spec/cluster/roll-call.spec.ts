@@ -1,14 +1,16 @@
 import { expect } from 'chai';
-import type { RaftGroup } from '../../cluster/raft/group.js';
+import type { RestingGroup } from '../../cluster/raft/hibernation.js';
 import { RollCall } from '../../cluster/raft/roll-call.js';
 
 const ELECTION_TICKS = 10;
+const NOBODY = 0;
+const OTHER = 12;
 
 /** As much of a group as is called. */
 class Called {
   stopped = false;
-  leader = 0;
-  calls: boolean[] = [];
+  leader = NOBODY;
+  asleep = true;
   readonly said: string[] = [];
   readonly raft = { voters: [11, 12, 13] };
   constructor(
@@ -16,101 +18,132 @@ class Called {
     readonly peerId = 11,
   ) {}
 
-  callForLeader(first: boolean): void {
-    this.calls.push(first);
+  standForElection(ticks: number): void {
+    this.asleep = false;
+    this.said.push(`stands in ${ticks}`);
+  }
+
+  askForLeader(): void {
+    this.said.push('asks');
   }
 
   loseHope(): void {
+    this.asleep = true;
     this.said.push('lost hope');
   }
 
   wake(): void {
+    this.asleep = false;
     this.said.push('woken');
   }
 
-  leaderIsGone(): void {
-    this.said.push('leader gone');
+  /** It was elected, or has heard who was, and rests. */
+  settle(): void {
+    this.leader = OTHER;
+    this.asleep = true;
   }
 }
 
-function group(called: Called): RaftGroup {
-  return called as unknown as RaftGroup;
+function group(called: Called): RestingGroup {
+  return called as unknown as RestingGroup;
 }
 
-function many(count: number, rollCall: RollCall, peerId = 11): Called[] {
+/** Groups in which this peer is the first to stand, or not. */
+function many(count: number, rollCall: RollCall, first = true): Called[] {
   return Array.from({ length: count }, (_, i) => {
-    const called = new Called(i + 1, peerId);
+    const called = new Called(3 * i + (first ? 0 : 1));
     rollCall.enlist(group(called));
     return called;
   });
 }
 
-const calledOf = (all: readonly Called[]): number => all.filter(({ calls }) => calls.length > 0).length;
+const awake = (all: readonly Called[]): Called[] => all.filter(({ asleep }) => !asleep);
 
 describe('The roll call', () => {
-  it('calls some of those without a leader with each tick, and only so many at once', () => {
+  it('wakes more at once as long as they fall asleep again soon, up to a limit', () => {
     const rollCall = new RollCall(ELECTION_TICKS);
-    const all = many(2_000, rollCall);
+    const all = many(10_000, rollCall);
     const counts: number[] = [];
-    for (let tick = 1; tick <= 5; tick++) {
-      rollCall.tick(tick);
-      counts.push(calledOf(all));
+    for (let tick = 1; tick <= 40; tick++) {
+      rollCall.tick(tick, false);
+      counts.push(awake(all).length);
+      if (tick % 8 === 0) for (const one of awake(all)) one.settle();
     }
-    expect(counts).to.deep.equal([256, 512, 512, 512, 512]);
-    for (const one of all.filter(({ calls }) => calls.length > 0).slice(0, 100)) one.leader = 12;
-    rollCall.tick(6);
-    expect(calledOf(all)).to.equal(612);
+    expect([1, 9, 17, 25, 33].map((tick) => counts[tick - 1])).to.deep.equal([64, 128, 256, 512, 512]);
+  });
+
+  it('wakes fewer when they take long, or when ticks are late', () => {
+    for (const late of [false, true]) {
+      const rollCall = new RollCall(ELECTION_TICKS);
+      const all = many(10_000, rollCall);
+      let most = 0;
+      for (let tick = 1; tick <= 400; tick++) {
+        rollCall.tick(tick, late);
+        if (tick > 200) most = Math.max(most, awake(all).length);
+        if (late) for (const one of awake(all).slice(0, 20)) one.settle();
+      }
+      expect(most).to.be.at.most(8);
+      if (!late) expect(awake(all).length).to.be.above(0);
+    }
   });
 
   it('begins with those regions where this peer stands first; each voter does in its share', () => {
-    const order: number[] = [];
+    const first: number[] = [];
     for (const peerId of [11, 12, 13]) {
       const rollCall = new RollCall(ELECTION_TICKS);
-      const all = many(30, rollCall, peerId);
-      rollCall.tick(1);
-      const first = all.filter(({ calls }) => calls[0] === true).map(({ id }) => id);
-      expect(first).to.have.lengthOf(10);
-      order.push(...first);
+      const all = Array.from({ length: 30 }, (_, i) => new Called(i, peerId));
+      for (const one of all) rollCall.enlist(group(one));
+      rollCall.tick(1, false);
+      const standing = all.filter(({ said }) => said[0]?.startsWith('stands'));
+      expect(standing).to.have.lengthOf(10);
+      first.push(...standing.map(({ id }) => id));
     }
-    expect(new Set(order).size).to.equal(30);
-    const learner = new RollCall(ELECTION_TICKS);
-    const [one] = many(1, learner, 99);
-    learner.tick(1);
-    expect(one?.calls).to.deep.equal([false]);
+    expect(new Set(first).size).to.equal(30);
+  });
+
+  it('lets the others only ask, and stand when nobody has been elected after a while', () => {
+    const rollCall = new RollCall(ELECTION_TICKS);
+    const [second, learner] = [new Called(1), new Called(2, 99)];
+    for (const one of [second, learner]) rollCall.enlist(group(one));
+    for (let tick = 1; tick <= 3 * ELECTION_TICKS; tick++) rollCall.tick(tick, false);
+    expect([second.said, learner.said]).to.deep.equal([['asks'], ['asks']]);
+    rollCall.tick(3 * ELECTION_TICKS + 1, false);
+    expect([second.said.at(-1), learner.said.at(-1)]).to.deep.equal(['stands in 8', 'stands in 16']);
   });
 
   it('passes over those that have found their leader, or stopped', () => {
     const rollCall = new RollCall(ELECTION_TICKS);
-    const [found, stopped] = many(2, rollCall);
-    if (found !== undefined) found.leader = 12;
-    if (stopped !== undefined) stopped.stopped = true;
-    rollCall.tick(1);
-    expect([found?.calls, stopped?.calls]).to.deep.equal([[], []]);
+    const [found, stopped] = many(2, rollCall) as [Called, Called];
+    const [other] = many(1, rollCall, false) as [Called];
+    found.settle();
+    stopped.stopped = true;
+    rollCall.tick(1, false);
+    other.settle();
+    for (let tick = 2; tick <= 50; tick++) rollCall.tick(tick, false);
+    expect([found.said, stopped.said, other.said]).to.deep.equal([[], [], ['asks']]);
   });
 
   it('gives everybody a turn where nobody finds a leader, and leaves them awake when nobody waits', () => {
     const rollCall = new RollCall(ELECTION_TICKS);
-    const all = many(1_500, rollCall);
-    for (let tick = 1; tick <= 3_000; tick++) rollCall.tick(tick);
-    const turns = all.map(({ calls }) => calls.length);
-    expect(Math.min(...turns)).to.be.above(20);
+    const all = many(100, rollCall);
+    for (let tick = 1; tick <= 10_000; tick++) rollCall.tick(tick, false);
+    const turns = all.map(({ said }) => said.filter((what) => what.startsWith('stands')).length);
+    expect(Math.min(...turns)).to.be.above(10);
     expect(Math.max(...turns) - Math.min(...turns)).to.be.at.most(2);
-    const few = new RollCall(ELECTION_TICKS);
-    const [one] = many(1, few);
-    for (let tick = 1; tick <= 3_000; tick++) few.tick(tick);
-    expect([one?.calls, one?.said]).to.deep.equal([[one?.calls[0]], []]);
+    const alone = new RollCall(ELECTION_TICKS);
+    const [one] = many(1, alone) as [Called];
+    for (let tick = 1; tick <= 3_000; tick++) alone.tick(tick, false);
+    expect(one.said).to.deep.equal(['stands in 4']);
   });
 
-  it('wakes those that others asked for, so many with each tick', () => {
+  it('begins with those that something has happened to', () => {
     const rollCall = new RollCall(ELECTION_TICKS);
-    const all = Array.from({ length: 600 }, (_, i) => new Called(i));
-    for (const [i, one] of all.entries()) rollCall.disturb(group(one), i % 2 === 0);
-    const woken: number[] = [];
-    for (let tick = 1; tick <= 3; tick++) {
-      rollCall.tick(tick);
-      woken.push(all.filter(({ said }) => said.length > 0).length);
-    }
-    expect(woken).to.deep.equal([256, 512, 600]);
-    expect([all[0]?.said, all[1]?.said]).to.deep.equal([['leader gone'], ['woken']]);
+    const waiting = many(100, rollCall);
+    const disturbed = Array.from({ length: 50 }, (_, i) => new Called(i));
+    for (const one of disturbed) rollCall.disturb(group(one), () => one.wake());
+    for (const one of disturbed.slice(0, 10)) one.stopped = true;
+    rollCall.tick(1, false);
+    expect(awake(disturbed)).to.have.lengthOf(40);
+    expect(awake(waiting)).to.have.lengthOf(64 - 40);
   });
 });

@@ -29,6 +29,7 @@ interface Watched {
   commit: number;
   /** Term in which it led when last looked at; 0 when it did not. */
   ledTerm: number;
+  asleep: boolean;
 }
 
 /** What was written at a position of a log: equal positions must have equal histories. */
@@ -59,6 +60,8 @@ class GroupHistory {
 export class StoreInvariants {
   /** The first that was broken, and how. */
   violation: string | undefined;
+  /** How often a leader fell asleep. */
+  rests = 0;
   readonly groups = new Map<number, GroupHistory>();
   readonly regions: RegionInvariants;
   /** A peer that comes back, or another in its place, is another group. */
@@ -109,16 +112,18 @@ export class StoreInvariants {
 
   /** @returns whether it has just been elected */
   #look(life: string, group: RaftGroup): boolean {
-    const { id, raft, stopped } = group;
+    const { id, raft, stopped, asleep } = group;
     if (stopped) return false;
     let watched = this.#watched.get(group);
     if (watched === undefined) {
       // A peer that does not know its region yet knows of nothing that is committed.
-      watched = { commit: Math.min(INITIAL_LOG.index, raft.commit), ledTerm: 0 };
+      watched = { commit: Math.min(INITIAL_LOG.index, raft.commit), ledTerm: 0, asleep: true };
       this.#watched.set(group, watched);
     }
     const ledTerm = raft.role === 'leader' ? raft.term : 0;
     const { commit } = raft;
+    if (asleep && !watched.asleep && ledTerm !== 0) this.rests++;
+    watched.asleep = asleep;
     if (commit !== watched.commit) {
       this.#commits(life, id, raft, watched.commit);
       watched.commit = commit;

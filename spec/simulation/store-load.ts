@@ -20,6 +20,8 @@ export interface ClientParts {
   readonly pause: number;
   /** Operations that may be under way at once. */
   readonly sessions: number;
+  /** Milliseconds for which nobody asks for anything. */
+  readonly lull: () => number;
 }
 
 /** Keys of registers: put, deleted, swapped, scanned. */
@@ -96,6 +98,9 @@ export class SimulatedClient {
     const weights = random() < READERS ? READS_ONLY : WEIGHTS;
     while (this.#running) {
       await this.#sleep(this.#parts.pause * random());
+      for (let lull = this.#parts.lull(); lull > 0 && this.#running; lull = this.#parts.lull()) {
+        await this.#sleep(lull);
+      }
       if (this.#running) await this.#perform(pick(weights, random));
     }
   }

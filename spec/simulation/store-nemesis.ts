@@ -18,6 +18,8 @@ export interface StoreNemesisParts {
   readonly world: VirtualClock;
   readonly random: Random;
   readonly trace: Trace;
+  /** No client asks for anything for so long: regions may fall asleep in the middle of whatever goes on. */
+  readonly lull: (ms: number) => void;
 }
 
 const CALM: LinkFaults = { delay: [0.2, 2], loss: 0, duplicate: 0, reorder: 0 };
@@ -25,6 +27,8 @@ const FAST_DISK = [0.1, 3] as const;
 /** The base one: ten ticks of 100 ms. */
 const ELECTION_TIMEOUT_MS = 1_000;
 const MAX_PAUSE_MS = 4_000;
+/** Least and most that clients rest. */
+const LULL_MS = [1_000, 6_000] as const;
 
 /**
  * Everything that goes wrong with a cluster, from a seed. Each seed has a taste of its own (which acts it likes, how bad its
@@ -42,6 +46,7 @@ export class StoreNemesis {
     schedulerFaults: 0,
     lostBatches: 0,
     diskFaults: 0,
+    lulls: 0,
   };
   readonly #parts: StoreNemesisParts;
   readonly #links: StoreLinks;
@@ -260,6 +265,12 @@ export class StoreNemesis {
         // It shows at the next call; the store stops, and is started again.
         this.counts.diskFaults++;
         someone.disk.failNext(random() < 0.5 ? 'write' : 'sync');
+        return;
+      case 'lull': {
+        const [least, most] = LULL_MS;
+        this.counts.lulls++;
+        this.#parts.lull(least + (most - least) * random());
+      }
     }
   }
 

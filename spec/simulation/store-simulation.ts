@@ -84,6 +84,7 @@ class StoreSimulation {
   /** Groups in which the planted bug is. */
   readonly #known = new WeakSet<RaftGroup>();
   readonly #counts = { snapshots: 0, truncations: 0, restarts: 0 };
+  #lullUntil = 0;
 
   constructor(options: StoreSimulationOptions) {
     this.#options = options;
@@ -99,6 +100,8 @@ class StoreSimulation {
     const tuning: StoreTuning = {
       maxCachedBytes: CACHE_BYTES[chance() < 0.5 ? 0 : 1],
       leaseReads: chance() < 0.5 || this.#bug.needsLeases === true,
+      // Regions fall asleep whenever there is a moment's peace, or as late as they do by default.
+      quietTicks: chance() < 0.5 ? 1 + Math.floor(4 * chance()) : 10,
       logGc: {
         interval: 200 + 800 * chance(),
         threshold: 5 + Math.floor(20 * chance()),
@@ -120,6 +123,9 @@ class StoreSimulation {
       world,
       random: this.#random(),
       trace: this.#trace,
+      lull: (ms) => {
+        this.#lullUntil = Math.max(this.#lullUntil, this.world.now() + ms);
+      },
     });
     this.#operator = new RegionOperator({
       cluster: CLUSTER,
@@ -249,6 +255,7 @@ class StoreSimulation {
     await this.#until(() => false, this.#options.trouble ?? STORE_TROUBLE_MS);
     this.#acts.stop();
     this.#nemesis.stop();
+    this.#lullUntil = 0;
     this.#trace.event('peace');
     const recovery = await this.#recover();
     await this.#settle();
@@ -285,6 +292,7 @@ class StoreSimulation {
           clock,
           random,
           ...pace,
+          lull: () => this.#lullUntil - this.world.now(),
           history: this.#history,
           trace: this.#trace,
           broken: (sentence) => this.broken(sentence),
@@ -399,6 +407,7 @@ class StoreSimulation {
     return {
       stores: this.#stores.length,
       elections: this.#invariants.elections,
+      rests: this.#invariants.rests,
       commits: this.#invariants.commits,
       reads: sum(({ counts }) => counts.reads),
       writes: sum(({ counts }) => counts.writes),

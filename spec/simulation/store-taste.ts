@@ -26,6 +26,7 @@ const LIKED = {
   weather: 3,
   disk: 2,
   diskFault: 0.7,
+  lull: 10,
 } as const;
 
 export type Act = keyof typeof LIKED;

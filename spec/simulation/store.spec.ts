@@ -27,6 +27,7 @@ describe('A whole cluster in one process', () => {
     const mean = averages(reports);
     const enough = {
       elections: 3,
+      rests: 1,
       commits: 60,
       writes: 60,
       reads: 100,
@@ -39,6 +40,7 @@ describe('A whole cluster in one process', () => {
       lostBatches: 1,
       diskFaults: 0.3,
       schedulerFaults: 0.5,
+      lulls: 2,
       truncations: 5,
       snapshots: 0.4,
       framesLost: 150,

@@ -237,8 +237,64 @@ function describeRaftLog(
       const all = await log.loadAll();
       expect(all.size).to.equal(302);
       for (const group of [GROUP, 100, 101, 399, 2 ** 40]) {
-        expect(all.get(group)).to.deep.equal(await log.load(group));
+        expect(all.get(group)?.initial).to.deep.equal(await log.load(group));
       }
+    });
+
+    it('loads small and large logs, whatever was left of truncated ones, as it loads each', async () => {
+      const random = seeded(5);
+      const batch = engine.batch();
+      const groups = Array.from({ length: 120 }, (_, i) => 1_000 + i);
+      const old = new Set<number>();
+      for (const group of groups) {
+        const truncated = { index: 5 + Math.floor(3 * random()), term: 5 };
+        log.create(batch, group, truncated, CONF);
+        const count = random() < 0.1 ? 3_000 : Math.floor(6 * random());
+        const length = random() < 0.1 ? 100_000 : 10;
+        const terms = Array.from({ length: count }, () => 6 + Math.floor(3 * random())).sort();
+        const data = 'x'.repeat(count > 100 ? 10 : length);
+        const first = truncated.index + 1;
+        log.append(
+          batch,
+          group,
+          terms.map((term, i) => entry(first + i, term, data)),
+          truncated.index,
+        );
+        if (random() < 0.3) {
+          old.add(group);
+          log.append(batch, group, [entry(truncated.index, 5, data)], truncated.index - 1);
+          if (count > 0) {
+            // `append` removes what stood behind it.
+            log.append(
+              batch,
+              group,
+              terms.map((term, i) => entry(first + i, term, data)),
+              truncated.index,
+            );
+          }
+        }
+      }
+      await engine.write(batch);
+      const all = await log.loadAll();
+      for (const group of groups) {
+        const stored = all.get(group);
+        expect(stored?.initial, `group ${group}`).to.deep.equal(await log.load(group));
+        if (old.has(group)) expect(stored?.mayHoldOld).to.equal(true);
+      }
+      expect([...all.values()].filter(({ mayHoldOld }) => !mayHoldOld).length).to.be.above(40);
+    });
+
+    it('says of a log in the middle of others what is wrong with it', async () => {
+      const batch = engine.batch();
+      for (const group of [2_000, 2_001, 2_002]) {
+        log.create(batch, group, { index: 5, term: 5 }, CONF);
+        log.append(batch, group, entries(6, [6, 6, 6]), 5);
+      }
+      log.saveState(batch, 2_001, { hardState: { term: 6, vote: 0, commit: 9 } });
+      await engine.write(batch);
+      expect((await rejection(log.loadAll())).message).to.match(
+        /group 2001: the log ends at 8, but 9 is committed/,
+      );
     });
 
     it('finds the term boundaries of any log', async () => {
