@@ -46,15 +46,15 @@ export class RestingRegions implements MemberStores {
     const { heartbeatTicks = DEFAULT_RAFT_CONFIG.heartbeatTick } = tuning;
     const { electionTicks = DEFAULT_RAFT_CONFIG.electionTick } = tuning;
     this.#parts = parts;
-    const alive: StoreAlive = { type: 'store.alive', storeId, incarnation: system.incarnation };
+    const alive = { type: 'store.alive', storeId, incarnation: system.incarnation } as const;
     this.#liveness = new StoreLiveness({
       clock,
       interval: tickInterval * heartbeatTicks,
       timeout: tickInterval * electionTicks,
       neighbours: () => this.#neighbours(),
-      tell: (id) => {
+      tell: (id, answer) => {
         const node = directory.nodeOf(id);
-        if (node !== undefined) system.ref(`${node}/store`).tell(alive);
+        if (node !== undefined) system.ref(`${node}/store`).tell({ ...alive, answer } satisfies StoreAlive);
       },
       missing: (id) => this.#wakeFollowers(id),
       returned: (id) => this.#tellLeaders(id, (group) => group.wake()),
@@ -74,8 +74,8 @@ export class RestingRegions implements MemberStores {
   }
 
   /** A sign of life of another store. */
-  heard({ storeId, incarnation }: StoreAlive): void {
-    this.#liveness.heard(storeId, incarnation);
+  heard({ storeId, incarnation, answer }: StoreAlive): void {
+    this.#liveness.heard(storeId, incarnation, answer);
   }
 
   /** What a peer of another store says about resting. */

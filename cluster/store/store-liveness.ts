@@ -8,8 +8,8 @@ export interface StoreLivenessOptions {
   readonly timeout: number;
   /** Ids of the other stores that share regions with this one, as of now. */
   readonly neighbours: () => Iterable<number>;
-  /** Sends this store's sign of life. */
-  readonly tell: (storeId: number) => void;
+  /** Sends this store's sign of life. @param answer because that store has just sent its own */
+  readonly tell: (storeId: number, answer: boolean) => void;
   /** A store has been silent for too long. */
   readonly missing: (storeId: number) => void;
   /** A missing store was heard again; its peers know what they knew. */
@@ -73,10 +73,15 @@ export class StoreLiveness {
     return store !== undefined && store.incarnation > 0 && !store.missing;
   }
 
-  /** @param incarnation grows with each start of the store */
-  heard(storeId: number, incarnation: number): void {
+  /**
+   * @param incarnation grows with each start of the store
+   * @param answer it was said because this store spoke, and is not answered
+   */
+  heard(storeId: number, incarnation: number, answer = false): void {
     const store = this.#storeOf(storeId);
     if (this.#stopped || incarnation < store.incarnation) return;
+    // It has a region that is to have a peer here: a peer that does not know its region yet, or is not there at all.
+    if (!answer && !this.#neighbours.has(storeId)) this.#options.tell(storeId, true);
     const { missing } = store;
     // Nobody relies on a store that was never heard.
     const restarted = incarnation > store.incarnation && store.incarnation > 0;
@@ -93,7 +98,7 @@ export class StoreLiveness {
     this.#beats++;
     if (look) this.#neighbours = new Set(neighbours());
     for (const id of this.#neighbours) {
-      tell(id);
+      tell(id, false);
       const store = this.#storeOf(id);
       if (store.missing || ++store.silence <= this.#patience) continue;
       store.missing = true;

@@ -11,12 +11,13 @@ function liveness(neighbours: () => number[] = () => [2, 3]) {
   const clock = new MachineClock(world, 1);
   const log: string[] = [];
   const told: number[] = [];
+  const answered: number[] = [];
   const stores = new StoreLiveness({
     clock,
     interval: BEAT_MS,
     timeout: TIMEOUT_MS,
     neighbours,
-    tell: (id) => told.push(id),
+    tell: (id, answer) => (answer ? answered : told).push(id),
     missing: (id) => log.push(`${id} missing`),
     returned: (id) => log.push(`${id} returned`),
     restarted: (id) => log.push(`${id} restarted`),
@@ -29,7 +30,7 @@ function liveness(neighbours: () => number[] = () => [2, 3]) {
       await world.advance(BEAT_MS);
     }
   };
-  return { world, clock, log, told, stores, pass };
+  return { world, clock, log, told, answered, stores, pass };
 }
 
 describe('Stores that share regions', () => {
@@ -37,6 +38,17 @@ describe('Stores that share regions', () => {
     const { told, pass } = liveness();
     await pass(10 * BEAT_MS, 2, 3);
     expect(told.length).to.be.within(20, 22);
+  });
+
+  it('answer who shares a region with them of which they know nothing yet, and no answer', async () => {
+    const { told, answered, stores, pass } = liveness();
+    await pass(2 * BEAT_MS, 2, 3);
+    expect(answered, 'those whom they tell anyway').to.deep.equal([]);
+    stores.heard(9, 1);
+    stores.heard(9, 1, true);
+    expect(answered).to.deep.equal([9]);
+    await pass(10 * BEAT_MS, 2, 3);
+    expect([answered, told.includes(9)]).to.deep.equal([[9], false]);
   });
 
   it('miss one that is silent for longer than an election timeout, once', async () => {
