@@ -93,6 +93,11 @@ export class Evaluation {
     if (held !== undefined) this.#waiting.push(...held);
   }
 
+  /** The group is gone, with what it waited for. */
+  forget(group: RaftGroup): void {
+    this.#held.delete(group);
+  }
+
   /** Evaluates what needs neither reads nor a write first: that does not have to wait for the disk. */
   evaluateReady(): void {
     while (!this.#busy) {

@@ -236,6 +236,7 @@ export class RaftHost {
     this.#groups.delete(destruction.group);
     const installation = group && this.#installs.get(group);
     if (installation === undefined) {
+      if (group !== undefined) this.#evaluation.forget(group);
       this.#destructions.push(destruction);
       return;
     }
@@ -248,6 +249,7 @@ export class RaftHost {
   /** Lets go of a group whose records are somebody else's to remove or to replace. */
   release(group: RaftGroup): void {
     group.stop();
+    this.#evaluation.forget(group);
     if (this.#groups.get(group.id) === group) this.#groups.delete(group.id);
   }
 
@@ -421,10 +423,7 @@ export class RaftHost {
 
   /** The snapshot goes first: what the Ready has beside it comes behind it in the log. */
   #append(batch: WriteBatch, group: RaftGroup, { snapshot, entries, hardState }: StorageAppend): void {
-    if (group.stopped) {
-      if (snapshot !== undefined) this.#evaluation.release(group);
-      return;
-    }
+    if (group.stopped) return;
     const before = batch.count;
     try {
       if (snapshot !== undefined) {

@@ -46,8 +46,8 @@ export class EntryCommands {
   }
 
   /**
-   * A hash is of the data as its entry finds it; a split looks at the records of its new regions, and a merge waits for
-   * its source: each begins a run of its own.
+   * A hash is of the data as its entry finds it; a split looks at the records of its new regions, a merge waits for its
+   * source, and who is removed for its end: each begins a run of its own.
    */
   divide(entries: readonly Entry[]): readonly EntryRun[] | undefined {
     const commands = this.peek(entries);
@@ -101,5 +101,6 @@ function looksBack(one: EntryCommand | undefined): boolean {
 }
 
 function beginsRun(one: EntryCommand | undefined): boolean {
-  return looksBack(one) || kindOf(one) === AdminCmdType.CommitMerge;
+  const kind = kindOf(one);
+  return looksBack(one) || kind === AdminCmdType.CommitMerge || kind === AdminCmdType.ChangePeerV2;
 }

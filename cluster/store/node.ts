@@ -209,6 +209,7 @@ export class StoreNode implements StoreNodeHost {
         this.#reporter.regionGone(id);
       },
       inTheWay: (id) => this.#stalePeers.suspect(id),
+      leaving: (replica, next) => this.#stalePeers.leaving(replica, next),
       diskFailed: (error) => this.#diskFailed(error),
     });
     const { replicas } = this.#peers;

@@ -214,10 +214,10 @@ export class RegionChanges {
     return undefined;
   }
 
-  /** A leader that is to go hands over to whoever is best prepared. */
-  #handOver(next: metapb.Region): void {
+  /** A leader that is to go hands over to whoever is best prepared of those who stay. */
+  handOver(next: metapb.Region): void {
     const { region, raftGroup: group } = this.#region;
-    if (group === undefined) return;
+    if (!group?.isLeader) return;
     const { progress } = group.status();
     const remaining = votersOf(next).filter(({ id }) => votersOf(region).some((peer) => peer.id === id));
     const best = remaining
@@ -245,7 +245,7 @@ export class RegionChanges {
     if (isRefusal(next)) return done(refused(region, next));
     const unready = refuseMembership(region, next, changes, group.status());
     if (unready !== undefined) {
-      if (unready.code === 'transferring') this.#handOver(next);
+      if (unready.code === 'transferring') this.handOver(next);
       return done(refused(region, unready));
     }
     let answered = false;

@@ -53,8 +53,8 @@ export interface RegionSurroundings {
   prepareSplit(created: readonly metapb.Region[]): Promise<PreparedSplit>;
   split(split: SplitRegions, made: readonly SplitPart[]): void;
   membershipChanged(region: metapb.Region): void;
-  /** This store's peer was removed: its end is durable. */
-  removed(region: metapb.Region): void;
+  /** The next entry removes this store's peer, and is not evaluated: the peer waits for its end. */
+  removalReached(next: metapb.Region): void;
   mergePrepared(region: metapb.Region, state: raft_serverpb.MergeState): void;
   mergeRolledBack(region: metapb.Region): void;
   /** Resolves when the source's own log is evaluated through its PrepareMerge; `undefined` when it is. */
@@ -91,8 +91,6 @@ export class RegionStateMachine {
   readonly commands = new EntryCommands();
   #region: metapb.Region;
   #mergeState: raft_serverpb.MergeState | undefined;
-  /** An entry has removed this store's peer: nothing behind it is evaluated. */
-  #removed = false;
   /** Evaluations that are not visible yet, in their order. */
   readonly #unseen: Evaluated[] = [];
   #evaluating = false;
@@ -115,10 +113,6 @@ export class RegionStateMachine {
     return this.#mergeState;
   }
 
-  get removed(): boolean {
-    return this.#removed;
-  }
-
   /** Something is evaluated that is not visible yet: no snapshot can take its place. */
   get unsettled(): boolean {
     return this.#evaluating || this.#unseen.some(({ followUps }) => followUps.length > 0);
@@ -138,13 +132,24 @@ export class RegionStateMachine {
     return this.commands.needsReads(entries);
   }
 
-  /** A merge that will be refused waits for nothing. */
+  /**
+   * A merge waits for its source; one that will be refused for nothing.
+   *
+   * Its own removal a peer does not carry out by its log. Those who stay may not know yet, or for good, that it is
+   * committed; then they still need this peer's vote and its log: of two peers the other one could never lead again. So it
+   * stays as it was before that, until it hears from somebody who has the region without it on disk.
+   */
   awaits(entries: readonly Entry[]): Promise<void> | undefined {
     const first = this.commands.peek(entries)?.[0];
     const admin = first?.command.adminRequest;
-    if (first === undefined || admin?.commitMerge === undefined) return undefined;
-    if (this.#refused(first.command) !== undefined) return undefined;
-    return this.#options.surroundings.sourceReady(admin.commitMerge);
+    if (first === undefined || admin === undefined || this.#refused(first.command) !== undefined)
+      return undefined;
+    if (admin.commitMerge !== undefined) return this.#options.surroundings.sourceReady(admin.commitMerge);
+    if (admin.changePeerV2 === undefined) return undefined;
+    const next = changePeers(this.#region, admin.changePeerV2.changes);
+    if (isRefusal(next) || next.peers.some(({ id }) => id === this.#options.peerId)) return undefined;
+    this.#options.surroundings.removalReached(next);
+    return new Promise(() => {});
   }
 
   apply(
@@ -201,7 +206,7 @@ export class RegionStateMachine {
   ): readonly unknown[] {
     this.#followUps = [];
     const results = commands.map((one) => {
-      if (one === undefined || this.#removed) return undefined;
+      if (one === undefined) return undefined;
       if (one.command.adminRequest !== undefined) return this.#admin(one, batch, effects, prepared);
       return evaluateCommand(one.command, this.#region, batch, overlay, this.#options.size);
     });
@@ -276,21 +281,8 @@ export class RegionStateMachine {
     if (isRefusal(next)) return { refusal: next, regions: [this.#region] };
     effects.changeMembership(change);
     this.#become(next);
-    const { storeId, peerId, surroundings } = this.#options;
-    if (peerOnStore(next, storeId)?.id === peerId) {
-      this.#save(batch);
-      this.#followUps.push(() => surroundings.membershipChanged(next));
-    } else {
-      this.#removed = true;
-      effects.destroy({
-        group: next.id,
-        add: (last) => {
-          bury(last, next, peerId);
-          deleteRegionData(last, { start: next.startKey, end: next.endKey });
-        },
-        done: () => surroundings.removed(next),
-      });
-    }
+    this.#save(batch);
+    this.#followUps.push(() => this.#options.surroundings.membershipChanged(next));
     return { regions: [next] };
   }
 

@@ -26,6 +26,8 @@ export interface StalePeersParts {
 const MAX_QUESTIONS = 64;
 /** Looks in the time after which something is asked. */
 const LOOKS = 4;
+/** Milliseconds between two questions of a peer whose log ends with its removal: usually it is told at once. */
+const LEAVING_INTERVAL_MS = 1_000;
 
 /**
  * Peers that may have missed their end: they hear of no leader, and everybody who could tell them is gone. The scheduler knows
@@ -37,7 +39,10 @@ export class StalePeers {
   readonly #asking = new Set<number>();
   /** When each tombstone was first seen here. */
   readonly #tombstones = new Map<number, number>();
+  /** Peers that wait for their end, and their regions without them. */
+  readonly #leaving = new Map<RegionReplica, metapb.Region>();
   #timer: TimerHandle | undefined;
+  #leavingTimer: TimerHandle | undefined;
   #stopped = false;
 
   constructor(parts: StalePeersParts) {
@@ -57,12 +62,36 @@ export class StalePeers {
   stop(): void {
     this.#stopped = true;
     if (this.#timer !== undefined) this.#parts.clock.clearTimeout(this.#timer);
+    if (this.#leavingTimer !== undefined) this.#parts.clock.clearTimeout(this.#leavingTimer);
   }
 
   /** A peer is in the way of another region's snapshot: that region may have its keys now. */
   suspect(regionId: number): void {
     const replica = this.#parts.peers.replicas.get(regionId);
     if (replica !== undefined && this.#hearsNobody(replica, 0)) this.#ask(replica);
+  }
+
+  /**
+   * A peer's log says that its region goes on as `next`. It ends when a member tells it so; where that is lost, it asks. One
+   * that leads hands over first: who stays has to learn of it from somebody.
+   */
+  leaving(replica: RegionReplica, next: metapb.Region): void {
+    this.#leaving.set(replica, next);
+    replica.changes.handOver(next);
+    this.#armLeaving();
+  }
+
+  #armLeaving(): void {
+    if (this.#leavingTimer !== undefined || this.#stopped || this.#leaving.size === 0) return;
+    this.#leavingTimer = this.#parts.clock.setTimeout(() => {
+      this.#leavingTimer = undefined;
+      for (const [replica, next] of this.#leaving) {
+        if (replica.stopped) this.#leaving.delete(replica);
+        else if (replica.raftGroup?.isLeader) replica.changes.handOver(next);
+        else this.#ask(replica);
+      }
+      this.#armLeaving();
+    }, LEAVING_INTERVAL_MS);
   }
 
   #look(): void {

@@ -61,6 +61,8 @@ export interface StorePeersOptions {
   readonly regionSplit: (parent: RegionReplica, parts: readonly metapb.Region[]) => void;
   /** A region's snapshot cannot come, for another region has its keys here. */
   readonly inTheWay: (regionId: number) => void;
+  /** A peer's log says that its region goes on without it. */
+  readonly leaving: (replica: RegionReplica, next: metapb.Region) => void;
   /** Nothing is here of the region any more. */
   readonly regionGone: (regionId: number) => void;
   readonly diskFailed: (error: Error) => void;
@@ -445,7 +447,10 @@ export class StorePeers {
     const { region, peer } = replica;
     if (!replica.initialised || replica.peerOf(fromPeer.id) !== undefined) return false;
     if (!isEpochStale(regionEpoch, epochOf(region))) return false;
-    if (isVoteRequest(message)) this.#options.messages.notify(region, peer, fromPeer, { isTombstone: true });
+    const durable = this.meta.region(region.id);
+    const isGone = durable !== undefined && !durable.peers.some(({ id }) => id === fromPeer.id);
+    if (isVoteRequest(message) && isGone && isEpochStale(regionEpoch, epochOf(durable)))
+      this.#options.messages.notify(durable, peer, fromPeer, { isTombstone: true });
     return true;
   }
 
@@ -463,10 +468,7 @@ export class StorePeers {
         this.#knockAgain();
       },
       membershipChanged: (region) => this.#membershipChanged(replica, region),
-      removed: (region) => {
-        replica.tell({ type: 'removed' });
-        this.#buried(replica, { peer: replica.peerId, region, target: undefined });
-      },
+      removalReached: (next) => this.#options.leaving(replica, next),
       mergePrepared: (region, state) => {
         this.meta.replace([region]);
         replica.raftGroup?.lease?.giveUp(replica.group.term);

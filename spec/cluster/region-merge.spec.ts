@@ -289,7 +289,9 @@ describe('merges of regions', () => {
     );
     const source = world.peer(right, 1);
     const { firstIndex = 0, applied = 0 } = source.raftGroup?.status() ?? {};
-    source.compactLog(applied, source.raftGroup?.raft.termAt(applied) ?? 0);
+    // A leader that knows of the merge asks for none; one of another version, or one from before it, may have.
+    const compactLog = { compactIndex: applied, compactTerm: source.raftGroup?.raft.termAt(applied) ?? 0 };
+    source.proposeAdmin({ cmdType: raft_cmdpb.AdminCmdType.CompactLog, compactLog }, () => {});
     await world.when('the command to be applied', () => (source.raftGroup?.applied ?? 0) > applied);
     expect(source.raftGroup?.status().firstIndex).to.equal(firstIndex);
     wait();

@@ -1,40 +1,24 @@
 import { expect } from 'chai';
-import { SimulatedDisk } from '../../storage/index.js';
+import type { Status } from '../../machines/index.js';
+import { eraftpb, raft_cmdpb } from '../../storage/proto/index.js';
 import { FaultyRegionWorld, storeName } from './faulty-region-world.js';
 
 /** Milliseconds that each call of a slow disk takes: longer than the others need for a change of members. */
 const SLOW_MS = 300;
-
-/** Three stores with a region, and a fourth without one, whose disk can be made slow. */
-async function worldWithSlowStore() {
-  const world = await FaultyRegionWorld.start(3);
-  let slow = false;
-  const { random, clock } = world;
-  world.disks.set(
-    storeName(4),
-    new SimulatedDisk({ random, clock, latency: (call) => (slow && call !== 'read' ? SLOW_MS : 1) }),
-  );
-  await world.startStore(storeName(4));
-  for (let i = 0; i < 20; i++) await world.put(`k${i}`, `v${i}`);
-  return {
-    world,
-    setSlow: (value: boolean) => {
-      slow = value;
-    },
-  };
-}
+const KEYS = ['a', 'b', 'c'];
 
 async function leavesNothing(world: FaultyRegionWorld): Promise<void> {
   await world.when('the end of the peer', () => world.regionsOn(4).length === 0);
-  for (let i = 0; i < 20; i++) expect(await world.until(world.stored(4, `k${i}`)), `k${i}`).to.equal(false);
+  for (const key of KEYS) expect(await world.until(world.stored(4, key)), key).to.equal(false);
   const files = await world.until(world.engines.get(storeName(4))?.files.list() ?? Promise.resolve([]));
   expect(files).to.deep.equal([]);
 }
 
 describe('peers that are removed while they come', () => {
   it('leaves nothing of a snapshot that was about to be durable', async () => {
-    const { world, setSlow } = await worldWithSlowStore();
-    setSlow(true);
+    const world = await FaultyRegionWorld.start(4, 3);
+    for (const key of KEYS) await world.put(key, 'x');
+    world.latencies.set(storeName(4), SLOW_MS);
     await world.addPeer(1, 4);
     await world.when(
       'a snapshot on its way to the disk',
@@ -42,20 +26,21 @@ describe('peers that are removed while they come', () => {
     );
     await world.removePeer(1, 4);
     await leavesNothing(world);
-    setSlow(false);
+    world.latencies.clear();
     await world.addPeer(1, 4);
     await world.close();
   });
 
   it('leaves nothing of a snapshot that was being installed', async () => {
-    const { world, setSlow } = await worldWithSlowStore();
-    setSlow(true);
+    const world = await FaultyRegionWorld.start(4, 3);
+    for (const key of KEYS) await world.put(key, 'x');
+    world.latencies.set(storeName(4), SLOW_MS);
     await world.addPeer(1, 4);
-    await world.whenRead('the first of the data', () => world.stored(4, 'k0'));
+    await world.whenRead('the first of the data', () => world.stored(4, 'a'));
     expect(world.peer(1, 4).initialised).to.equal(false);
     await world.removePeer(1, 4);
     await leavesNothing(world);
-    setSlow(false);
+    world.latencies.clear();
     await world.addPeer(1, 4);
     await world.close();
   });
@@ -98,6 +83,67 @@ describe('what is left of removed peers', () => {
     await world.close();
   });
 });
+
+describe('peers whose log ends with their removal', () => {
+  it('end when a member has told them, or the scheduler when nobody does', async () => {
+    const world = await FaultyRegionWorld.start(2);
+    await world.lead(1, 1);
+    const hear = world.loseNotices(() => true);
+    await world.removePeer(1, 2);
+    await world.rest(200);
+    expect(world.regionsOn(2)).to.deep.equal([1]);
+    await world.when('an answer of the scheduler', () => world.regionsOn(2).length === 0);
+    hear();
+    await world.put('a', 'x');
+    await world.close();
+  });
+
+  it('hand over when they lead: of two, the other one has to learn of it', async () => {
+    const world = await FaultyRegionWorld.start(2);
+    await world.lead(1, 1);
+    await world.put('a', 'x');
+    // The leader does not hear that its entry was taken, and its term ends.
+    const removal = askForRemoval(world);
+    const silence = world.lose(({ from }) => from === storeName(2));
+    await world.when('the entry', () => statusOn(world, 2).lastIndex >= removal);
+    await world.when('the end of the term', () => statusOn(world, 1).role !== 'leader');
+    silence();
+    // The next leader has it committed, and cannot tell.
+    const secret = world.lose(({ from, event }) => from === storeName(2) && event.message.commit >= removal);
+    const blocked = world.lose(({ from, event }) => from === storeName(1) && asksForVote(event.message.type));
+    await world.when('the removed to lead', () => statusOn(world, 2).commit >= removal);
+    await world.rest(2_000);
+    secret();
+    blocked();
+    await world.when('the end of the removed', () => world.regionsOn(2).length === 0);
+    await world.put('b', 'y');
+    await world.close();
+  });
+});
+
+/** Asks the leader, on the first store, to remove the second of two peers. @returns the index of the entry */
+function askForRemoval(world: FaultyRegionWorld): number {
+  const { changes, region } = world.peer(1, 1);
+  const peer = region.peers.find(({ storeId }) => storeId === world.stores.get(storeName(2))?.storeId);
+  const { lastIndex } = statusOn(world, 1);
+  const command = raft_cmdpb.AdminRequest.from({
+    cmdType: raft_cmdpb.AdminCmdType.ChangePeerV2,
+    changePeerV2: { changes: [{ changeType: eraftpb.ConfChangeType.RemoveNode, peer }] },
+  });
+  const context = { regionId: 1, regionEpoch: region.regionEpoch, peer: undefined, term: 0 };
+  changes.request({ context, command, halve: false }, () => {});
+  return lastIndex + 1;
+}
+
+function statusOn(world: FaultyRegionWorld, store: number): Status {
+  const status = world.peer(1, store).raftGroup?.status();
+  if (status === undefined) throw new Error(`store ${store} has no Raft group`);
+  return status;
+}
+
+function asksForVote(type: string): boolean {
+  return type === 'requestVote' || type === 'requestPreVote';
+}
 
 /** A member that knows nothing of a removal asks the store of the removed for its vote, and only that. */
 async function asksInVain(world: FaultyRegionWorld, member: number, removed: number): Promise<void> {
