@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { decodeCommand, eraftpb, metapb, raft_cmdpb } from '../../storage/proto/index.js';
-import type { RaftOnTheWay } from './faulty-region-world.js';
+import { getRequest, putRequest, type RaftOnTheWay, scanRequest } from './faulty-region-world.js';
 import { halves, leftOf, oneRegion, rolledBack, serves, version } from './merge-world.js';
 
 const { AdminCmdType } = raft_cmdpb;
@@ -214,19 +214,9 @@ describe('merges of regions', () => {
     const { world, left, right } = await halves();
     const wait = world.lose(({ event }) => event.regionId === left);
     await world.prepareMerge(right, world.leaderRegion(left));
-    const context = {
-      regionId: right,
-      regionEpoch: world.leaderRegion(right).regionEpoch,
-      peer: undefined,
-      term: 0,
-    };
-    const put = { put: { cf: '', key: Buffer.from('rn'), value: Buffer.from('x'), ttl: 0 } };
-    for (const type of ['read', 'write'] as const) {
-      const reply = await world.ask<{ regionError?: { proposalInMergingMode?: unknown } }>(
-        `store-1/region/${right}/peer/${world.peer(right, 1).peerId}`,
-        { type, context, requests: type === 'write' ? [] : [], ...put },
-      );
-      expect(reply.regionError?.proposalInMergingMode, type).to.deep.equal({ regionId: right });
+    for (const request of [getRequest('n'), putRequest('n', 'early'), scanRequest('m', 'z')]) {
+      const reply = await world.askRegion(right, 1, request);
+      expect(reply.regionError?.proposalInMergingMode).to.deep.equal({ regionId: right });
     }
     wait();
     await world.put('n', 'n');
