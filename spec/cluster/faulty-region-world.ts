@@ -1,4 +1,7 @@
 import { expect } from 'chai';
+import type { ReplyTo } from '../../actors/index.js';
+import type { troupepb } from '../../cluster/proto/index.js';
+import type { RegionEvent } from '../../cluster/protocol.js';
 import { sameRegion } from '../../cluster/region-tree.js';
 import type { StoreTuning } from '../../cluster/store/node.js';
 import type { RegionReplica } from '../../cluster/store/replica.js';
@@ -71,6 +74,43 @@ export class FaultyRegionWorld extends RegionWorld {
     return this.network.filterEnvelopes(({ to }, { kind, body }) => {
       return kind !== 'store.peerNotice' || !lost(raft_serverpb.RaftMessage.decode(body), to);
     });
+  }
+
+  /** Asks a peer as a client does, whoever leads. */
+  async askRegion(
+    region: number,
+    store: number,
+    request: troupepb.RegionRequest,
+    regionEpoch = this.peer(region, store).region.regionEpoch,
+  ): Promise<troupepb.RegionResponses> {
+    const isRead = request.rawGet !== undefined || request.rawScan !== undefined;
+    return this.ask(`${storeName(store)}/region/${region}/peer/${this.peer(region, store).peerId}`, {
+      type: isRead ? 'read' : 'write',
+      context: { regionId: region, regionEpoch, peer: undefined, term: 0 },
+      requests: [request],
+    });
+  }
+
+  /** Gives a write to a peer of this process; `done` hears what came of it. */
+  write(
+    region: number,
+    store: number,
+    request: troupepb.RegionRequest,
+    done: (reply: troupepb.RegionResponses) => void,
+  ): void {
+    const replica = this.peer(region, store);
+    const event: RegionEvent & { replyTo: Pick<ReplyTo<troupepb.RegionResponses>, 'send'> } = {
+      type: 'write',
+      context: { regionId: region, regionEpoch: replica.region.regionEpoch, peer: undefined, term: 0 },
+      requests: [request],
+      replyTo: {
+        send: (reply) => {
+          done(reply);
+          return true;
+        },
+      },
+    };
+    replica.proposeWrite(event);
   }
 
   /** The store hears no other store and none hears it; the scheduler and clients do. @returns how to stop */
@@ -168,17 +208,18 @@ export class FaultyRegionWorld extends RegionWorld {
     this.latencies.set(storeName(store), Number.MAX_SAFE_INTEGER);
   }
 
-  /** Calls back once when a store's disk has taken `count` more writes. */
-  onWrite(store: number, count: number, then: () => void): void {
+  /** Calls back once when a store's disk has taken `count` more writes. @returns how to call that off */
+  onWrite(store: number, count: number, then: () => void): () => void {
     const disk = this.disk(storeName(store));
     const { applied } = disk;
     let left = count;
+    let off = false;
     disk.applied = (batches, families) => {
       applied.call(disk, batches, families);
-      if (--left === 0) {
-        disk.applied = applied;
-        this.clock.immediate(then);
-      }
+      if (--left === 0) this.clock.immediate(() => off || then());
+    };
+    return () => {
+      off = true;
     };
   }
 
@@ -312,6 +353,23 @@ export class FaultyRegionWorld extends RegionWorld {
     await super.close();
   }
 }
+
+export const putRequest = (key: string, value: string): troupepb.RegionRequest => ({
+  rawPut: { key: Buffer.from(key), value: Buffer.from(value), cf: '' },
+});
+export const getRequest = (key: string): troupepb.RegionRequest => ({
+  rawGet: { key: Buffer.from(key), cf: '' },
+});
+export const scanRequest = (startKey: string, endKey: string): troupepb.RegionRequest => ({
+  rawScan: {
+    startKey: Buffer.from(startKey),
+    endKey: Buffer.from(endKey),
+    limit: 100,
+    keyOnly: true,
+    cf: '',
+    reverse: false,
+  },
+});
 
 function contains({ startKey, endKey }: metapb.Region, key: Uint8Array): boolean {
   return compareBytes(startKey, key) <= 0 && (endKey.length === 0 || compareBytes(key, endKey) < 0);

@@ -58,17 +58,15 @@ describe('merges through power failures', () => {
     let cuts = 0;
     for (let write = 1; ; write++) {
       const { world, left, right } = await before(await halves(3, 3, tuning));
-      let done = false;
       let cut = false;
-      world.onWrite(store, write, () => {
-        if (done) return;
+      const callOff = world.onWrite(store, write, () => {
         cut = true;
         world.cut(store);
       });
       // The one who is asked may be the one who dies.
       await world.merge(right, left).catch(() => {});
       await world.when('an end of it', () => cut || world.replica(right, store) === undefined);
-      done = true;
+      callOff();
       if (cut) {
         cuts++;
         await world.restart(store, tuning);
@@ -199,10 +197,8 @@ describe('merges through power failures', () => {
       await world.merge(right, left);
       await world.when('the merge', () => !world.replica(right, 1) && !world.replica(right, 2));
       await world.outrun(left, 3, 'b');
-      let installed = false;
       let cut = false;
-      world.onWrite(3, write, () => {
-        if (installed) return;
+      const callOff = world.onWrite(3, write, () => {
         cut = true;
         world.cut(3);
       });
@@ -211,7 +207,7 @@ describe('merges through power failures', () => {
         'an end of it',
         () => cut || (world.stores.get('store-3')?.counters.snapshotsInstalled ?? 0) > 0,
       );
-      installed = true;
+      callOff();
       if (cut) {
         cuts++;
         await world.restart(3);
