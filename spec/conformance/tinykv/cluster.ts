@@ -251,6 +251,11 @@ export class TestCluster {
     return this.#ground.clock.now();
   }
 
+  /** All stores run, and hear each other. */
+  get isWhole(): boolean {
+    return this.links.areWhole && this.stores.every(({ node }) => node !== undefined);
+  }
+
   /** The store that leads the region, as the scheduler knows it. TinyKV looks 500 times, 10 ms apart. */
   async leader({ cluster }: Database): Promise<TestStore> {
     for (let tries = 0; tries < 500; tries++) {

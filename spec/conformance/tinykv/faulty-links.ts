@@ -48,6 +48,11 @@ export class FaultyLinks {
     this.#survival = 1;
   }
 
+  /** Nothing is lost. */
+  get areWhole(): boolean {
+    return this.#aside === undefined && this.#survival === 1;
+  }
+
   #send(from: string, frame: OutgoingFrame, transport: Transport): boolean {
     const { node: to } = frame;
     if (!this.#stores.has(to)) return transport.send(frame);
