@@ -204,9 +204,10 @@ export class StoreNode implements StoreNodeHost {
         this.#splits.load.forget(parent.region.id);
         this.#reporter.regionSplit(parent, regions);
       },
-      regionGone: (id) => {
+      regionGone: (id, peer) => {
         this.#splits.load.forget(id);
         this.#reporter.regionGone(id);
+        this.#snapshots.forget(id, peer);
       },
       inTheWay: (id) => this.#stalePeers.suspect(id),
       leaving: (replica, next) => this.#stalePeers.leaving(replica, next),
