@@ -38,8 +38,14 @@ export interface SnapshotReceiverTotals {
   readonly checksum: number;
 }
 
-/** `sender`: before it counts as silent; `return`: before it is given up; `tail`: before chunks count as lost. */
-export type SnapshotReceiverWait = 'sender' | 'return' | 'tail';
+/**
+ * `sender`: before it counts as silent; `return`: before it is given up; `tail`: before chunks count as lost; `repeat`: before
+ * a request for them does.
+ */
+export type SnapshotReceiverWait = 'sender' | 'return' | 'tail' | 'repeat';
+
+/** Requests for the same chunk before the sender counts as silent. */
+export const MAX_REPEATED_ASKS = 10;
 
 export type SnapshotReceiverEvent =
   /** The sender offers the snapshot again: it lost sight of this side. */
@@ -65,6 +71,8 @@ interface ReceiverContext extends SnapshotReceiverInput {
   readonly next: number;
   /** Times that chunks were asked for again. */
   readonly asks: number;
+  /** Of them: in a row, for the chunk that is wanted next. */
+  readonly repeats: number;
   readonly deadline: number;
   readonly totals: SnapshotReceiverTotals;
   /** Why it came to its end. */
@@ -86,6 +94,7 @@ export const snapshotReceiverMachine = setup({
     leavesGap: ({ context, event }) => event.type === 'chunkArrived' && event.sequence > context.next,
     hasAll: ({ context, event }) => event.type === 'finished' && event.totals.chunks === context.next,
     hasMore: ({ context, event }) => event.type === 'finished' && event.totals.chunks < context.next,
+    hasAskedEnough: ({ context }) => context.repeats >= MAX_REPEATED_ASKS,
     isStaleDeadline: ({ context, event }) => event.type === 'deadline' && event.deadline !== context.deadline,
   },
   actions: {
@@ -106,8 +115,12 @@ export const snapshotReceiverMachine = setup({
     begin: assign({
       next: ({ context, event }) => (event.type === 'admitted' ? event.next : context.next),
     }),
-    advance: assign({ next: ({ context }) => context.next + 1 }),
-    countAsk: assign({ asks: ({ context }) => context.asks + 1 }),
+    advance: assign({ next: ({ context }) => context.next + 1, repeats: 0 }),
+    countAsk: assign({
+      asks: ({ context }) => context.asks + 1,
+      repeats: ({ context }) => context.repeats + 1,
+    }),
+    forgetRepeats: assign({ repeats: 0 }),
     nextDeadline: assign({ deadline: ({ context }) => context.deadline + 1 }),
     noteTotals: assign({
       totals: ({ context, event }) => (event.type === 'finished' ? event.totals : context.totals),
@@ -124,6 +137,7 @@ export const snapshotReceiverMachine = setup({
     ...input,
     next: 0,
     asks: 0,
+    repeats: 0,
     deadline: 0,
     totals: { chunks: 0, bytes: 0, checksum: 0 },
     reason: '',
@@ -168,13 +182,22 @@ export const snapshotReceiverMachine = setup({
                 ],
               },
             },
-            /** Asked for; what was behind the gap and is still on its way is of no use. */
+            /** Asked for, again and again; what was behind the gap and is still on its way is of no use. */
             missing: {
-              entry: ['countAsk', 'askAgain', 'nextDeadline', { type: 'arm', params: { wait: 'sender' } }],
+              entry: ['countAsk', 'askAgain', 'nextDeadline', { type: 'arm', params: { wait: 'repeat' } }],
               on: {
                 chunkArrived: [
                   { guard: 'isWanted', target: 'inOrder', actions: ['write', 'advance'] },
                   { actions: 'drop' },
+                ],
+                deadline: [
+                  { guard: 'isStaleDeadline' },
+                  {
+                    guard: 'hasAskedEnough',
+                    target: '#snapshotReceiver.underWay.interrupted',
+                    actions: 'forgetRepeats',
+                  },
+                  { target: 'missing', reenter: true },
                 ],
               },
             },

@@ -102,11 +102,13 @@ export class CachedRegion {
 }
 
 /**
- * Regions by key, without overlaps: what a newer region covers is forgotten, what an older one says is ignored.
+ * Regions by key, without overlaps and each once: what a newer region covers is forgotten, and so is the region itself as it
+ * was before, wherever that was; what an older one says is ignored.
  */
 export class RegionCache {
   /** Ascending by start. */
   readonly #regions: CachedRegion[] = [];
+  readonly #byId = new Map<number, CachedRegion>();
   /** Most calls go where the last one went. */
   #last: CachedRegion | undefined;
   readonly #dropped: (region: CachedRegion) => void;
@@ -143,6 +145,8 @@ export class RegionCache {
    */
   insert(region: metapb.Region, leader: metapb.Peer | undefined): CachedRegion | undefined {
     const epoch = region.regionEpoch ?? NO_EPOCH;
+    const before = this.#byId.get(region.id);
+    if (before !== undefined && epoch.version < before.epoch.version) return undefined;
     const from = this.#firstOverlapping(region.startKey);
     let to = from;
     for (; to < this.#regions.length; to++) {
@@ -161,7 +165,11 @@ export class RegionCache {
       return this.insert(region, leader);
     }
     const fresh = new CachedRegion(region, leader);
-    for (const old of this.#regions.splice(from, to - from, fresh)) this.#forget(old);
+    const gone = this.#regions.splice(from, to - from, fresh);
+    // It has split, and kept the part of its keys that it did not have here.
+    if (before !== undefined && !gone.includes(before)) this.remove(before);
+    for (const old of gone) this.#forget(old);
+    this.#byId.set(region.id, fresh);
     return fresh;
   }
 
@@ -178,6 +186,7 @@ export class RegionCache {
 
   #forget(region: CachedRegion): void {
     if (this.#last === region) this.#last = undefined;
+    if (this.#byId.get(region.id) === region) this.#byId.delete(region.id);
     region.stale = true;
     this.#dropped(region);
   }

@@ -204,9 +204,10 @@ export class StoreNode implements StoreNodeHost {
         this.#splits.load.forget(parent.region.id);
         this.#reporter.regionSplit(parent, regions);
       },
-      regionGone: (id) => {
+      regionGone: (id, peer) => {
         this.#splits.load.forget(id);
         this.#reporter.regionGone(id);
+        this.#snapshots.forget(id, peer);
       },
       inTheWay: (id) => this.#stalePeers.suspect(id),
       leaving: (replica, next) => this.#stalePeers.leaving(replica, next),
@@ -274,9 +275,8 @@ export class StoreNode implements StoreNodeHost {
   async start(): Promise<void> {
     void this.#directory.refresh();
     this.#resting.start();
-    await this.#snapshots.finishInstallations();
-    const starting = this.#bootstrapping.then(() => this.#peers.start());
-    // What the scheduler asks for meanwhile comes after.
+    const starting = this.#load();
+    // What the scheduler asks for meanwhile comes after: what is on disk decides whether the first region is to be made.
     this.#bootstrapping = starting.catch(() => {});
     await starting;
     this.#host.lookForLeaders();
@@ -289,6 +289,11 @@ export class StoreNode implements StoreNodeHost {
     this.#logGc.start();
     this.#stalePeers.start();
     this.#splits.start();
+  }
+
+  async #load(): Promise<void> {
+    await this.#snapshots.finishInstallations();
+    await this.#peers.start();
   }
 
   /** Stops serving, finishes what the disk has begun, and closes engine and connection. Idempotent. */

@@ -63,8 +63,8 @@ export interface StorePeersOptions {
   readonly inTheWay: (regionId: number) => void;
   /** A peer's log says that its region goes on without it. */
   readonly leaving: (replica: RegionReplica, next: metapb.Region) => void;
-  /** Nothing is here of the region any more. */
-  readonly regionGone: (regionId: number) => void;
+  /** Nothing is here any more of the region and its peer. */
+  readonly regionGone: (regionId: number, peerId: number) => void;
   readonly diskFailed: (error: Error) => void;
 }
 
@@ -335,7 +335,7 @@ export class StorePeers {
     this.meta.bury(tombstone);
     this.merges.remove(id);
     this.#options.messages.forget(tombstone.region);
-    this.#options.regionGone(id);
+    this.#options.regionGone(id, tombstone.peer);
     this.dropMergedSources();
   }
 

@@ -32,7 +32,10 @@ export interface RaftConfig {
    * own (raft-rs' option of this name). Followers apply up to a heartbeat later; acknowledgements are as fast.
    */
   readonly skipBroadcastCommit: boolean;
-  /** Followers say in their answers how far they know the log to be committed; off, as in etcd, they do not. */
+  /**
+   * Followers say in their answers how far they know the log to be committed, and voters where they refuse a vote (raft-rs'
+   * commit by vote); off, as in etcd, they do not.
+   */
   readonly followersTellCommit: boolean;
   /** A follower drops proposals instead of handing them to its leader. */
   readonly disableProposalForwarding: boolean;

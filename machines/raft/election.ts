@@ -107,5 +107,17 @@ export function rejectVote(core: RaftCore, request: Message): void {
   const pre = request.type === 'requestPreVote';
   const response = core.draft(pre ? 'requestPreVoteResponse' : 'requestVoteResponse', request.from);
   response.reject = true;
+  if (core.config.followersTellCommit) {
+    response.commit = core.log.committed;
+    response.logTerm = core.log.term(core.log.committed);
+  }
   core.send(response);
+}
+
+/**
+ * Takes from a refusal how far the log is committed. What it could not know may be the removal of the one who refuses, which
+ * has the longer log and can no longer lead: of two, nobody else would ever tell.
+ */
+export function learnCommit(core: RaftCore, { reject, commit, logTerm }: Message): void {
+  if (reject && logTerm > 0) core.log.maybeCommit(commit, logTerm);
 }

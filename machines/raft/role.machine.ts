@@ -181,6 +181,7 @@ export const raftMachine = setup({
     becomeCandidate: ({ context }) => election.becomeCandidate(context.core),
     requestVotes: ({ context, event }) => election.requestVotes(context.core, event.type === 'timeoutNow'),
     recordVote: (step) => election.recordVote(step.context.core, message(step)),
+    learnCommit: (step) => election.learnCommit(step.context.core, message(step)),
     countVotes: raise({ type: 'votesCounted' }),
     grantVote: (step) => election.grantVote(step.context.core, message(step)),
     rejectVote: (step) => election.rejectVote(step.context.core, message(step)),
@@ -319,7 +320,7 @@ export const raftMachine = setup({
       entry: ['becomePreCandidate', 'requestVotes'],
       on: {
         ...CANDIDACY,
-        requestPreVoteResponse: { actions: ['recordVote', 'countVotes'] },
+        requestPreVoteResponse: { actions: ['recordVote', 'learnCommit', 'countVotes'] },
         votesCounted: [
           { guard: 'won', target: 'candidate' },
           { guard: 'lost', target: 'follower', actions: 'giveUp' },
@@ -330,7 +331,7 @@ export const raftMachine = setup({
       entry: ['becomeCandidate', 'requestVotes'],
       on: {
         ...CANDIDACY,
-        requestVoteResponse: { actions: ['recordVote', 'countVotes'] },
+        requestVoteResponse: { actions: ['recordVote', 'learnCommit', 'countVotes'] },
         votesCounted: [
           { guard: 'won', target: 'leader' },
           { guard: 'lost', target: 'follower', actions: 'giveUp' },

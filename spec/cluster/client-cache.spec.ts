@@ -34,6 +34,15 @@ describe('the region cache', () => {
     expect([known(), dropped]).to.deep.equal(['--33----', [1, 2]]);
   });
 
+  it('forgets a region as it was before, also where it no longer is', () => {
+    cache.insert(region(1, '', 'c', 2), undefined);
+    cache.insert(region(2, 'c', '', 2), undefined);
+    cache.insert(region(1, 'e', '', 4), undefined);
+    expect([known(), dropped]).to.deep.equal(['----1111', [1, 2]]);
+    expect(cache.insert(region(1, '', 'c', 3), undefined), 'older, elsewhere').to.equal(undefined);
+    expect([known(), cache.size]).to.deep.equal(['----1111', 1]);
+  });
+
   it('ignores what an older region says of a range that is known better', () => {
     cache.insert(region(1, '', 'd', 3), undefined);
     expect(cache.insert(region(2, 'c', '', 2), undefined)).to.equal(undefined);

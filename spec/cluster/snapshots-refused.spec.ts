@@ -10,7 +10,7 @@ import {
   saveRegionState,
   snapshotFileName,
 } from '../../storage/index.js';
-import { DecodeError, type metapb, raft_serverpb } from '../../storage/proto/index.js';
+import { DecodeError, metapb, raft_serverpb } from '../../storage/proto/index.js';
 import { ChunkBuilder } from '../../storage/snapshot-chunk.js';
 import {
   nodeName,
@@ -172,6 +172,16 @@ describe('snapshots that a store refuses', () => {
     expect(await offered(world, sender, REGION)).to.equal(STALE);
     const next = { id: 105, storeId: 2, role: 0 } as const;
     expect(await offered(world, sender, { ...REGION, peers: [next] }, { peer: next })).to.equal('accepted');
+  });
+
+  it('one for a peer that was removed before it knew its region', async () => {
+    const batch = receiver.engine.batch();
+    const { Tombstone: state } = raft_serverpb.PeerState;
+    const unknown = metapb.Region.from({ id: REGION.id });
+    const peerId = REGION.peers.find(({ storeId }) => storeId === 2)?.id ?? 0;
+    saveRegionState(batch, REGION.id, { state, region: unknown, peerId });
+    await world.settle(receiver.engine.write(batch));
+    expect(await offered(world, sender, REGION)).to.equal(STALE);
   });
 
   it('one whose range another snapshot on its way has', async () => {

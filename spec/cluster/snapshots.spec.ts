@@ -277,6 +277,21 @@ describe('snapshots between stores', () => {
     await world.close();
   });
 
+  it('are removed with the peer that they were for', async () => {
+    const world = new SnapshotsWorld(16);
+    const [sender, receiver] = await twoStores(world, 20);
+    receiver.takes = false;
+    await sent(world, sender);
+    await world.until('the delivery', () => receiver.delivered.length > 0);
+    const { regionId, toPeer } = receiver.delivered[0] ?? {};
+    receiver.snapshots.forget(regionId ?? 0, (toPeer?.id ?? 0) - 1);
+    expect(receiver.snapshots.held.verified, 'an older peer of the region').to.equal(1);
+    receiver.snapshots.forget(regionId ?? 0, toPeer?.id ?? 0);
+    await world.until('the end of the transfer', () => sender.snapshots.held.transfers === 0);
+    await expectNothingHeld(world, sender, receiver);
+    await world.close();
+  });
+
   it('of which a part is left are removed when nobody goes on with it', async () => {
     const world = new SnapshotsWorld(17);
     const [sender, first] = await twoStores(world, 400);

@@ -1,7 +1,11 @@
 import { expect } from 'chai';
 import type { Database } from '../../cluster/client/database.js';
 import { TroupeError } from '../../cluster/errors.js';
+import { INITIAL_LOG } from '../../cluster/raft/initial-log.js';
+import { confStateOf } from '../../cluster/store/admin/change-peer.js';
 import type { StoreNode } from '../../cluster/store/index.js';
+import { RaftLog, rawKey, saveRegionState } from '../../storage/index.js';
+import { metapb, raft_serverpb } from '../../storage/proto/index.js';
 import { StoreWorld } from './store-world.js';
 
 const text = (value: Uint8Array | undefined) =>
@@ -129,5 +133,33 @@ describe('The identity of a store', () => {
     );
     const again = await world.store('store-1');
     expect(again.storeId).to.equal(store.storeId);
+  });
+});
+
+describe('A store that starts', () => {
+  it('looks at its disk before it makes the first region that the scheduler asks for', async () => {
+    const world = new StoreWorld();
+    await world.scheduler(2);
+    await world.until((await world.store('store-1')).close());
+    // What was split from the first region is here; the rest went to another peer, and is gone.
+    const peers = [1, 2].map((storeId) => ({ id: 1000 + storeId, storeId, role: metapb.PeerRole.Voter }));
+    const region = metapb.Region.from({
+      id: 1000,
+      startKey: rawKey(Buffer.from('m')),
+      regionEpoch: { confVer: 1, version: 2 },
+      peers,
+    });
+    const engine = await world.disk('store-1').open();
+    const batch = engine.batch();
+    saveRegionState(batch, region.id, { state: raft_serverpb.PeerState.Normal, region, peerId: 1001 });
+    new RaftLog(engine).create(batch, region.id, INITIAL_LOG, confStateOf(region), undefined);
+    await world.until(engine.write(batch).then(() => engine.sync()));
+    await engine.close();
+    world.latencies.set('store-1', 50);
+    const second = await world.store('store-2');
+    const first = await world.store('store-1');
+    await world.until(new Promise<void>((resolve) => void world.clock.setTimeout(resolve, 2_000)));
+    expect([...first.replicas.keys()]).to.deep.equal([1000]);
+    for (const store of [first, second]) await world.until(store.close());
   });
 });

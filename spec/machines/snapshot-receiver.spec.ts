@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import {
+  MAX_REPEATED_ASKS,
   type SnapshotDesk,
   type SnapshotReceiverEvent,
   type SnapshotReceiverHost,
@@ -41,7 +42,7 @@ function run(events: readonly E[]): { state: string; calls: string[] } {
 
 describe('the snapshot receiver machine', () => {
   const OPEN = ['admit', 'accept from 0', 'wait for sender'];
-  const ASKED = [...OPEN, 'drop 1', 'ask 1: again from 0', 'wait for sender'];
+  const ASKED = [...OPEN, 'drop 1', 'ask 1: again from 0', 'wait for repeat'];
   const rows: readonly [string, readonly E[], string, (readonly string[])?][] = [
     ['judges first', [], 'judging', ['admit']],
     ['drops chunks that come before it has decided', [chunk(0)], 'judging', ['admit', 'drop 0']],
@@ -73,7 +74,7 @@ describe('the snapshot receiver machine', () => {
       'is back in order with the missing chunk',
       [admitted(), chunk(1), chunk(0), chunk(2)],
       'receiving.missing',
-      [...ASKED, 'write 0', 'wait for sender', 'drop 2', 'ask 2: again from 1', 'wait for sender'],
+      [...ASKED, 'write 0', 'wait for sender', 'drop 2', 'ask 2: again from 1', 'wait for repeat'],
     ],
     [
       'tells a sender that has lost sight where to go on',
@@ -103,7 +104,18 @@ describe('the snapshot receiver machine', () => {
       'asks for the last chunks when they are missing',
       [admitted(), finished(1), deadline(1), deadline(2)],
       'receiving.missing',
-      [...OPEN, 'wait for tail', 'ask 1: again from 0', 'wait for sender'],
+      [...OPEN, 'wait for tail', 'ask 1: again from 0', 'wait for repeat'],
+    ],
+    [
+      'asks again when its request may be lost',
+      [admitted(), chunk(1), deadline(1), deadline(2), chunk(0)],
+      'receiving.inOrder',
+      [...ASKED, 'ask 2: again from 0', 'wait for repeat', 'write 0', 'wait for sender'],
+    ],
+    [
+      'is interrupted when it has asked often enough',
+      [admitted(), chunk(1), ...Array.from({ length: MAX_REPEATED_ASKS }, (_, i) => deadline(i + 2))],
+      'interrupted',
     ],
     ['asks for one among them', [admitted(), finished(2), chunk(1)], 'receiving.missing'],
     ['refuses fewer chunks than it has', [admitted(2), finished(1)], 'refused'],

@@ -40,8 +40,9 @@ export async function judge(offer: SnapshotOffer, parts: AdmissionParts): Promis
     if (refusal !== undefined) return refusal;
   } else if (gone) {
     // A peer that was removed does not come back under its id: its votes are forgotten.
-    const last = state.region?.peers.find((peer) => peer.storeId === storeId);
-    if (last !== undefined && last.id >= toPeer.id) return 'stale';
+    // Its region need not name it: not when it went, and not when it had never known its region.
+    const last = state.peerId || (state.region?.peers.find((peer) => peer.storeId === storeId)?.id ?? 0);
+    if (last >= toPeer.id) return 'stale';
   }
   const applied = apply === undefined ? 0 : raft_serverpb.RaftApplyState.decode(apply).appliedIndex;
   if (!gone && (message.snapshot?.index ?? 0) <= applied) return 'stale';

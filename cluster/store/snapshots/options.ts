@@ -42,7 +42,7 @@ export interface SnapshotTiming {
 
 export const SNAPSHOT_TIMING: SnapshotTiming = {
   sender: { answer: 3_000, place: 1_000, credit: 2_000, connection: 1_000, verification: 10_000 },
-  receiver: { sender: 10_000, return: 300_000, tail: 500 },
+  receiver: { sender: 10_000, return: 300_000, tail: 500, repeat: 1_000 },
   prepared: 10_000,
   transfer: 3_600_000,
   verified: 120_000,

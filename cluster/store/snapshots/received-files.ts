@@ -170,6 +170,17 @@ export class ReceivedFiles {
     if (this.#delivered.size > MAX_REMEMBERED && oldest !== undefined) this.#delivered.delete(oldest);
   }
 
+  /** The peer is gone: what waits for it is in the way of others. */
+  forget(region: number, peer: number): void {
+    for (const [name, verified] of this.#verified) {
+      const { identity, installing } = verified;
+      if (installing || identity.region !== region || identity.peer > peer) continue;
+      this.#stopExpiry(verified);
+      this.#verified.delete(name);
+      this.#removeLater(identity);
+    }
+  }
+
   find(identity: SnapshotIdentity): VerifiedSnapshot | undefined {
     return this.#verified.get(snapshotFileName(identity));
   }

@@ -117,6 +117,11 @@ export class RegionSnapshots implements GroupSnapshots, SnapshotDesk {
     };
   }
 
+  /** The peer was removed: no snapshot of its region waits for it any more. */
+  forget(region: number, peer: number): void {
+    this.#files.forget(region, peer);
+  }
+
   // What the Raft host asks for.
 
   async prepare(group: SnapshotGroup, peer: number): Promise<Snapshot | undefined> {

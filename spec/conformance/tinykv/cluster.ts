@@ -32,6 +32,7 @@ import {
 } from '../../../storage/index.js';
 import { TestNatsServer } from '../../nats-server.js';
 import { FaultyLinks } from './faulty-links.js';
+import { HeartbeatRules } from './heartbeat-rules.js';
 
 /** TinyKV's test configuration: ticks of 50 ms, so that its election timeout is 500 ms. */
 const TUNING = { tickInterval: 50, heartbeatTicks: 2, electionTicks: 10 };
@@ -95,7 +96,8 @@ export interface Inquirer {
 export class TestCluster {
   readonly stores: readonly TestStore[];
   readonly links: FaultyLinks;
-  /** Errors that stores logged: none is expected. */
+  readonly heartbeats = new HeartbeatRules();
+  /** Errors that stores logged, and heartbeats that broke a rule: none is expected. */
   readonly errors: string[] = [];
   readonly #ground: Ground;
   readonly #machines: ReadonlyMap<string, Machine>;
@@ -125,7 +127,9 @@ export class TestCluster {
       node: undefined,
     }));
     this.#machines = new Map(this.stores.map(({ name }) => [name, ground.machine(name)]));
-    this.links = new FaultyLinks(ground.random);
+    this.links = new FaultyLinks(ground.random, (to, frame) => {
+      if (to === SCHEDULER) this.errors.push(...this.heartbeats.judgeFrame(frame));
+    });
   }
 
   get random(): Random {
@@ -249,6 +253,11 @@ export class TestCluster {
 
   now(): number {
     return this.#ground.clock.now();
+  }
+
+  /** All stores run, and hear each other. */
+  get isWhole(): boolean {
+    return this.links.areWhole && this.stores.every(({ node }) => node !== undefined);
   }
 
   /** The store that leads the region, as the scheduler knows it. TinyKV looks 500 times, 10 ms apart. */

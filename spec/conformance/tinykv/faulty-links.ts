@@ -12,9 +12,12 @@ export class FaultyLinks {
   #aside: ReadonlySet<string> | undefined;
   /** Share of Raft messages that arrive. */
   #survival = 1;
+  readonly #overhear: (to: string, frame: Uint8Array) => void;
 
-  constructor(random: Random) {
+  /** @param overhear gets what stores send to others than stores */
+  constructor(random: Random, overhear: (to: string, frame: Uint8Array) => void = () => {}) {
     this.#random = random;
+    this.#overhear = overhear;
   }
 
   /** The transport of a store. */
@@ -48,9 +51,17 @@ export class FaultyLinks {
     this.#survival = 1;
   }
 
+  /** Nothing is lost. */
+  get areWhole(): boolean {
+    return this.#aside === undefined && this.#survival === 1;
+  }
+
   #send(from: string, frame: OutgoingFrame, transport: Transport): boolean {
     const { node: to } = frame;
-    if (!this.#stores.has(to)) return transport.send(frame);
+    if (!this.#stores.has(to)) {
+      this.#overhear(to, frame.bytes);
+      return transport.send(frame);
+    }
     if (this.#isCut(from, to)) return true;
     if (this.#survival === 1) return transport.send(frame);
     const bytes = filterFrame(frame.bytes, ({ kind }) => kind !== 'raft' || this.#random() < this.#survival);

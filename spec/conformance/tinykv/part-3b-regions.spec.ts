@@ -49,6 +49,7 @@ async function transferLeader(cluster: TestCluster): Promise<void> {
     for (const { refusal } of replies) expect(refusal?.retry, refusal?.message).not.equals(false);
     expect(await regions.leaderOf(region.id)).equals(store);
   }
+  expect(cluster.heartbeats.taken).at.least(stores.length);
 }
 
 /** Members come with all of the data, by snapshot, and go with it. */

@@ -53,6 +53,28 @@ describe('PreVote', () => {
     }
   });
 
+  it('tells whom it refuses how far the log is committed, where followers tell that', () => {
+    for (const [followersTellCommit, commit, logTerm] of [
+      [true, 2, 1],
+      [false, 0, 0],
+    ] as const) {
+      const options = { ...PRE_VOTE, followersTellCommit };
+      const voter = peer({ term: 1, log: [1, 1, 1], commit: 2, options });
+      voter.node.step(say('requestPreVote', 2, 1, { term: 2, index: 2, logTerm: 1 }));
+      const refusal = say('requestPreVoteResponse', 1, 2, { term: 1, reject: true, commit, logTerm });
+      expect(voter.settle()).to.deep.equal([refusal]);
+      const candidate = peer({ id: 2, term: 1, log: [1, 1], commit: 1, options });
+      candidate.node.campaign();
+      candidate.settle();
+      candidate.node.step(refusal);
+      expect(candidate.node.commit).to.equal(Math.max(1, commit));
+      candidate.node.campaign();
+      candidate.settle();
+      candidate.node.step({ ...refusal, commit: 2, logTerm: 7 });
+      expect(candidate.node.commit, 'another entry').to.equal(Math.max(1, commit));
+    }
+  });
+
   it('TestLeaderElectionOverwriteNewerLogsPreVote: entries that no majority has are overwritten', () => {
     const network = Network.of(5, PRE_VOTE, {
       1: { term: 1, log: [1] },
