@@ -1,7 +1,8 @@
 import type { Clock } from '../../actors/index.js';
 import { DEFAULT_RAFT_CONFIG } from '../../machines/index.js';
 import type { RaftGroup } from './group.js';
-import type { HibernationHost, HibernationOptions, MemberStores, RestingGroup } from './hibernation.js';
+import type { HibernationOptions } from './hibernation.js';
+import type { HibernationHost, MemberStores, RestingGroup } from './resting-group.js';
 import { RollCall } from './roll-call.js';
 import { TickRounds } from './tick-rounds.js';
 import { DEFAULT_TICK_INTERVAL_MS, type RaftTuning } from './tuning.js';
@@ -81,6 +82,10 @@ export class GroupTicks implements HibernationHost {
 
   later(group: RestingGroup, act: () => void): void {
     this.#rollCall.disturb(group, act);
+  }
+
+  adrift(group: RestingGroup): void {
+    this.#rollCall.adrift(group);
   }
 
   notify(...notice: Parameters<HibernationHost['notify']>): void {

@@ -18,9 +18,10 @@ import {
 } from '../../machines/index.js';
 import { comesFromLeader, isTransferMarker } from '../../machines/raft/message.js';
 import type { WriteBatch } from '../../storage/index.js';
-import { Hibernation, type HibernationOptions, type RestingGroup, type RestNotice } from './hibernation.js';
+import { Hibernation, type HibernationOptions } from './hibernation.js';
 import { LeaderLease } from './leader-lease.js';
 import { type ReadDone, ReadRounds } from './read-rounds.js';
+import type { RestingGroup, RestNotice } from './resting-group.js';
 import type {
   ApplyEffects,
   CommandLog,

@@ -6,65 +6,7 @@ import {
   type RawNode,
 } from '../../machines/index.js';
 import { comesFromLeader, isLocal, isResponse } from '../../machines/raft/message.js';
-import type { Ticked } from './tick-rounds.js';
-
-/** What peers tell each other about resting, beside Raft. */
-export interface RestNotice {
-  /**
-   * - `request`: a leader asks a member to rest
-   * - `response`: the member agrees, and sleeps from then on
-   * - `wakeUp`: a member that is awake asks who leads; of a leader, that it leads no more
-   */
-  readonly type: 'request' | 'response' | 'wakeUp';
-  /** The sender's. */
-  readonly term: number;
-  /** Where the sender's log ends, if it has applied all of it; else 0. */
-  readonly index: number;
-}
-
-/** The way to the stores of a group's members, and what is known of them. */
-export interface MemberStores {
-  /** Puts a notice on its way to another member; it may be lost. */
-  notify(group: RestingGroup, member: number, notice: RestNotice): void;
-  /** The store of this member has not been heard for an election timeout. */
-  isMissing(group: RestingGroup, member: number): boolean;
-  /** The store of this member has been heard lately, and it would be noticed if it fell silent. */
-  isAlive(group: RestingGroup, member: number): boolean;
-}
-
-/** What the groups of a host share. */
-export interface HibernationHost extends MemberStores {
-  /** Ticks of the host so far. */
-  readonly ticks: number;
-  startTicking(group: RestingGroup): void;
-  stopTicking(group: RestingGroup): void;
-  /** Does what concerns many groups at once when this group's turn comes. */
-  later(group: RestingGroup, act: () => void): void;
-}
-
-/** A Raft group, as those see it that let it rest and wake it. */
-export interface RestingGroup extends Ticked {
-  readonly id: number;
-  readonly peerId: number;
-  readonly raft: RawNode;
-  /** 0 while it knows none. */
-  readonly leader: number;
-  readonly asleep: boolean;
-  /** Nobody waits here for a proposal, a read or a snapshot, and all of the log is applied and visible. */
-  readonly isIdle: boolean;
-  /** Ticks since a leader was heard, or since the start. */
-  readonly silence: number;
-  /** Ticks for which this peer may not stand for election, because it may have confirmed a lease. */
-  readonly embargo: number;
-  /** So many ticks passed while it slept. */
-  slept(ticks: number): void;
-  campaign(): void;
-  /** Its core may have something to send. */
-  stirred(): void;
-  askForLeader(): void;
-  standForElection(ticks: number): void;
-  loseHope(): void;
-}
+import type { HibernationHost, RestingGroup, RestNotice } from './resting-group.js';
 
 export interface HibernationOptions {
   readonly host: HibernationHost;
@@ -101,7 +43,11 @@ export class Hibernation {
   /** What its leader asked, while there is something left to apply. */
   #bid: Bid | undefined;
   #bidTicks = 0;
-  #sleptAt = 0;
+  /** In ticks of the host: since when it sleeps, and through when its sleep is counted as silence of its leader. */
+  #sleepsSince = 0;
+  #countedThrough = 0;
+  /** Ticks since it woke, or heard a leader. */
+  #waits = 0;
   /** Ticks until it stands for election, unless it finds a leader before; 0 for not at all. */
   #campaignIn = 0;
 
@@ -111,7 +57,7 @@ export class Hibernation {
     if (options.dormant) {
       this.#state = 'dormant';
       this.#quiet = options.quietTicks;
-      this.#sleptAt = options.host.ticks;
+      this.#countedThrough = options.host.ticks;
     }
   }
 
@@ -154,8 +100,13 @@ export class Hibernation {
 
   /** A Raft message came, and is about to be stepped. */
   hears(message: Message): void {
-    if (message.entries.length > 0 && comesFromLeader(message.type)) this.#quiet = 0;
-    if (this.#state === 'awake' || this.#changesNothing(message)) return;
+    if (comesFromLeader(message.type) && message.term >= this.#group.raft.term) {
+      this.#waits = 0;
+      if (message.entries.length > 0) this.#quiet = 0;
+    }
+    if (this.#state === 'awake') return;
+    if (this.asleep) this.#countSleep();
+    if (this.#changesNothing(message)) return;
     this.#disturb(!this.#looksForLeader(message));
   }
 
@@ -260,7 +211,7 @@ export class Hibernation {
   #agrees({ from, term, index }: Bid): void {
     const { raft } = this.#group;
     if (raft.role !== 'leader' || term !== raft.term || index !== raft.lastIndex) return;
-    if (this.#state === 'asleep') this.#absent = this.#absent.filter((member) => member !== from);
+    if (this.#absent.includes(from)) this.#absent = this.#absent.filter((member) => member !== from);
     if (this.#state !== 'asking') return;
     this.#agreed?.add(from);
     this.#countAgreed();
@@ -300,17 +251,17 @@ export class Hibernation {
   // As a follower.
 
   #followerTick(raft: RawNode): void {
-    const { electionTicks } = this.#options;
+    const { electionTicks, host } = this.#options;
     if (this.#campaignIn > 0 && --this.#campaignIn === 0) this.#stand();
     if (this.#bid !== undefined) {
       if (this.#mayRest(this.#bid)) this.#go('bidden');
       else if (--this.#bidTicks <= 0) this.#bid = undefined;
     }
+    if (this.#state !== 'awake') return;
     // The leader may sleep, and not know that this one is awake.
-    if (this.#state === 'awake' && this.#group.silence === Math.floor(electionTicks / 2)) {
-      if (raft.lead === 0) this.#callMembers();
-      else this.#tell(raft.lead, 'wakeUp');
-    }
+    if (++this.#waits === Math.floor(electionTicks / 2)) this.#callForLeader();
+    const isAdrift = raft.lead === 0 && this.#waits > electionTicks;
+    if (isAdrift && this.#waits % electionTicks === 0) host.adrift(this.#group);
   }
 
   #bidden(bid: Bid): void {
@@ -354,7 +305,10 @@ export class Hibernation {
   #disturb(calls: boolean): void {
     const slept = this.asleep;
     this.#go('disturbed');
-    if (!slept || !calls) return;
+    if (slept && calls) this.#callForLeader();
+  }
+
+  #callForLeader(): void {
     const { lead, role } = this.#group.raft;
     if (role === 'leader' || this.#leaderIsMissing) return;
     if (lead === 0) this.#callMembers();
@@ -376,16 +330,26 @@ export class Hibernation {
     const { raft } = this.#group;
     const { type, term, from, reject } = message;
     if (isLocal(type) || (term !== 0 && term < raft.term)) return true;
+    if (this.#state === 'dormant' && this.#canVoteAsleep(message)) return true;
     if (term > raft.term) return false;
     if (isResponse(type)) return raft.role === 'follower' || (raft.role === 'leader' && !reject);
     return this.#state === 'asleep' && from === raft.lead && this.#leftBeforeItSlept(message);
+  }
+
+  /**
+   * Whoever asks is awake, and tells when it has won; else this peer's own turn will come. But one that could not win
+   * for what this peer has needs it awake.
+   */
+  #canVoteAsleep({ type, index, logTerm }: Message): boolean {
+    if (type !== 'requestVote' && type !== 'requestPreVote') return false;
+    return this.#group.raft.isUpToDate(index, logTerm);
   }
 
   /** Its leader sent it just before it asked, and it tells nothing new. */
   #leftBeforeItSlept({ type, entries, commit, context }: Message): boolean {
     const { ticks } = this.#options.host;
     const empty = (type === 'heartbeat' || type === 'appendEntries') && entries.length === 0;
-    if (!empty || ticks - this.#sleptAt > 1) return false;
+    if (!empty || ticks - this.#sleepsSince > 1) return false;
     return context.length === 0 && commit <= this.#group.raft.commit;
   }
 
@@ -421,9 +385,16 @@ export class Hibernation {
     this.#agreed = undefined;
     this.#bid = undefined;
     this.#campaignIn = 0;
-    this.#sleptAt = host.ticks;
+    this.#sleepsSince = host.ticks;
+    this.#countedThrough = host.ticks;
     host.stopTicking(this.#group);
     this.#group.raft.evictEntries(0);
+  }
+
+  #countSleep(): void {
+    const { ticks } = this.#options.host;
+    this.#group.slept(ticks - this.#countedThrough);
+    this.#countedThrough = ticks;
   }
 
   /** Of a sleep nothing is made up but the silence that counts where leases are trusted. */
@@ -431,9 +402,10 @@ export class Hibernation {
     const { host, quietTicks } = this.#options;
     const { raft } = this.#group;
     if (slept) {
-      this.#group.slept(host.ticks - this.#sleptAt);
+      this.#countSleep();
       host.startTicking(this.#group);
     }
+    this.#waits = 0;
     this.#quiet = Math.min(this.#quiet, quietTicks - SETTLE_TICKS);
     raft.wake(this.#leaderIsMissing ? this.#group.silence : 0);
   }

@@ -12,7 +12,7 @@ import { type Evaluated, Evaluation } from './evaluation.js';
 import { RaftGroup } from './group.js';
 import { GroupLogs } from './group-logs.js';
 import { GroupTicks } from './group-ticks.js';
-import type { MemberStores } from './hibernation.js';
+import type { MemberStores } from './resting-group.js';
 import type { GroupSnapshots } from './snapshots.js';
 import type { GroupDestruction, StateMachine } from './state-machine.js';
 import { DEFAULT_TICK_INTERVAL_MS, type RaftTuning, raftConfig } from './tuning.js';

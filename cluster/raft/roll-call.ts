@@ -1,14 +1,14 @@
-import type { RestingGroup } from './hibernation.js';
+import type { RestingGroup } from './resting-group.js';
 
 /** Groups that are awake at once because they were called, at first and at most. */
-const FIRST_WINDOW = 64;
+const FIRST_WINDOW = 256;
 const LARGEST_WINDOW = 512;
 const SMALLEST_WINDOW = 8;
 /** Groups that ask in one tick who leads, without waking. */
 const ASKED_PER_TICK = 128;
 /** Ticks in which a leader that exists has answered, or an election elsewhere has begun. */
 const ANSWER_TICKS = 4;
-/** Base election timeouts after which one that found no leader makes room for others that wait. */
+/** Base election timeouts that one may take, and that others leave to those who stand before them. */
 const PATIENCE = 3;
 
 interface Call {
@@ -53,6 +53,16 @@ export class RollCall {
   /** The group knows no leader; its turn to look for one will come. */
   enlist(group: RestingGroup): void {
     (placeOf(group) === 0 ? this.#first : this.#others).push(group);
+  }
+
+  /**
+   * The group is awake, and has found no leader for two election timeouts or more: where others wait, it sleeps again until
+   * its next turn.
+   */
+  adrift(group: RestingGroup): void {
+    if (!this.#someoneWaits) return;
+    group.loseHope();
+    if (group.asleep) this.#again.push({ group, notBefore: 0 });
   }
 
   /** Something has happened to a group: `act` when its turn comes, and if that is still so. */
@@ -116,17 +126,14 @@ export class RollCall {
   }
 
   #isOver({ group, since }: Call, now: number, late: boolean): boolean {
-    if (group.stopped) return true;
-    const settled = group.leader !== 0 && (group.asleep || now - since > this.#electionTicks);
-    if (settled) {
-      // One more for each that is done doubles the window in the time that one takes.
-      if (!late) this.#window = Math.min(LARGEST_WINDOW, this.#window + 1);
-      return true;
-    }
-    if (now - since === 2 * this.#electionTicks) this.#halve(now);
-    if (group.leader !== 0 || now - since < this.#patience || !this.#someoneWaits) return false;
-    group.loseHope();
-    this.#again.push({ group, notBefore: now });
+    const ticks = now - since;
+    if (group.stopped || ticks >= this.#patience) return true;
+    const gaveUp = group.asleep && group.leader === 0;
+    if (gaveUp || ticks === 2 * this.#electionTicks) this.#halve(now);
+    if (!group.asleep) return false;
+    // One more for each that is done soon doubles the window in the time that one takes.
+    const soon = !gaveUp && ticks <= this.#electionTicks + ANSWER_TICKS;
+    if (soon && !late) this.#window = Math.min(LARGEST_WINDOW, this.#window + 1);
     return true;
   }
 

@@ -3,8 +3,8 @@ import { DEFAULT_RAFT_CONFIG } from '../../machines/index.js';
 import { raft_serverpb } from '../../storage/proto/index.js';
 import type { PeerNotice, StoreAlive } from '../protocol.js';
 import type { RaftGroup } from '../raft/group.js';
-import type { MemberStores, RestingGroup, RestNotice } from '../raft/hibernation.js';
 import type { RaftHost } from '../raft/host.js';
+import type { MemberStores, RestingGroup, RestNotice } from '../raft/resting-group.js';
 import { DEFAULT_TICK_INTERVAL_MS, type RaftTuning } from '../raft/tuning.js';
 import type { PeerMessages } from './peer-messages.js';
 import type { RegionReplica } from './replica.js';
@@ -56,10 +56,11 @@ export class RestingRegions implements MemberStores {
         const node = directory.nodeOf(id);
         if (node !== undefined) system.ref(`${node}/store`).tell({ ...alive, answer } satisfies StoreAlive);
       },
-      missing: (id) => this.#wakeFollowers(id),
+      // By the time of a group's turn it may have been a pause, and be over.
+      missing: (id) => this.#wakeFollowers(id, () => this.#liveness.isMissing(id)),
       returned: (id) => this.#tellLeaders(id, (group) => group.wake()),
       restarted: (id) => {
-        this.#wakeFollowers(id);
+        this.#wakeFollowers(id, () => true);
         this.#tellLeaders(id, (group, member) => group.callBack(member));
       },
     });
@@ -107,11 +108,13 @@ export class RestingRegions implements MemberStores {
   }
 
   /** Those whose leader is on that store have none any more; the others' leaders are alive, and will see to it. */
-  #wakeFollowers(storeId: number): void {
+  #wakeFollowers(storeId: number, isStillSo: () => boolean): void {
     this.#parts.host().wakeAll((group) => {
       const { leader, isLeader } = group;
       if (isLeader || this.#storeOf(group, leader) !== storeId) return undefined;
-      return () => group.leaderIsGone(leader);
+      return () => {
+        if (isStillSo()) group.leaderIsGone(leader);
+      };
     });
   }
 

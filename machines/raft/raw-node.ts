@@ -395,6 +395,11 @@ export class RawNode {
     return this.core.progress.has(peer);
   }
 
+  /** Whether a log that ends with this entry is at least as good as this peer's own (Raft 5.4.1). */
+  isUpToDate(index: number, term: number): boolean {
+    return this.core.log.isUpToDate(index, term);
+  }
+
   /** In ascending order; in joint membership those of the incoming half. */
   get voters(): readonly number[] {
     return this.core.configuration.voters;

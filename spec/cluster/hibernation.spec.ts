@@ -263,6 +263,61 @@ describe('A region without traffic', () => {
     expect((await night.hear(10_000)).raft).to.equal(undefined);
   });
 
+  it('goes on sleeping when a follower is back that it has left out, and that lacks nothing', async () => {
+    const night = await Night.fall();
+    await night.sleeps();
+    const { leader } = night;
+    const [again = 'store-1', other = 'store-2'] = night.followers;
+    const { peerId: peer } = night.group(again);
+    night.crash(again);
+    await night.world.clock.advance(3_000);
+    await night.get('k');
+    await night.sleeps();
+    expect(night.group(leader).leavesOut(peer)).to.equal(true);
+    await night.start(again);
+    let woken = 0;
+    night.world.network.trace(() => {
+      if (!night.group(leader).asleep || !night.group(other).asleep) woken++;
+    });
+    await night.sleeps();
+    expect(woken).to.equal(0);
+    await night.world.clock.advance(30_000);
+    expect(night.group(leader).leavesOut(peer)).to.equal(false);
+    expect(woken).to.equal(0);
+  });
+
+  it('goes back to a follower that it has left out, though all that it says at first is lost', async () => {
+    const night = await Night.fall();
+    await night.sleeps();
+    const { leader } = night;
+    const [again = 'store-1', other = 'store-2'] = night.followers;
+    night.world.network.partition([again], [leader, other]);
+    await night.world.clock.advance(3_000);
+    await night.put('k', 'w');
+    await night.until('the others sleep', () => night.group(leader).asleep && night.group(other).asleep);
+    let deaf = true;
+    night.world.network.filterEnvelopes(({ from, to }, { kind }) => {
+      return !deaf || kind === 'store.alive' || (from !== again && to !== again);
+    });
+    night.world.network.heal();
+    await night.until('it sleeps again', () => night.group(leader).asleep, 30_000);
+    deaf = false;
+    await night.sleeps();
+    expect(night.group(again).applied).to.equal(night.group(leader).applied);
+  });
+
+  it('is led by others as soon as the store of its leader is stopped in good order', async () => {
+    const night = await Night.fall();
+    await night.sleeps();
+    await night.world.clock.advance(5_000);
+    const { leader } = night;
+    const store = night.stores.get(leader);
+    night.stores.delete(leader);
+    if (store !== undefined) await night.world.until(store.close());
+    const took = await night.until('a new leader', () => night.leaders.length > 0);
+    expect(took).to.be.at.most(ELECTION_MS);
+  });
+
   it('elects sooner than any timeout when all stores have restarted', async () => {
     const night = await Night.fall();
     await night.sleeps();

@@ -83,6 +83,26 @@ describe('A repaired store', () => {
       return group?.isLeader === true;
     });
 
+  const asleep = () => [...nodes].every(([, node]) => node.replicas.get(REGION)?.raftGroup?.asleep ?? false);
+
+  for (const quick of [true, false]) {
+    it(`comes back although its region sleeps, ${quick ? 'and nobody missed it' : 'and had left it out'}`, async () => {
+      const erased = STORES.find((name) => name !== leader());
+      if (erased === undefined) throw new Error('nobody leads');
+      await world.clock.runUntil(asleep, 10_000);
+      await erase(erased);
+      nodes.delete(erased);
+      if (!quick) {
+        await world.clock.advance(3_000);
+        await put(1);
+        await world.clock.runUntil(asleep, 10_000);
+      }
+      expect(asleep()).to.equal(true);
+      await restart(erased);
+      await comesBack(erased);
+    });
+  }
+
   for (const role of ['a follower', "the leader's store"]) {
     it(`gets everything back by snapshot when it was ${role}, and counts again afterwards`, async () => {
       const led = leader();

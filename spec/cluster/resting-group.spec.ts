@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { RestNotice } from '../../cluster/raft/hibernation.js';
+import type { RestNotice } from '../../cluster/raft/resting-group.js';
 import { makeMessage } from '../../machines/index.js';
 import { ELECTION_TICKS, RestingWorld, type RestingWorldOptions, type Sent } from './resting-world.js';
 
@@ -428,6 +428,41 @@ describe('A dormant peer', () => {
     world.settle();
     await world.sleep();
     expect(world.group(3).leader).to.equal(1);
+  });
+
+  it('votes in its sleep, and wakes for whoever wins', async () => {
+    const world = new RestingWorld({ dormant: true });
+    world.carries = ({ message }) => message?.type !== 'appendEntries';
+    world.group(3).seekLeader();
+    world.settle();
+    expect([world.group(3).isLeader, world.asleep]).to.deep.equal([true, [1, 2]]);
+    world.carries = () => true;
+    await world.tick(2);
+    expect(world.asleep).to.deep.equal([]);
+    await world.sleep();
+  });
+
+  it('holds its vote for as long as a lease may last that it confirmed before its start, asleep or not', async () => {
+    const world = new RestingWorld({ dormant: true, leases: true });
+    const ask = makeMessage({ type: 'requestPreVote', from: 3, to: 1, term: 6, index: 5, logTerm: 5 });
+    for (let tick = 0; tick < ELECTION_TICKS; tick++) {
+      world.group(1).step(ask);
+      world.settle();
+      expect(world.said).to.deep.equal([]);
+      await world.tick(1);
+    }
+    world.group(1).step(ask);
+    world.settle();
+    expect([world.said[0], world.group(1).asleep]).to.deep.equal(['1 > 3 requestPreVoteResponse', true]);
+  });
+
+  it('wakes for a candidate that cannot win for what it has itself', async () => {
+    const world = new RestingWorld({ dormant: true });
+    const ask = { type: 'requestPreVote', from: 3, to: 1, term: 6 } as const;
+    world.group(1).step(makeMessage({ ...ask, index: 5, logTerm: 5 }));
+    expect(world.group(1).asleep).to.equal(true);
+    world.group(1).step(makeMessage({ ...ask, index: 4, logTerm: 5 }));
+    expect(world.group(1).asleep).to.equal(false);
   });
 
   it('gives up for a while, and not when it knows a leader', async () => {

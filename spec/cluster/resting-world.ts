@@ -1,7 +1,7 @@
 import { seededRandom, VirtualClock } from '../../actors/index.js';
 import { RaftGroup } from '../../cluster/raft/group.js';
-import type { HibernationHost, RestingGroup, RestNotice } from '../../cluster/raft/hibernation.js';
 import { INITIAL_LOG } from '../../cluster/raft/initial-log.js';
+import type { HibernationHost, RestingGroup, RestNotice } from '../../cluster/raft/resting-group.js';
 import type { ConfState, Entry, InitialState, Message } from '../../machines/index.js';
 
 export const ELECTION_TICKS = 10;
@@ -162,6 +162,7 @@ export class RestingWorld {
       startTicking: (group) => this.#ticking.add(group),
       stopTicking: (group) => this.#ticking.delete(group),
       later: (_group, act) => act(),
+      adrift: () => {},
       notify: (_group, to, notice) => this.#send({ from, to, notice }),
       isMissing: (_group, member) => this.missing.has(member),
       isAlive: (_group, member) => !this.missing.has(member),

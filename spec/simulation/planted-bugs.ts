@@ -1,5 +1,5 @@
 import type { RawNode } from '../../machines/index.js';
-import type { ColumnFamily, Engine, EngineSnapshot } from '../../storage/index.js';
+import type { ColumnFamily, Engine, EngineSnapshot, ScanOptions, ScanResult } from '../../storage/index.js';
 import { eraftpb } from '../../storage/proto/index.js';
 import { GroupRecord, parseRecordKey } from '../../storage/raft-keys.js';
 import { ForwardingEngine } from './disk-record.js';
@@ -30,14 +30,23 @@ export type PlantedBugName = keyof typeof plantedBugs;
 class VoteForgettingEngine extends ForwardingEngine {
   override async multiGet(cf: ColumnFamily, keys: readonly Uint8Array[], snapshot?: EngineSnapshot) {
     const values = await this.inner.multiGet(cf, keys, snapshot);
-    if (cf !== 'raft') return values;
-    return values.map((value, i) => {
-      const key = keys[i];
-      if (value === undefined || key === undefined) return value;
-      if (parseRecordKey(key)?.kind !== GroupRecord.hardState) return value;
-      return eraftpb.HardState.encode({ ...eraftpb.HardState.decode(value), vote: 0 });
-    });
+    return cf === 'raft' ? values.map((value, i) => withoutVote(keys[i], value)) : values;
   }
+
+  override async scan(cf: ColumnFamily, options: ScanOptions): Promise<ScanResult> {
+    const result = await this.inner.scan(cf, options);
+    if (cf !== 'raft') return result;
+    return { ...result, values: result.values.map((value, i) => withoutVote(result.keys[i], value)) };
+  }
+}
+
+function withoutVote<V extends Uint8Array | undefined>(
+  key: Uint8Array | undefined,
+  value: V,
+): V | Uint8Array {
+  if (value === undefined || key === undefined) return value;
+  if (parseRecordKey(key)?.kind !== GroupRecord.hardState) return value;
+  return eraftpb.HardState.encode({ ...eraftpb.HardState.decode(value), vote: 0 });
 }
 
 class HastyEngine extends ForwardingEngine {
