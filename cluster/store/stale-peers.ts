@@ -65,7 +65,7 @@ export class StalePeers {
     if (this.#leavingTimer !== undefined) this.#parts.clock.clearTimeout(this.#leavingTimer);
   }
 
-  /** A peer is in the way of another region's snapshot: that region may have its keys now. */
+  /** A peer is in the way of another region's peer or snapshot: that region may have its keys now. */
   suspect(regionId: number): void {
     const replica = this.#parts.peers.replicas.get(regionId);
     if (replica !== undefined && this.#hearsNobody(replica, 0)) this.#ask(replica);

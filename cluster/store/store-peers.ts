@@ -59,7 +59,7 @@ export interface StorePeersOptions {
   readonly regionChanged: (replica: RegionReplica) => void;
   /** A region became these. */
   readonly regionSplit: (parent: RegionReplica, parts: readonly metapb.Region[]) => void;
-  /** A region's snapshot cannot come, for another region has its keys here. */
+  /** A region's peer or its snapshot cannot come, for another region has its keys here. */
   readonly inTheWay: (regionId: number) => void;
   /** A peer's log says that its region goes on without it. */
   readonly leaving: (replica: RegionReplica, next: metapb.Region) => void;
@@ -379,6 +379,8 @@ export class StorePeers {
         return;
       case 'park':
         this.meta.park(event);
+        // Where it is not about to be split, it may have missed its end.
+        for (const { id } of this.meta.overlapping({ ...event, id: regionId })) this.#options.inTheWay(id);
         return;
       case 'tellGone':
         messages.notify(contact.region, undefined, fromPeer, {

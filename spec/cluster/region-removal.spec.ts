@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import type { Status } from '../../machines/index.js';
-import { eraftpb, raft_cmdpb } from '../../storage/proto/index.js';
+import { eraftpb, metapb, raft_cmdpb } from '../../storage/proto/index.js';
 import { FaultyRegionWorld, storeName } from './faulty-region-world.js';
+import { QUICK } from './region-world.js';
 
 /** Milliseconds that each call of a slow disk takes: longer than the others need for a change of members. */
 const SLOW_MS = 300;
@@ -118,6 +119,27 @@ describe('peers whose log ends with their removal', () => {
     secret();
     await world.when('the end of the removed', () => world.regionsOn(2).length === 0);
     await world.put('b', 'y');
+    await world.close();
+  });
+});
+
+describe('a peer that has missed its removal', () => {
+  it('makes room for the region that has its keys now, when that comes', async () => {
+    const tuning = { ...QUICK, stalePeerTimeout: 3_600_000 };
+    const world = await FaultyRegionWorld.start(4, 3, tuning);
+    for (const key of ['a', 'm', 'z']) await world.put(key, key);
+    // It is told once, and that is lost; a learner asks for no votes, so it is not told again.
+    world.loseNotices(({ isTombstone }) => isTombstone);
+    const peer = { id: 0, storeId: 4, role: metapb.PeerRole.Learner };
+    await world.changePeers(1, [{ changeType: eraftpb.ConfChangeType.AddLearnerNode, peer }]);
+    await world.when('the learner', () => world.replica(1, 4)?.initialised === true);
+    const join = world.isolate(4);
+    const [left, right] = await world.split(1, 'm');
+    const made = [left, right].find((region) => region?.id !== 1)?.id ?? 0;
+    await world.removePeer(1, 4);
+    join();
+    await world.when('the other part', () => world.replica(made, 4)?.initialised === true);
+    await world.when('the end of the removed', () => world.regionsOn(4).join() === String(made));
     await world.close();
   });
 });
