@@ -1,6 +1,6 @@
 import type { Random } from '../../actors/index.js';
 import { type ChaosCluster, type ChaosStore, START_LIMIT_MS } from './cluster.js';
-import type { RegionActs } from './region-acts.js';
+import type { RegionAct, RegionActs } from './region-acts.js';
 
 export const FAULT_KINDS = ['kill', 'stop', 'nats', 'cut', 'scheduler', 'region'] as const;
 /**
@@ -17,6 +17,8 @@ export interface FaultContext {
   readonly cluster: ChaosCluster;
   readonly random: Random;
   readonly regions: RegionActs;
+  /** The act on a region, when it is not to be drawn. */
+  readonly act?: RegionAct | undefined;
   readonly sleep: (ms: number) => Promise<void>;
   /** A fault begins; @returns what to call when it has been undone */
   readonly began: (sentence: string) => () => void;
@@ -64,7 +66,7 @@ export function makeFault(kind: FaultKind, context: FaultContext): Promise<void>
     case 'scheduler':
       return killScheduler(context);
     case 'region':
-      return context.regions.one(context.random);
+      return context.regions.one(context.random, context.act);
   }
 }
 

@@ -90,13 +90,14 @@ export class RegionActs {
   }
 
   /**
-   * One act, drawn by `random`, on what the cluster looks like now. Nothing happens when the scheduler does not tell.
+   * One act on what the cluster looks like now; all about it is drawn by `random`, save the act where it is given. Nothing
+   * happens when the scheduler does not tell.
    * @throws RegionActFault for whatever a change of a region must not end with
    */
-  async one(random: Random): Promise<void> {
+  async one(random: Random, given?: RegionAct): Promise<void> {
     const world = await this.#look();
     if (world === undefined) return;
-    const act = drawAct(random, world.regions.length, this.#options.mostRegions);
+    const act = given ?? drawAct(random, world.regions.length, this.#options.mostRegions);
     await new ActUnderWay(this.#options, act, world, random).run((fate) => {
       this.counts[act][fate]++;
     });

@@ -8,7 +8,7 @@ import { ChaosCluster, START_LIMIT_MS } from './cluster.js';
 import { type FailoverFigures, Failovers } from './failovers.js';
 import { FAULT_KINDS, type FaultContext, type FaultKind, makeFault } from './faults.js';
 import { PROBED_KEY, Prober } from './prober.js';
-import { type RegionActCounts, RegionActs } from './region-acts.js';
+import { type RegionAct, type RegionActCounts, RegionActs } from './region-acts.js';
 import { checkRegions, type MendOptions, mendRegions } from './region-health.js';
 import { type Comparison, compareReplicas } from './replicas.js';
 
@@ -24,6 +24,8 @@ export interface ChaosOptions {
   readonly storeArguments?: readonly string[];
   /** Faults other than kills and acts on regions to be made one after the other, once each, instead of drawing them. */
   readonly others?: readonly FaultKind[];
+  /** Acts on regions that are made until each was done once, however long the other faults take. */
+  readonly acts?: readonly RegionAct[];
   /** Data and logs go below it. */
   readonly directory: string;
   /** Is told what happens. */
@@ -215,19 +217,26 @@ class ChaosRun {
     }
   }
 
-  /** As long as there are other faults. */
+  /** As long as there are other faults, or acts that are to be done and were not. */
   async #changeRegions(): Promise<void> {
     if (!this.#options.faults.includes('region')) return;
     const actors = Array.from({ length: REGION_ACTORS }, async (_, first) => {
-      for (let n = first; !this.#faultsDone && !this.#timeIsUp(); n += REGION_ACTORS) {
-        await this.#fault('region', REGION_PAUSE_MS, n);
+      for (let n = first; !this.#timeIsUp(); n += REGION_ACTORS) {
+        const undone = this.#undoneActs();
+        if (this.#faultsDone && undone.length === 0) return;
+        await this.#fault('region', REGION_PAUSE_MS, n, undone[n % undone.length]);
       }
     });
     await Promise.all(actors);
   }
 
+  #undoneActs(): RegionAct[] {
+    const { acts = [] } = this.#options;
+    return acts.filter((act) => this.#acts.counts[act].done === 0);
+  }
+
   /** Fault number `n` of its kind of loop: what is drawn for it depends on the seed and that number alone. */
-  async #fault(kind: FaultKind, longestPause: number, n: number): Promise<void> {
+  async #fault(kind: FaultKind, longestPause: number, n: number, act?: RegionAct): Promise<void> {
     const random = seededRandom(
       this.#options.seed * 1_000_003 + n * FAULT_KINDS.length + FAULT_KINDS.indexOf(kind),
     );
@@ -235,6 +244,7 @@ class ChaosRun {
       cluster: this.#cluster,
       random,
       regions: this.#acts,
+      act,
       sleep,
       began: (sentence) => this.#faultBegan(kind, sentence),
       killed: (leader) => {

@@ -88,6 +88,11 @@ export class RunningCommand {
     return this.#child.exitCode === null && this.#child.signalCode === null;
   }
 
+  /** More of its standard input. */
+  write(input: string): void {
+    this.#child.stdin?.write(input);
+  }
+
   end(input?: string | Uint8Array): void {
     this.#child.stdin?.end(input);
   }
