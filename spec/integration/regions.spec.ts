@@ -223,7 +223,8 @@ class Trouble {
       const store = await eventually('everything is up', async () => {
         const { stores = [], regions = [] } = (await this.#db.cluster.status().catch(() => undefined)) ?? {};
         const whole =
-          stores.every(({ state }) => state === 'Up') && regions.every(({ leader }) => leader !== null);
+          stores.every(({ state, pid }) => state === 'Up' && pid > 0) &&
+          regions.every(({ leader }) => leader !== null);
         return whole ? stores[Math.floor(this.#random() * stores.length)] : undefined;
       });
       process.kill(store.pid, 'SIGKILL');
