@@ -1,6 +1,7 @@
 import type { RaftGroup } from '../../cluster/raft/group.js';
 import type { Engine } from '../../storage/index.js';
 import { plantedBugs } from './planted-bugs.js';
+import { keepingRemovedData, losingSplitVersions, missingPromises } from './region-bugs.js';
 
 /** Mistakes that have been made elsewhere, put around a store to show that its simulation would notice them. */
 export interface StoreBug {
@@ -12,7 +13,14 @@ export interface StoreBug {
   readonly needsLeases?: boolean;
 }
 
-export type StoreBugName = 'acknowledged-before-sync' | 'forgotten-vote' | 'lease-from-reply';
+export type StoreBugName =
+  | 'acknowledged-before-sync'
+  | 'forgotten-vote'
+  | 'lease-from-reply'
+  | 'split-keeps-version'
+  | 'part-forgets-vote'
+  | 'merge-before-source'
+  | 'removed-keeps-data';
 
 export const storeBugs: Readonly<Record<StoreBugName, StoreBug>> = {
   /** Entries and votes are acknowledged while the disk still has to make them durable. */
@@ -21,10 +29,22 @@ export const storeBugs: Readonly<Record<StoreBugName, StoreBug>> = {
   'forgotten-vote': plantedBugs['forgotten-vote'],
   /** A leader counts its lease from when a round of heartbeats was answered, not from when it was sent. */
   'lease-from-reply': { group: leaseFromReply, needsLeases: true },
+  /** The disk keeps the parts of a split under the version that the whole had. */
+  'split-keeps-version': { engine: losingSplitVersions },
+  /** A peer that a split makes does not look what was promised in its place before it knew its region. */
+  'part-forgets-vote': { engine: missingPromises },
+  /** The target takes the source in before the source's own log is evaluated. */
+  'merge-before-source': { group: takesSourceAtOnce },
+  /** A tombstone is written, and the keys stay. */
+  'removed-keeps-data': { engine: keepingRemovedData },
 };
 
 function leaseFromReply({ lease }: RaftGroup, now: () => number): void {
   if (lease === undefined) return;
   const { confirm } = lease;
   lease.confirm = (term) => confirm.call(lease, term, now());
+}
+
+function takesSourceAtOnce(group: RaftGroup): void {
+  group.awaits = () => undefined;
 }
