@@ -17,6 +17,8 @@ export class RegionInvariants {
   readonly #newest = new Map<number, RegionImage>();
   /** Regions that were merged into another: their groups have ended. */
   readonly #merged = new Set<number>();
+  /** Peers of which nothing but a tombstone is left on some disk. */
+  readonly #ended = new Set<number>();
   /** Name of the store of each peer. */
   readonly #stores = new Map<number, string>();
   /** The newest epoch that each store has told the scheduler, by store and region. */
@@ -46,6 +48,11 @@ export class RegionInvariants {
     return this.#stores.get(peer);
   }
 
+  /** The peer was removed, and is gone with all that it held. */
+  hasEnded(peer: number): boolean {
+    return this.#ended.has(peer);
+  }
+
   /** A store is about to write a region's state. */
   writes(store: string, region: number, to: RegionImage, from: RegionImage | undefined): void {
     // The end of a peer that never had its region says nothing of that.
@@ -53,6 +60,7 @@ export class RegionInvariants {
       this.#broken(`${store} takes region ${region} back from epoch ${epoch(from)} to ${epoch(to)}`);
     // A store's name ends in its id.
     for (const { id, storeId } of to.peers) this.#stores.set(id, `store-${storeId}`);
+    if (to.state === raft_serverpb.PeerState.Tombstone) this.#ended.add(to.peerId);
     if (
       to.state === raft_serverpb.PeerState.Tombstone &&
       to.target !== undefined &&

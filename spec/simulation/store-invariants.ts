@@ -198,6 +198,10 @@ export class StoreInvariants {
     const own = this.#books.find(({ name }) => life.startsWith(`${name}.`));
     const stored = own?.record.stored.groups.get(id)?.voters;
     if (stored !== undefined && isQuorum(stored, holds)) return;
+    // One that was removed by an entry before this one, which the leader has not applied, acknowledged this one and went: it votes
+    // for nobody any more, and that it is removed is committed. So it is enough that nobody can go on without the entry.
+    if (isQuorum(configuration, (peer) => holds(peer) || this.regions.hasEnded(peer)))
+      return this.#isDurable(id, index, term);
     const { voters, outgoing } = configuration;
     const holders = [...new Set([...voters, ...outgoing])].filter(holds);
     this.broken(
