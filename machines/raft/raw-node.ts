@@ -1,4 +1,4 @@
-import { type Actor, createActor } from 'xstate';
+import { type Actor, createActor, type SnapshotFrom } from 'xstate';
 import { refuseMessage } from './admission.js';
 import {
   type ConfChange,
@@ -11,6 +11,7 @@ import { completeConfig, type RaftOptions } from './config.js';
 import type { RaftCore } from './core.js';
 import { type RaftError, RaftInvariantError } from './errors.js';
 import { makeMessage } from './message.js';
+import { QuietSteps } from './quiet-steps.js';
 import { isAtRest, isAtRestBehind, isQuorum } from './rest.js';
 import { type MessageEvent, type RaftEvent, raftMachine } from './role.machine.js';
 import { type Status, statusOf } from './status.js';
@@ -51,6 +52,8 @@ export class RawNode {
   private previousHard: HardState;
   private stepsOnAdvance: Message[] = [];
   private failure: unknown;
+  private standing: SnapshotFrom<typeof raftMachine>;
+  private quiet: QuietSteps;
 
   /** @throws RaftInvariantError for settings or a state on disk that contradict themselves. */
   constructor(options: RaftOptions, initial: InitialState) {
@@ -65,6 +68,8 @@ export class RawNode {
     // Without an observer the failure of an action would be thrown on the global object, later.
     this.actor.subscribe({ error: (error) => this.fail(error) });
     this.actor.start();
+    this.standing = this.actor.getSnapshot();
+    this.quiet = QuietSteps.of(this.standing.value);
   }
 
   /** Moves the logical clock by one. */
@@ -425,9 +430,25 @@ export class RawNode {
   private deliver(event: RaftEvent): RaftError | undefined {
     if (this.failure !== undefined) throw this.failure;
     this.core.refusal = undefined;
+    if (this.takesQuietly(event)) return this.core.refusal;
     this.actor.send(event);
     if (this.failure !== undefined) throw this.failure;
     return this.core.refusal;
+  }
+
+  private takesQuietly(event: RaftEvent): boolean {
+    const snapshot = this.actor.getSnapshot();
+    if (snapshot !== this.standing) {
+      if (snapshot.status !== 'active') return false;
+      this.standing = snapshot;
+      this.quiet = QuietSteps.of(snapshot.value);
+    }
+    try {
+      return this.quiet.take(snapshot.context, event);
+    } catch (error) {
+      this.fail(error);
+      throw error;
+    }
   }
 
   private fail(error: unknown): void {
