@@ -93,6 +93,7 @@ export class SchedulerClient {
     return this.request('pd.getRegion', { regionKey }, options);
   }
 
+  /** No region in the reply when the scheduler knows none: it was `merged`, or nobody has told of it yet. */
   getRegionById(regionId: number, options?: RequestOptions): Promise<pdpb.GetRegionResponse> {
     return this.request('pd.getRegionById', { regionId }, options);
   }
@@ -135,6 +136,11 @@ export class SchedulerClient {
   /** Tells what a region became, all parts together. */
   async reportBatchSplit(regions: readonly metapb.Region[], options?: RequestOptions): Promise<void> {
     await this.request('pd.reportBatchSplit', { regions: [...regions] }, options);
+  }
+
+  /** Tells of regions that were merged into others, so that peers which have missed it may learn it. */
+  async reportMerged(regionIds: readonly number[], options?: RequestOptions): Promise<void> {
+    await this.request('pd.reportMerged', { regionIds: [...regionIds] }, options);
   }
 
   status(options?: RequestOptions): Promise<Reply<'pd.getStatus'>> {

@@ -50,6 +50,7 @@ export interface Protocol {
   'pd.regionHeartbeat': { request: pdpb.RegionHeartbeatRequest; reply: pdpb.RegionHeartbeatResponse };
   'pd.askBatchSplit': { request: pdpb.AskBatchSplitRequest; reply: pdpb.AskBatchSplitResponse };
   'pd.reportBatchSplit': { request: pdpb.ReportBatchSplitRequest; reply: pdpb.ReportBatchSplitResponse };
+  'pd.reportMerged': { request: pdpb.ReportMergedRequest; reply: pdpb.ReportMergedResponse };
   'pd.getStatus': { request: troupepb.GetStatusRequest; reply: troupepb.GetStatusResponse };
   'store.bootstrapRegion': {
     request: troupepb.BootstrapRegionRequest;
@@ -109,6 +110,7 @@ const rows: { readonly [K in keyof Protocol]: Codec } = {
     pdpb.ReportBatchSplitResponse,
     SERVERS,
   ),
+  'pd.reportMerged': row('pd.reportMerged', pdpb.ReportMergedRequest, pdpb.ReportMergedResponse, SERVERS),
   'pd.getStatus': row('pd.getStatus', troupepb.GetStatusRequest, troupepb.GetStatusResponse, ANYBODY),
   'store.bootstrapRegion': row(
     'store.bootstrapRegion',

@@ -2,7 +2,7 @@ import { type Clock, isName, roleOf } from '../../actors/index.js';
 import { metapb } from '../../storage/proto/index.js';
 import { pdpb, troupepb } from '../proto/index.js';
 import type { Protocol, ProtocolEvent } from '../protocol.js';
-import { malformation, sameRegion, staleness } from '../region-tree.js';
+import { malformation, sameRegion } from '../region-tree.js';
 import type { IdWindow } from './id-window.js';
 import { byName, overtaken, type Refusal } from './registration.js';
 import type { Command, CommandResult, SchedulerState } from './state.js';
@@ -63,6 +63,7 @@ export interface ServiceOptions {
 /** Characters of a store's version and labels. */
 const MAX_DESCRIPTION_LENGTH = 256;
 const MAX_IDS_AT_ONCE = 10_000;
+const MAX_MERGED_AT_ONCE = 1_000;
 /** Parts that one split may make beside the one that keeps the region's id. */
 const MAX_SPLIT_PARTS = 256;
 /** Bytes of region descriptors in one reply; the rest is asked for with the next request. */
@@ -178,7 +179,11 @@ export class SchedulerService {
 
     'pd.getRegion': ({ regionKey }) => this.#regionReply(this.#options.state.regions.find(regionKey)),
 
-    'pd.getRegionById': ({ regionId }) => this.#regionReply(this.#options.state.regions.get(regionId)),
+    'pd.getRegionById': ({ regionId }) => {
+      const { regions, merged } = this.#options.state;
+      const region = regions.get(regionId);
+      return { ...this.#regionReply(region), merged: region === undefined && merged.has(regionId) };
+    },
 
     'pd.scanRegions': ({ startKey, endKey, limit }) => ({
       header: this.header(),
@@ -256,6 +261,18 @@ export class SchedulerService {
       return { header: this.header() };
     },
 
+    'pd.reportMerged': async ({ regionIds }) => {
+      if (regionIds.length > MAX_MERGED_AT_ONCE)
+        throw new SchedulerFault(
+          ErrorType.INVALID_VALUE,
+          `${regionIds.length} merged regions at once; report ${MAX_MERGED_AT_ONCE} at most.`,
+        );
+      const { state, propose } = this.#options;
+      const news = regionIds.filter((id) => !state.merged.has(id));
+      if (news.length > 0) await propose({ noteMerged: { regionIds: news } });
+      return { header: this.header() };
+    },
+
     'pd.getStatus': () => {
       const { cluster, state, watch, members } = this.#options;
       const { members: schedulers, leader } = members();
@@ -325,7 +342,7 @@ export class SchedulerService {
   #refuseStale(region: metapb.Region, term: number): void {
     const report = this.#reports.get(region.id);
     const stale =
-      staleness(this.#options.state.regions, region) ??
+      this.#options.state.staleness(region) ??
       (report !== undefined && term < report.term
         ? `region ${region.id} has a leader of term ${report.term}`
         : undefined);
@@ -339,7 +356,7 @@ export class SchedulerService {
     if (region === undefined || known === undefined) {
       throw new SchedulerFault(ErrorType.REGION_NOT_FOUND, `There is no region ${region?.id ?? 0}.`);
     }
-    const stale = staleness(this.#options.state.regions, region);
+    const stale = this.#options.state.staleness(region);
     if (stale !== undefined)
       throw new SchedulerFault(ErrorType.DUPLICATED_ENTRY, `${stale}: report it first.`);
     return region;
@@ -355,7 +372,7 @@ export class SchedulerService {
   }
 
   #regionReply(region: metapb.Region | undefined): pdpb.GetRegionResponse {
-    return { header: this.header(), ...this.#told(region) };
+    return { header: this.header(), ...this.#told(region), merged: false };
   }
 
   #regions(startKey: Uint8Array, endKey: Uint8Array, limit: number): pdpb.Region[] {
@@ -408,5 +425,6 @@ export const emptyReply: { readonly [K in SchedulerKind]: (header: pdpb.Response
   'pd.regionHeartbeat': (header) => pdpb.RegionHeartbeatResponse.from({ header }),
   'pd.askBatchSplit': (header) => pdpb.AskBatchSplitResponse.from({ header }),
   'pd.reportBatchSplit': (header) => pdpb.ReportBatchSplitResponse.from({ header }),
+  'pd.reportMerged': (header) => pdpb.ReportMergedResponse.from({ header }),
   'pd.getStatus': (header) => troupepb.GetStatusResponse.from({ header }),
 };

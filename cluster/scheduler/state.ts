@@ -13,6 +13,8 @@ export const SCHEDULER_COMMAND_VERSION = 1;
 const FIRST_FREE_ID = 1000;
 /** Regions known at most: their descriptors are about 1 GB. */
 const MAX_REGIONS = 1_000_000;
+/** Ids of merged regions kept at most; the oldest go first. */
+const MAX_MERGED = 1_000_000;
 
 /** What a command did. */
 export type CommandResult =
@@ -38,6 +40,8 @@ export class SchedulerState {
   nextId = FIRST_FREE_ID;
   readonly stores = new Map<number, metapb.Store>();
   readonly regions = new RegionTree();
+  /** Ids of regions that were merged into others: none of their peers is wanted any more. */
+  readonly merged = new Set<number>();
   /** The region that the cluster began with, as it was then. */
   firstRegion: metapb.Region | undefined;
   /** Stores that have made the first region durable. */
@@ -71,6 +75,12 @@ export class SchedulerState {
     return this.firstRegion?.peers.filter((peer) => !this.confirmed.has(peer.storeId)) ?? [];
   }
 
+  /** Why a region descriptor is not to be believed; `undefined` when it is. */
+  staleness(region: metapb.Region): string | undefined {
+    if (this.merged.has(region.id)) return `region ${region.id} was merged into another`;
+    return staleness(this.regions, region);
+  }
+
   /** Applies committed entries in order; one result each. @throws when an entry is of an unknown kind or version */
   apply(entries: readonly Entry[], batch: WriteBatch): (CommandResult | undefined)[] {
     return entries.map(({ data }) =>
@@ -86,6 +96,7 @@ export class SchedulerState {
       placeFirstRegion,
       confirmFirstRegion,
       putRegions,
+      noteMerged,
     } = command;
     if (initializeCluster !== undefined) return this.#initialize(initializeCluster, batch);
     if (allocateIds !== undefined) return this.#allocateIds(allocateIds.count, batch);
@@ -93,6 +104,7 @@ export class SchedulerState {
     if (placeFirstRegion?.region !== undefined) return this.#placeFirstRegion(placeFirstRegion.region, batch);
     if (confirmFirstRegion !== undefined) return this.#confirm(confirmFirstRegion.storeId, batch);
     if (putRegions !== undefined) return this.#putRegions(putRegions.regions, batch);
+    if (noteMerged !== undefined) return this.#noteMerged(noteMerged.regionIds, batch);
     throw new Error('a replicated command of the scheduler is of an unknown kind: start a newer version');
   }
 
@@ -145,7 +157,20 @@ export class SchedulerState {
       return { ok: false, refusal: { type: pdpb.ErrorType.INVALID_VALUE, message } };
     }
     for (const region of regions) {
-      if (staleness(this.regions, region) === undefined) this.#putRegion(region, batch);
+      if (this.staleness(region) === undefined) this.#putRegion(region, batch);
+    }
+    return DONE;
+  }
+
+  #noteMerged(ids: readonly number[], batch: WriteBatch): CommandResult {
+    for (const id of ids) {
+      if (this.merged.has(id)) continue;
+      this.merged.add(id);
+      batch.put('default', recordKey(Kind.merged, id), new Uint8Array(0));
+      const [oldest] = this.merged;
+      if (this.merged.size <= MAX_MERGED || oldest === undefined) continue;
+      this.merged.delete(oldest);
+      batch.delete('default', recordKey(Kind.merged, oldest));
     }
     return DONE;
   }
@@ -180,6 +205,9 @@ export class SchedulerState {
       case Kind.confirmed:
         this.confirmed.add(numberOf(key.subarray(1)));
         break;
+      case Kind.merged:
+        this.merged.add(numberOf(key.subarray(1)));
+        break;
       default:
         throw new Error(`the scheduler's data directory holds a record of unknown kind ${key[0]}`);
     }
@@ -197,7 +225,7 @@ function decodeCommand(data: Uint8Array): Command {
 }
 
 /** First bytes of the records in the `default` family; ids follow as 8 bytes, big endian. */
-const Kind = { cluster: 1, nextId: 2, firstRegion: 3, store: 4, region: 5, confirmed: 6 } as const;
+const Kind = { cluster: 1, nextId: 2, firstRegion: 3, store: 4, region: 5, confirmed: 6, merged: 7 } as const;
 
 const CLUSTER_KEY = Uint8Array.of(Kind.cluster);
 const NEXT_ID_KEY = Uint8Array.of(Kind.nextId);

@@ -208,6 +208,7 @@ export class StoreNode implements StoreNodeHost {
         this.#splits.load.forget(id);
         this.#reporter.regionGone(id);
         this.#snapshots.forget(id, peer);
+        this.#stalePeers.buried(id);
       },
       inTheWay: (id) => this.#stalePeers.suspect(id),
       leaving: (replica, next) => this.#stalePeers.leaving(replica, next),

@@ -10,7 +10,7 @@ import type { StorePeers } from './store-peers.js';
 export interface StalePeersParts {
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly scheduler: Pick<SchedulerClient, 'getRegion' | 'getRegionById'>;
+  readonly scheduler: Pick<SchedulerClient, 'getRegion' | 'getRegionById' | 'reportMerged'>;
   readonly engine: Engine;
   readonly peers: StorePeers;
   readonly storeId: number;
@@ -41,6 +41,9 @@ export class StalePeers {
   readonly #tombstones = new Map<number, number>();
   /** Peers that wait for their end, and their regions without them. */
   readonly #leaving = new Map<RegionReplica, metapb.Region>();
+  /** Regions that were merged, as tombstones say, and of which the scheduler was not told yet. */
+  readonly #untold = new Set<number>();
+  #telling = false;
   #timer: TimerHandle | undefined;
   #leavingTimer: TimerHandle | undefined;
   #stopped = false;
@@ -50,12 +53,18 @@ export class StalePeers {
   }
 
   start(): void {
+    for (const id of this.#parts.peers.meta.tombstones.keys()) this.buried(id);
+    this.#arm();
+  }
+
+  #arm(): void {
     const { clock, timeout } = this.#parts;
     if (this.#stopped) return;
     this.#timer = clock.setTimeout(() => {
       this.#look();
+      this.#tellMerged();
       this.#collect();
-      this.start();
+      this.#arm();
     }, timeout / LOOKS);
   }
 
@@ -63,6 +72,36 @@ export class StalePeers {
     this.#stopped = true;
     if (this.#timer !== undefined) this.#parts.clock.clearTimeout(this.#timer);
     if (this.#leavingTimer !== undefined) this.#parts.clock.clearTimeout(this.#leavingTimer);
+  }
+
+  /** A region's peer has a tombstone. One that was merged is dead for all: its tombstones may go when the scheduler knows. */
+  buried(regionId: number): void {
+    if (this.#parts.peers.meta.tombstone(regionId)?.target === undefined) return;
+    this.#untold.add(regionId);
+    this.#tellMerged();
+  }
+
+  #tellMerged(): void {
+    if (this.#telling || this.#stopped || this.#untold.size === 0) return;
+    const { scheduler, logger } = this.#parts;
+    const ids = [...this.#untold].slice(0, MAX_QUESTIONS);
+    this.#telling = true;
+    scheduler
+      .reportMerged(ids)
+      .then(
+        () => {
+          for (const id of ids) this.#untold.delete(id);
+          return true;
+        },
+        (error: unknown) => {
+          logger.debug({ err: error, regions: ids }, 'the report of merges was lost');
+          return false;
+        },
+      )
+      .then((told) => {
+        this.#telling = false;
+        if (told) this.#tellMerged();
+      });
   }
 
   /** A peer is in the way of another region's peer or snapshot: that region may have its keys now. */
@@ -124,7 +163,7 @@ export class StalePeers {
   async #judge(replica: RegionReplica): Promise<void> {
     const { scheduler, peers, storeId } = this.#parts;
     const asked = replica.region;
-    const { region } = await scheduler.getRegionById(asked.id);
+    const { region, merged } = await scheduler.getRegionById(asked.id);
     if (this.#stopped || peers.replicas.get(asked.id) !== replica || replica.region !== asked) return;
     if (region !== undefined) {
       const named = peerOnStore(region, storeId);
@@ -134,9 +173,9 @@ export class StalePeers {
         peers.destroy(replica, 'its region goes on without it');
       return;
     }
-    // An unknown region was merged: ids are never taken back, and a split is told before its parts serve.
-    if (replica.initialised) await this.#judgeMerged(replica, asked);
-    else peers.forget(replica);
+    // Of a part of a split nobody may have told yet, and who reports another part takes its keys from what is known of it.
+    if (merged && replica.initialised) await this.#judgeMerged(replica, asked);
+    else if (!replica.initialised) peers.forget(replica);
   }
 
   /** The region is gone. Whoever has its keys now takes them from here too, where it has a peer; else this one goes. */
@@ -197,6 +236,7 @@ export class StalePeers {
     const { region } = await scheduler.getRegionById(id);
     const tombstone = meta.tombstone(id);
     if (this.#stopped || tombstone === undefined || peers.replicas.has(id) || peers.merges.awaits(id)) return;
+    if (this.#untold.has(id)) return;
     if (region !== undefined) {
       const behind = epochOf(region).confVer < epochOf(tombstone.region).confVer;
       if (behind || peerOnStore(region, storeId)?.id === tombstone.peer) return;

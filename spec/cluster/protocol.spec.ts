@@ -149,6 +149,7 @@ describe('protocol', () => {
       'store.alive',
       'pd.askBatchSplit',
       'pd.reportBatchSplit',
+      'pd.reportMerged',
       'pd.putStore',
       'pd.allocId',
       'pd.storeHeartbeat',

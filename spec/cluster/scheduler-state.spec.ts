@@ -193,14 +193,18 @@ describe('the replicated state', () => {
     fc.record({ registerStore: fc.record({ store: store.map((one) => metapb.Store.from(one)) }) }),
     fc.record({ placeFirstRegion: fc.record({ region: fc.constant(region(1, '', '', 1, 1, [1, 2])) }) }),
     fc.record({ confirmFirstRegion: fc.record({ storeId: fc.integer({ min: 1, max: 3 }) }) }),
+    fc.record({
+      noteMerged: fc.record({ regionIds: fc.array(fc.integer({ min: 1, max: 4 }), { maxLength: 2 }) }),
+    }),
     fc.record({ putRegions: fc.record({ regions: fc.array(told, { maxLength: 3 }) }) }),
   );
 
   function visible(state: SchedulerState) {
-    const { cluster, nextId, stores, regions, firstRegion, confirmed, phase } = state;
+    const { cluster, nextId, stores, regions, merged, firstRegion, confirmed, phase } = state;
     const byId = [...stores].sort(([a], [b]) => a - b);
     const tree = regions.scan(bytes(''), bytes(''), 99);
-    return { cluster, nextId, byId, tree, firstRegion, phase, confirmed: [...confirmed].sort() };
+    const sorted = { confirmed: [...confirmed].sort(), merged: [...merged].sort() };
+    return { cluster, nextId, byId, tree, firstRegion, phase, ...sorted };
   }
 
   it('is after a restart what it was, and the same on every member', async () => {
@@ -239,6 +243,16 @@ describe('the replicated state', () => {
     apply({ placeFirstRegion: { region: region(1, '', '', 1, 1, [2]) } });
     expect([state.cluster?.clusterId, state.cluster?.expectedStores]).to.deep.equal([7, 1]);
     expect(state.firstRegion?.peers[0]?.storeId).to.equal(1);
+  });
+
+  it('believes nobody who still speaks of a region that was merged', async () => {
+    const engine = await new SimulatedDisk({ random: () => 0.5 }).open();
+    const state = new SchedulerState();
+    const apply = (each: Command) => state.apply([entry(6, each)], engine.batch());
+    apply({ noteMerged: { regionIds: [4] } });
+    apply({ putRegions: { regions: [region(4, 'a', 'b', 9, 9), region(5, 'b', 'c', 1, 1)] } });
+    expect(state.regions.scan(bytes(''), bytes(''), 9).map(({ id }) => id)).to.deep.equal([5]);
+    expect(state.staleness(region(4, 'a', 'b', 9, 9))).to.match(/merged/);
   });
 
   it('stops at a command that it does not know', async () => {

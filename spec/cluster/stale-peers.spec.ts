@@ -21,17 +21,28 @@ function waiting(peerId: number, namedAt: number) {
   };
 }
 
-async function removed(replica: ReturnType<typeof waiting>, confVer: number): Promise<boolean> {
+/** A peer on store 4 with a region of which the scheduler knows nothing, while another has its first key. */
+function unknown() {
+  const region = metapb.Region.from({ id: 1, regionEpoch: { confVer: 1, version: 2 }, peers: [] });
+  return { ...waiting(9, 2), region, initialised: true };
+}
+
+const MEMBER = { id: 2, storeId: 1, role: metapb.PeerRole.Voter };
+
+function regionOf(id: number, confVer: number, version: number): pdpb.GetRegionResponse {
+  const region = metapb.Region.from({ id, regionEpoch: { confVer, version }, peers: [MEMBER] });
+  return pdpb.GetRegionResponse.from({ region });
+}
+
+async function removed(
+  replica: ReturnType<typeof waiting> | ReturnType<typeof unknown>,
+  known: Partial<pdpb.GetRegionResponse>,
+): Promise<boolean> {
   const clock = new VirtualClock();
-  const region = metapb.Region.from({
-    id: 1,
-    regionEpoch: { confVer, version: 1 },
-    peers: [{ id: 2, storeId: 1, role: metapb.PeerRole.Voter }],
-  });
   let gone = false;
   const peers = {
     replicas: new Map([[1, replica]]),
-    meta: { tombstones: new Map() },
+    meta: { tombstones: new Map(), neighbour: () => undefined },
     destroy: () => {
       gone = true;
     },
@@ -40,8 +51,9 @@ async function removed(replica: ReturnType<typeof waiting>, confVer: number): Pr
     clock,
     logger: silentLogger,
     scheduler: {
-      getRegion: async () => pdpb.GetRegionResponse.from({}),
-      getRegionById: async () => pdpb.GetRegionResponse.from({ region }),
+      getRegion: async () => regionOf(3, 1, 3),
+      getRegionById: async () => pdpb.GetRegionResponse.from(known),
+      reportMerged: async () => {},
     },
     engine: {} as Engine,
     peers: peers as unknown as StorePeers,
@@ -58,12 +70,18 @@ async function removed(replica: ReturnType<typeof waiting>, confVer: number): Pr
 
 describe('a peer that hears of no leader', () => {
   it('goes when the scheduler knows a newer membership without it', async () => {
-    expect(await removed(waiting(9, 2), 3)).to.equal(true);
+    expect(await removed(waiting(9, 2), regionOf(1, 3, 1))).to.equal(true);
   });
 
   // Seed 25 of the store simulation: its vote was the one that the region needed.
   it('stays while the scheduler has not heard of the change that made it', async () => {
-    expect(await removed(waiting(9, 2), 1)).to.equal(false);
-    expect(await removed(waiting(9, 2), 2)).to.equal(false);
+    expect(await removed(waiting(9, 2), regionOf(1, 1, 1))).to.equal(false);
+    expect(await removed(waiting(9, 2), regionOf(1, 2, 1))).to.equal(false);
+  });
+
+  // Seed 123: a part of a split was reported, and the one that keeps the region's id was not yet.
+  it('stays while the scheduler knows nothing of its region, and does not know that it was merged', async () => {
+    expect(await removed(unknown(), {})).to.equal(false);
+    expect(await removed(unknown(), { merged: true })).to.equal(true);
   });
 });
