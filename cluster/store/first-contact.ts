@@ -11,7 +11,7 @@ export type Contact =
   | { readonly do: 'confirm' }
   /** Another peer of the region is in its place, and older: it goes first. */
   | { readonly do: 'replace' }
-  /** Its keys are still those of a region that is about to be split: kept until then. */
+  /** Its keys are still those of a region that is about to be split, or is just being split: kept until then. */
   | { readonly do: 'park' }
   /** The sender is no member any more: it is told, and with a target that its region was merged into that. */
   | { readonly do: 'tellGone'; readonly region: metapb.Region; readonly target: metapb.Region | undefined }
@@ -60,6 +60,7 @@ export function judgeContact(
     return drop('the peer was here and is gone');
   }
   if (!isInitial(message)) return drop('it makes no peer');
+  if (meta.isComing(regionId)) return { do: 'park' };
   // What was merged into the region makes room for its snapshot.
   if (meta.blocking({ id: regionId, startKey, endKey, regionEpoch }).length > 0) return { do: 'park' };
   return toPeer.id <= meta.collectedThrough ? { do: 'confirm' } : { do: 'create' };

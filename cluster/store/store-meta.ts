@@ -34,6 +34,8 @@ export class StoreMeta {
   /** Peers that know no region yet: they have their ids, and wait for a snapshot or a split. */
   readonly #uninitialised = new Map<number, metapb.Peer>();
   readonly #tombstones = new Map<number, Tombstone>();
+  /** Parts of splits that are on their way to the disk, and what they are parts of. */
+  readonly #coming = new Map<number, number>();
   /** By peer. */
   readonly #parked = new Map<number, RaftEvent>();
   /** By source. */
@@ -91,12 +93,22 @@ export class StoreMeta {
       this.#regions.remove(id);
       this.#uninitialised.delete(id);
       this.#tombstones.delete(id);
+      this.#coming.delete(id);
     }
     for (const region of regions) {
       const others = this.#regions.put(region);
       if (others.length > 0)
         throw new Error(`region ${region.id} takes keys of region ${others.map(({ id }) => id).join(', ')}`);
     }
+  }
+
+  /** A split is about to be written: until it is told, nobody else makes a peer of one of these regions. */
+  splits(parent: number, parts: readonly number[]): void {
+    for (const id of parts) this.#coming.set(id, parent);
+  }
+
+  isComing(region: number): boolean {
+    return this.#coming.has(region);
   }
 
   isUninitialised(region: number): boolean {
@@ -124,6 +136,7 @@ export class StoreMeta {
     this.#uninitialised.delete(id);
     this.#merges.delete(id);
     this.#tombstones.set(id, tombstone);
+    for (const [part, parent] of this.#coming) if (parent === id) this.#coming.delete(part);
   }
 
   /** An uninitialised peer that left nothing on disk is no longer here. */

@@ -290,6 +290,7 @@ export class StorePeers {
     // An earlier life of the peer may have given its vote.
     const [promised] = await host.log.hardStates([regionId]);
     if (this.#stopped || this.replicas.has(regionId) || !this.meta.isUninitialised(regionId)) return;
+    if (this.meta.isComing(regionId)) return this.meta.forget(regionId);
     logger.debug({ region: regionId, peer: toPeer.id }, 'a peer is made by the first message for it');
     const initial = { ...NOTHING, hardState: promised ?? NOTHING.hardState };
     this.#startNow(unknownRegion(regionId), toPeer, initial, (replica) => replica.tell(event));
@@ -460,7 +461,7 @@ export class StorePeers {
 
   #surroundingsOf(replica: RegionReplica): RegionSurroundings {
     return {
-      prepareSplit: (created) => this.#prepareSplit(created),
+      prepareSplit: (created) => this.#prepareSplit(replica, created),
       split: (split, made) => {
         const leads = replica.attached && replica.group.isLeader;
         this.meta.replace([split.own, ...made.map(({ region }) => region)]);
@@ -500,7 +501,7 @@ export class StorePeers {
     };
   }
 
-  async #prepareSplit(created: readonly metapb.Region[]): Promise<PreparedSplit> {
+  async #prepareSplit(parent: RegionReplica, created: readonly metapb.Region[]): Promise<PreparedSplit> {
     const { storeId, host } = this.#options;
     const regions: metapb.Region[] = [];
     const gone: metapb.Region[] = [];
@@ -518,7 +519,9 @@ export class StorePeers {
       if (here !== undefined) this.forget(here);
       regions.push(region);
     }
-    const promised = await host.log.hardStates(regions.map(({ id }) => id));
+    const ids = regions.map(({ id }) => id);
+    this.meta.splits(parent.region.id, ids);
+    const promised = await host.log.hardStates(ids);
     return { parts: regions.map((region, i) => ({ region, promised: promised[i] })), gone };
   }
 

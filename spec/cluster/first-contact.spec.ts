@@ -190,6 +190,28 @@ describe('messages for peers that are not here', () => {
       undefined,
       'park',
     ],
+    // Seed 1016: what was split had been merged into its part elsewhere, and was not in the way.
+    [
+      'a part of a split that is being written waits, whatever it was merged into',
+      { range: ['a', 'm'] },
+      (meta) => {
+        meta.replace([sampleRegion(9, 'a', '')]);
+        meta.splits(9, [1]);
+        meta.noteMerge({ source: 9, target: sampleRegion(1, 'a', 'm', { version: 4 }), done: true });
+      },
+      undefined,
+      'park',
+    ],
+    [
+      'and no longer when what was to be split has ended',
+      {},
+      (meta) => {
+        meta.splits(9, [1]);
+        meta.bury({ peer: 91, region: sampleRegion(9, 'a', ''), target: undefined });
+      },
+      undefined,
+      'create',
+    ],
     [
       'one below the tombstones that were forgotten has to be confirmed',
       {},
