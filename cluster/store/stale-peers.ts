@@ -2,6 +2,7 @@ import type { Clock, Logger, TimerHandle } from '../../actors/index.js';
 import { deleteRegionState, type Engine, saveCollectedTombstones } from '../../storage/index.js';
 import type { metapb } from '../../storage/proto/index.js';
 import type { SchedulerClient } from '../pd-client.js';
+import type { pdpb } from '../proto/index.js';
 import { peerOnStore } from './admin/change-peer.js';
 import { epochOf } from './admin/epoch.js';
 import type { RegionReplica } from './replica.js';
@@ -10,7 +11,7 @@ import type { StorePeers } from './store-peers.js';
 export interface StalePeersParts {
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly scheduler: Pick<SchedulerClient, 'getRegion' | 'getRegionById' | 'reportMerged'>;
+  readonly scheduler: Pick<SchedulerClient, 'getRegion' | 'getRegionById' | 'scanRegions' | 'reportMerged'>;
   readonly engine: Engine;
   readonly peers: StorePeers;
   readonly storeId: number;
@@ -26,6 +27,9 @@ export interface StalePeersParts {
 const MAX_QUESTIONS = 64;
 /** Looks in the time after which something is asked. */
 const LOOKS = 4;
+/** Regions of one page, when those of sleeping peers are compared with what the scheduler knows. */
+const SURVEY_PAGE = 1_000;
+const NO_KEY = new Uint8Array(0);
 /** Milliseconds between two questions of a peer whose log ends with its removal: usually it is told at once. */
 const LEAVING_INTERVAL_MS = 1_000;
 
@@ -44,6 +48,7 @@ export class StalePeers {
   /** Regions that were merged, as tombstones say, and of which the scheduler was not told yet. */
   readonly #untold = new Set<number>();
   #telling = false;
+  #surveying = false;
   #timer: TimerHandle | undefined;
   #leavingTimer: TimerHandle | undefined;
   #stopped = false;
@@ -57,14 +62,15 @@ export class StalePeers {
     this.#arm();
   }
 
-  #arm(): void {
+  #arm(looks = 0): void {
     const { clock, timeout } = this.#parts;
     if (this.#stopped) return;
     this.#timer = clock.setTimeout(() => {
       this.#look();
+      if (looks % LOOKS === LOOKS - 1) this.#surveySleepers();
       this.#tellMerged();
       this.#collect();
-      this.#arm();
+      this.#arm(looks + 1);
     }, timeout / LOOKS);
   }
 
@@ -139,6 +145,39 @@ export class StalePeers {
       if (this.#asking.size >= MAX_QUESTIONS) return;
       if (this.#hearsNobody(replica, timeout)) this.#ask(replica);
     }
+  }
+
+  /** Nobody counts the silence of a leader while its followers sleep: whoever is not named any more is found here. */
+  #surveySleepers(): void {
+    const { peers, logger } = this.#parts;
+    const sleepers = [...peers.replicas.values()].filter(isSleeper);
+    if (sleepers.length === 0 || this.#surveying) return;
+    this.#surveying = true;
+    this.#unnamed(sleepers)
+      .then((unnamed) => {
+        for (const replica of unnamed) {
+          if (this.#stopped || this.#asking.size >= MAX_QUESTIONS) return;
+          if (isSleeper(replica)) this.#ask(replica);
+        }
+      })
+      .catch((error: unknown) => logger.debug({ err: error }, 'peers that sleep could not be looked after'))
+      .finally(() => {
+        this.#surveying = false;
+      });
+  }
+
+  /** Those of which the scheduler knows no region, or one with another peer here. */
+  async #unnamed(replicas: readonly RegionReplica[]): Promise<RegionReplica[]> {
+    const { scheduler, storeId } = this.#parts;
+    const named = new Set<number>();
+    let start: Uint8Array | undefined = NO_KEY;
+    while (start !== undefined && !this.#stopped) {
+      const page: readonly pdpb.Region[] = await scheduler.scanRegions(start, NO_KEY, SURVEY_PAGE);
+      for (const { region } of page) named.add((region && peerOnStore(region, storeId)?.id) ?? 0);
+      const end: Uint8Array | undefined = page.at(-1)?.region?.endKey;
+      start = end?.length === 0 ? undefined : end;
+    }
+    return replicas.filter(({ peerId }) => !named.has(peerId));
   }
 
   #hearsNobody({ raftGroup: group }: RegionReplica, ms: number): boolean {
@@ -249,4 +288,8 @@ export class StalePeers {
     await engine.write(batch);
     await engine.sync();
   }
+}
+
+function isSleeper({ raftGroup: group }: RegionReplica): boolean {
+  return group !== undefined && !group.stopped && group.asleep && !group.isLeader;
 }

@@ -184,6 +184,18 @@ describe('snapshots that a store refuses', () => {
     expect(await offered(world, sender, REGION)).to.equal(STALE);
   });
 
+  // Seed 1880: its sender had fallen silent, and it kept its range from others for two minutes.
+  it('one whose range a snapshot on its way has, unless the peer of that is gone', async () => {
+    expect(await offered(world, sender, REGION)).to.equal('accepted');
+    const peer = REGION.peers.find(({ storeId }) => storeId === 2)?.id ?? 0;
+    receiver.snapshots.forget(REGION.id, peer);
+    const forgotten = world.clock.now();
+    const wide = regionOn(2, [1, 2], { startKey: new Uint8Array(0), endKey: new Uint8Array(0) });
+    await world.until('the end of the transfer', () => receiver.snapshots.held.transfers === 0);
+    expect(world.clock.now() - forgotten).to.be.below(1_000);
+    expect(await offered(world, sender, wide)).to.equal('accepted');
+  });
+
   it('one whose range another snapshot on its way has', async () => {
     expect(await offered(world, sender, REGION)).to.equal('accepted');
     const wide = regionOn(2, [1, 2], { startKey: new Uint8Array(0), endKey: new Uint8Array(0) });

@@ -17,7 +17,7 @@ function waiting(peerId: number, namedAt: number) {
     namedAt,
     initialised: false,
     mergeState: undefined,
-    raftGroup: { stopped: false, isLeader: false, quietTicks: 1_000 },
+    raftGroup: { stopped: false, isLeader: false, quietTicks: 1_000, asleep: false },
   };
 }
 
@@ -37,6 +37,7 @@ function regionOf(id: number, confVer: number, version: number): pdpb.GetRegionR
 async function removed(
   replica: ReturnType<typeof waiting> | ReturnType<typeof unknown>,
   known: Partial<pdpb.GetRegionResponse>,
+  storeId = 4,
 ): Promise<boolean> {
   const clock = new VirtualClock();
   let gone = false;
@@ -53,11 +54,12 @@ async function removed(
     scheduler: {
       getRegion: async () => regionOf(3, 1, 3),
       getRegionById: async () => pdpb.GetRegionResponse.from(known),
+      scanRegions: async () => [pdpb.Region.from(regionOf(1, 1, 1))],
       reportMerged: async () => {},
     },
     engine: {} as Engine,
     peers: peers as unknown as StorePeers,
-    storeId: 4,
+    storeId,
     tickInterval: 100,
     timeout: TIMEOUT_MS,
     tombstoneLifetime: TIMEOUT_MS,
@@ -77,6 +79,15 @@ describe('a peer that hears of no leader', () => {
   it('stays while the scheduler has not heard of the change that made it', async () => {
     expect(await removed(waiting(9, 2), regionOf(1, 1, 1))).to.equal(false);
     expect(await removed(waiting(9, 2), regionOf(1, 2, 1))).to.equal(false);
+  });
+
+  // Seed 220: its leader's store was well, and nobody counted.
+  it('goes also when it has missed its removal in its sleep', async () => {
+    const raftGroup = { stopped: false, isLeader: false, quietTicks: 0, asleep: true };
+    expect(await removed({ ...waiting(9, 2), raftGroup }, regionOf(1, 3, 1))).to.equal(true);
+    expect(
+      await removed({ ...waiting(MEMBER.id, 2), raftGroup }, regionOf(1, 3, 1), MEMBER.storeId),
+    ).to.equal(false);
   });
 
   // Seed 123: a part of a split was reported, and the one that keeps the region's id was not yet.

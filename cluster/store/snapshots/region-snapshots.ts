@@ -117,8 +117,12 @@ export class RegionSnapshots implements GroupSnapshots, SnapshotDesk {
     };
   }
 
-  /** The peer was removed: no snapshot of its region waits for it any more. */
+  /** The peer was removed: no snapshot of its region is received for it or waits for it any more. */
   forget(region: number, peer: number): void {
+    for (const incoming of this.#incoming.values()) {
+      const { identity } = incoming;
+      if (identity.region === region && identity.peer === peer) incoming.cancel('stale');
+    }
     this.#files.forget(region, peer);
   }
 
