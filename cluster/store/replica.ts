@@ -148,9 +148,9 @@ export class RegionReplica
   }
 
   /** Has forgotten everything: what comes for it goes to `recovery` until it has a group. */
-  recover(recovery: PeerRecovery, actor: ActorRef): void {
+  recover(recovery: PeerRecovery, spawn: (replica: this) => ActorRef): void {
     this.#recovery = recovery;
-    this.#actor = actor;
+    this.#actor = spawn(this);
   }
 
   /** The group that a recovering replica is restored with, or none again. */
@@ -168,9 +168,9 @@ export class RegionReplica
     return this.#group !== undefined;
   }
 
-  /** It knows its region; else it waits for a snapshot. */
+  /** It has its region; else it waits for a snapshot. */
   get initialised(): boolean {
-    return this.region.peers.length > 0;
+    return this.region.peers.length > 0 && this.#recovery === undefined;
   }
 
   get group(): CommandLog {

@@ -512,7 +512,8 @@ export class StorePeers {
       if (here?.initialised) throw new Error(`region ${region.id} is here before the split that makes it`);
       // Who waits with a later id was made after this one went.
       const buried = here === undefined ? this.meta.tombstone(region.id)?.peer : here.peerId - 1;
-      if ((buried ?? 0) >= peer) {
+      // One that has forgotten its votes comes back by itself.
+      if ((buried ?? 0) >= peer || this.#repaired?.forgot(peer)) {
         gone.push(region);
         continue;
       }
@@ -700,7 +701,7 @@ export class StorePeers {
         const peer = peerOnStore(region, this.#options.storeId);
         if (this.#stopped || peer === undefined || this.replicas.has(region.id)) return;
         const replica = this.#makeReplica(region, peer);
-        replica.recover(recovery(replica), this.#spawnPeer(replica));
+        replica.recover(recovery(replica), (one) => this.#spawnPeer(one));
       },
     };
   }

@@ -153,6 +153,14 @@ describe('A repaired store', () => {
       () => expect.fail('clients may not ask for terms'),
       () => {},
     );
+    // Whoever asks it is sent away, and it still comes back.
+    const context = { regionId: REGION, regionEpoch: undefined, peer: undefined, term: 0 };
+    const refusal = await world.ask<troupepb.RegionResponses>(`${erased}/region/${REGION}/peer/${peer}`, {
+      type: 'read',
+      context,
+      requests: [],
+    });
+    expect(refusal.regionError?.regionNotInitialized?.regionId).to.equal(REGION);
     // The third comes back, and with it everything.
     await restart(gone);
     await comesBack(erased);
