@@ -24,6 +24,8 @@ export interface LedRegion {
   /** Where it is led. */
   readonly store: string;
   readonly merging: boolean;
+  /** A change is being prepared, or is in its log and not applied. */
+  readonly changing: boolean;
 }
 
 export type Change = ProtocolEvent<'store.changeRegion'>;
@@ -81,8 +83,9 @@ export class RegionOperator {
         if (!replica.initialised || !leads(replica)) continue;
         const { region, mergeState } = replica;
         const { term } = replica.group;
+        const [merging, changing] = [mergeState !== undefined, replica.changes.isUnderWay];
         if ((led.get(region.id)?.term ?? 0) >= term) continue;
-        led.set(region.id, { term, found: { region, store: name, merging: mergeState !== undefined } });
+        led.set(region.id, { term, found: { region, store: name, merging, changing } });
       }
     }
     return [...led.values()]

@@ -54,6 +54,8 @@ export class RegionPeace {
     } catch (error) {
       return `the scheduler does not answer: ${String(error)}`;
     }
+    for (const { region, changing } of operator.led())
+      if (changing) return `a change of region ${region.id} is under way`;
     return gapOf(this.regions) ?? this.#unled() ?? this.#orphan() ?? this.#absent();
   }
 
