@@ -19,6 +19,9 @@ const STORES = [1, 2, 3, 4];
 /** The file comes in so many parts, each when another act on a region has ended. */
 const PARTS = 40;
 const LEAST_KILLS = 6;
+/** Acts that must be done at least once, and how often one that was not is preferred to a random one. */
+const WANTED: readonly RegionAct[] = ['merge', 'move', 'split', 'transfer'];
+const INSISTENCE = 0.5;
 /** What the size of the records and of regions comes to: acts split and merge beside that. */
 const REGIONS = 80;
 const MEND_LIMIT_MS = 40_000;
@@ -71,13 +74,12 @@ describe('regions of real records', () => {
       await trouble.another('act');
     }
     while (running.running && trouble.kills < LEAST_KILLS) await trouble.another('kill');
+    while (trouble.undone.length > 0) await trouble.another('act');
     running.end();
     const { code, stdout, stderr } = await running.ended;
     expect(code, stderr).to.equal(0);
     expect(JSON.parse(stdout)).to.include({ records: lines.length });
     expect(trouble.kills).least(LEAST_KILLS);
-    for (const act of ['split', 'merge', 'move', 'transfer'] as const)
-      expect(trouble.acts.counts[act].done, `${act}\n${trouble.story.join('\n')}`).least(1);
   });
 
   it('are exported meanwhile, record for record', async function () {
@@ -197,6 +199,11 @@ class Trouble {
     this.#running = Promise.all([this.#act(), this.#act(), this.#kill()]);
   }
 
+  /** What was to be done at least once and was not yet. */
+  get undone(): RegionAct[] {
+    return WANTED.filter((act) => this.acts.counts[act].done === 0);
+  }
+
   /** Resolves when what is under way has ended. */
   async stop(): Promise<void> {
     this.#stopped = true;
@@ -211,7 +218,8 @@ class Trouble {
 
   async #act(): Promise<void> {
     while (!this.#stopped) {
-      await this.acts.one(this.#random).catch((error: unknown) => this.faults.push(String(error)));
+      const [undone] = this.#random() < INSISTENCE ? this.undone : [];
+      await this.acts.one(this.#random, undone).catch((error: unknown) => this.faults.push(String(error)));
       // Where there was nothing to do it with, the stores have a turn all the same.
       await new Promise((resolve) => setImmediate(resolve));
     }

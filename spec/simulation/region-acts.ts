@@ -221,10 +221,7 @@ export class RegionActs {
     const other = this.#oneOf(stores.filter((name) => name !== store));
     if (other === undefined) return;
     const splits = { requests: SPLIT_KEYS.slice(0, 1).map(splitAt), rightDerive: true };
-    return operator.change(
-      { region, store: other, merging: false },
-      { cmdType: AdminCmdType.BatchSplit, splits },
-    );
+    return operator.change({ region, store: other }, { cmdType: AdminCmdType.BatchSplit, splits });
   }
 
   #newPeer({ region }: LedRegion, changeType: eraftpb.ConfChangeType): PeerChange | undefined {

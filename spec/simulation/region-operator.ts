@@ -99,7 +99,7 @@ export class RegionOperator {
 
   /** Asks the leader of a region as it is now. @returns `undefined` when nobody leads it or nothing was heard */
   async change(
-    { region, store }: LedRegion,
+    { region, store }: Pick<LedRegion, 'region' | 'store'>,
     command: AdminCommand,
     halve = false,
   ): Promise<troupepb.ChangeRegionResponse | undefined> {
