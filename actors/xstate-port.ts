@@ -14,6 +14,7 @@ import {
   type Snapshot,
 } from 'xstate';
 import type { Clock, TimerHandle } from './clock.js';
+import { QuietTransitions } from './quiet-transitions.js';
 
 /** Eventless transitions that one event may cause before the machine counts as looping. */
 export const MAX_ITERATIONS = 10_000;
@@ -131,8 +132,18 @@ export class Machine {
 
   /** @returns how to stop looking */
   inspect(observer: (event: InspectionEvent) => void): () => void {
-    const subscription = this.#actor.system.inspect(observer);
-    return () => subscription.unsubscribe();
+    const { system } = this.#actor;
+    const subscription = system.inspect(observer);
+    inspected.set(system, (inspected.get(system) ?? 0) + 1);
+    let looking = true;
+    return () => {
+      if (!looking) return;
+      looking = false;
+      subscription.unsubscribe();
+      const others = (inspected.get(system) ?? 1) - 1;
+      if (others === 0) inspected.delete(system);
+      else inspected.set(system, others);
+    };
   }
 }
 
@@ -241,11 +252,13 @@ function keyOf(source: AnyActorRef, id: string): string {
   return `${source.sessionId}.${id}`;
 }
 
+/** How many look at each system: they are shown every step that XState makes. */
+const inspected = new WeakMap<AnyActor['system'], number>();
 const boundedMachines = new WeakMap<AnyStateMachine, AnyStateMachine>();
 
 /**
  * XState lets a machine loop for ever unless it is told otherwise; a clone is told, and so are the clones of the
- * machines that it may invoke. The user's own stay as they are.
+ * machines that it may invoke. The user's own stay as they are. What leaves the clone's state as it is goes the short way.
  */
 function bounded(logic: AnyActorLogic): AnyActorLogic {
   const machine = logic as AnyStateMachine;
@@ -259,6 +272,12 @@ function bounded(logic: AnyActorLogic): AnyActorLogic {
       actors: Object.fromEntries(actors.map(([name, child]) => [name, bounded(child)])),
     });
     clone.options = { ...clone.options, maxIterations: MAX_ITERATIONS };
+    const quiet = new QuietTransitions(clone);
+    const interpret = clone.transition.bind(clone);
+    clone.transition = (snapshot, event, scope) =>
+      !inspected.has(scope.system) && quiet.take(snapshot, event, scope)
+        ? snapshot
+        : interpret(snapshot, event, scope);
     boundedMachines.set(machine, clone);
   }
   return clone;
