@@ -38,8 +38,10 @@ export interface Restorable {
 /** One run of an actor's logic, from its start to its end or failure. */
 export class Machine {
   readonly #actor: AnyActor;
+  readonly #mailbox: Mailbox;
   readonly #timers: Timers;
   readonly #logic: AnyActorLogic;
+  #running = false;
   #good: Snapshot<unknown> | undefined;
   #ended = false;
 
@@ -60,6 +62,7 @@ export class Machine {
       input,
       ...(from === undefined ? {} : { snapshot: from.snapshot }),
     });
+    this.#mailbox = (this.#actor as unknown as { mailbox: Mailbox }).mailbox;
     this.#timers = new Timers(this.#actor, host);
     (this.#actor.system as unknown as { scheduler: Scheduler }).scheduler = this.#timers;
     this.#actor.subscribe({
@@ -68,11 +71,13 @@ export class Machine {
         this.#timers.mark();
       },
       error: (error) => {
+        this.#running = false;
         if (this.#ended) return;
         this.#ended = true;
         host.failed(error);
       },
       complete: () => {
+        this.#running = false;
         if (this.#ended) return;
         this.#ended = true;
         host.done();
@@ -83,6 +88,7 @@ export class Machine {
   /** Runs the entry actions, or goes on with the restored snapshot and what is left of its timers. */
   start(): void {
     this.#actor.start();
+    this.#running = !this.#ended;
     if (this.from === undefined || this.#ended) return;
     for (const { id, event, dueAt } of this.from.timers) {
       this.#timers.schedule(this.#actor, this.#actor, event, Math.max(0, dueAt - this.host.clock.now()), id);
@@ -91,7 +97,9 @@ export class Machine {
 
   /** Handles one event to its end, effects included. */
   send(event: AnyEventObject): void {
-    this.#actor.send(event);
+    // What XState does on the way from `send` to the mailbox is for those who look.
+    if (this.#running && !inspected.has(this.#actor.system)) this.#mailbox.enqueue(event);
+    else this.#actor.send(event);
   }
 
   get snapshot(): unknown {
@@ -120,6 +128,7 @@ export class Machine {
   /** Stops the machine and its children. */
   stop(): void {
     this.#ended = true;
+    this.#running = false;
     // XState leaves the children of a failed machine running.
     const { status, children } = this.#actor.getSnapshot() as {
       status: string;
@@ -156,6 +165,10 @@ interface Scheduler {
   schedule(source: AnyActorRef, target: AnyActorRef, event: AnyEventObject, delay: number, id?: string): void;
   cancel(source: AnyActorRef, id: string): void;
   cancelAll(actor: AnyActorRef): void;
+}
+
+interface Mailbox {
+  enqueue(event: AnyEventObject): void;
 }
 
 interface Relay {

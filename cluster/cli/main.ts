@@ -1,4 +1,4 @@
-#!/usr/bin/env -S UV_THREADPOOL_SIZE=16 node --max-semi-space-size=2
+#!/usr/bin/env -S UV_THREADPOOL_SIZE=16 node --max-semi-space-size=16
 import { run } from './program.js';
 import { endQuietlyWithoutReader } from './terminal.js';
 

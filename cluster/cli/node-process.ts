@@ -19,7 +19,7 @@ const THREAD_POOL_SIZE = '16';
  * Frames and entries are memory outside of the heap that lives for a turn. A small young generation is swept often
  * enough to free it; with V8's own size full collections do that, on every core (docs/decisions/garbage-collection.md).
  */
-const V8_OPTIONS = ['--max-semi-space-size=2'];
+const V8_OPTIONS = ['--max-semi-space-size=16'];
 
 const MAIN = fileURLToPath(new URL('./main.js', import.meta.url));
 

@@ -48,6 +48,7 @@ export function raftConfig(
     stepDownOnRemoval: true,
     disableProposalForwarding: true,
     skipBroadcastCommit: true,
+    appendsStandForHeartbeats: true,
     followersTellCommit: true,
     maxSizePerMsg: MAX_APPEND_BYTES,
     maxInflightBytes: MAX_INFLIGHT_BYTES,

@@ -33,6 +33,11 @@ export interface RaftConfig {
    */
   readonly skipBroadcastCommit: boolean;
   /**
+   * A tick sends no heartbeat to a follower that was sent entries since the last one: they say the same, and their answer does
+   * too. A commit index that waits to travel may wait for one heartbeat more. Off, as in etcd, heartbeats go whatever else does.
+   */
+  readonly appendsStandForHeartbeats: boolean;
+  /**
    * Followers say in their answers how far they know the log to be committed, and voters where they refuse a vote (raft-rs'
    * commit by vote); off, as in etcd, they do not.
    */
@@ -67,6 +72,7 @@ export const DEFAULT_RAFT_CONFIG: Omit<RaftConfig, 'id' | 'random'> = {
   maxPendingReads: 4_096,
   asyncStorageWrites: false,
   skipBroadcastCommit: false,
+  appendsStandForHeartbeats: false,
   followersTellCommit: false,
   disableProposalForwarding: false,
   disableConfChangeValidation: false,

@@ -26,6 +26,8 @@ export class Progress {
   wasActive = true;
   /** An append is awaited and no other goes out before an acknowledgement or a heartbeat response. */
   flowPaused = false;
+  /** Entries went to the member since a tick last asked for a heartbeat. */
+  fedSinceHeartbeat = false;
   /** Entries or a snapshot for this member are being read from disk. */
   fetching = false;
   readonly inflights: Inflights;

@@ -54,6 +54,7 @@ function emitAppend(
   append.commit = core.log.committed;
   core.send(append);
   progress.sentEntries(entries.length, payloadSize(entries));
+  if (entries.length > 0) progress.fedSinceHeartbeat = true;
   progress.sentCommit = core.log.committed;
 }
 
@@ -224,7 +225,13 @@ export function tickLeader(core: RaftCore): void {
   }
   if (++core.heartbeatElapsed < core.config.heartbeatTick) return;
   core.heartbeatElapsed = 0;
-  broadcastHeartbeat(core);
+  const context = heartbeatContext(core);
+  for (const [id, progress] of core.progress) {
+    const fed = progress.fedSinceHeartbeat && progress.state === 'replicate' && context.length === 0;
+    progress.fedSinceHeartbeat = false;
+    if (id !== core.id && !(fed && core.config.appendsStandForHeartbeats))
+      sendHeartbeat(core, id, progress, context);
+  }
 }
 
 /** No quorum of voters was heard from since the last check. */

@@ -75,7 +75,7 @@ export class ChaosNode {
     this.#log.write(`--- ${new Date().toISOString()} start\n`);
     const child = fork(MAIN, [role, '--name', this.name, ...args], {
       env: { PATH, HOME, TROUPE_LOG_LEVEL, UV_THREADPOOL_SIZE: '16' },
-      execArgv: ['--max-semi-space-size=2'],
+      execArgv: ['--max-semi-space-size=16'],
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     });
     this.#child = child;

@@ -56,6 +56,7 @@ describe('what is left of removed peers', () => {
     const withhold = world.network.filterEnvelopes((_, { kind }) => kind !== 'snapshot.offer');
     await world.addPeer(1, 4);
     await world.when('a peer that waits', () => world.replica(1, 4)?.initialised === false);
+    await world.when('a member that knows it', () => world.replica(1, 3)?.region.peers.length === 5);
     const join = world.isolate(3);
     await world.removePeer(1, 4);
     await world.when('its end', () => world.regionsOn(4).length === 0);

@@ -394,3 +394,52 @@ describe('heartbeats', () => {
     }
   });
 });
+
+describe('appends that stand for heartbeats', () => {
+  const heartbeats = (network: Network, ticks: number, answered = true): number[] => {
+    const to: number[] = [];
+    network.hook = ({ type, to: member }) => {
+      if (type === 'heartbeat') to.push(member);
+      return answered || type !== 'heartbeatResponse';
+    };
+    network.tick(ticks, 1);
+    network.hook = undefined;
+    return to;
+  };
+
+  function led(appendsStandForHeartbeats: boolean): Network {
+    const network = Network.of(3, { heartbeatTick: 2, appendsStandForHeartbeats, skipBroadcastCommit: true });
+    network.campaign(1);
+    network.tick(4, 1);
+    return network;
+  }
+
+  it('leave one out for whoever was sent entries since the last one, and no more than one', () => {
+    const network = led(true);
+    network.propose(1, 'x');
+    expect(heartbeats(network, 2)).to.deep.equal([]);
+    expect(heartbeats(network, 2)).to.deep.equal([2, 3]);
+    const committed = network.host(1).node.status().commit;
+    expect(network.host(2).node.status().commit, 'the commit index travels with it').to.equal(committed);
+  });
+
+  it('leave none out for a member that lacks what it was sent, nor for one that reads wait for', () => {
+    const network = led(true);
+    network.isolate(3);
+    network.propose(1, 'x');
+    network.recover();
+    heartbeats(network, 2);
+    expect(heartbeats(network, 2)).to.include(3);
+    expect(network.host(3).node.lastIndex).to.equal(network.host(1).node.lastIndex);
+    network.propose(1, 'y');
+    network.host(1).node.readIndex(bytes('a read'));
+    // The read's own round, and that of the tick.
+    expect(heartbeats(network, 2, false)).to.deep.equal([2, 3, 2, 3]);
+  });
+
+  it('leave none out unless it is asked for', () => {
+    const network = led(false);
+    network.propose(1, 'x');
+    expect(heartbeats(network, 2)).to.deep.equal([2, 3]);
+  });
+});
