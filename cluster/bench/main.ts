@@ -1,11 +1,12 @@
 /** `npm run bench`: Troupe beside the peers that are installed, in one run, on one machine. */
 
 import { tmpdir } from 'node:os';
-import { Command, CommanderError } from 'commander';
+import { Command } from 'commander';
 import { parseCounts, parseOperations } from '../cli/bench-command.js';
 import { parseCount } from '../cli/settings.js';
-import { elapsed, endQuietlyWithoutReader, paletteFor, print, say, table } from '../cli/terminal.js';
-import { ExitCode, exitCodeOf, TroupeError } from '../errors.js';
+import { elapsed, paletteFor, print, say, table } from '../cli/terminal.js';
+import { ExitCode, TroupeError } from '../errors.js';
+import { runBench } from './command.js';
 import { makeReport, markdownTable, reportNotes, reportRows, type SystemResult } from './report.js';
 import { runTarget } from './run.js';
 import { TargetMissing } from './target.js';
@@ -94,13 +95,4 @@ function parsePeers(text: string): TargetName[] {
   });
 }
 
-endQuietlyWithoutReader();
-try {
-  await main(process.argv.slice(2));
-} catch (error) {
-  if (error instanceof CommanderError && error.exitCode === 0) process.exitCode = ExitCode.ok;
-  else {
-    process.exitCode = error instanceof CommanderError ? ExitCode.usage : exitCodeOf(error);
-    say(`bench: ${error instanceof Error ? error.message.replace(/^error: /, '') : String(error)}`);
-  }
-}
+await runBench(main);

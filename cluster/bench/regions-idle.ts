@@ -123,12 +123,15 @@ export interface RestartFigures {
   readonly serving: number;
 }
 
-/** @param killed names of stores, which die at once, by SIGKILL, and come back by themselves */
+/**
+ * @param killed names of stores, which die at once, by SIGKILL, and come back by themselves
+ * @param wanted regions of which a key is read
+ */
 export async function measureRestart(
   cluster: RegionsCluster,
   regions: number,
   killed: readonly string[],
-  { sample: wanted, profiles }: { readonly sample: number; readonly profiles: string | undefined },
+  wanted: number,
 ): Promise<RestartFigures> {
   const sample = Math.min(wanted, regions);
   const keys = Array.from({ length: sample }, (_, i) => keyIn(Math.floor((i * regions) / sample), 0));
@@ -152,7 +155,6 @@ export async function measureRestart(
     while ((await cluster.counted('peers')) < regions * cluster.stores.length) await sleep(DIED_LOOK_MS);
     return since();
   })();
-  void profiles;
   const [allLed, serving] = await Promise.all([led, back, Promise.all(gets)]);
   return {
     killed,

@@ -4,10 +4,11 @@
  */
 
 import { loadavg, tmpdir } from 'node:os';
-import { Command, CommanderError } from 'commander';
+import { Command } from 'commander';
 import { parseCount } from '../cli/settings.js';
-import { bytes, endQuietlyWithoutReader, grouped, paletteFor, print, say, table } from '../cli/terminal.js';
-import { ExitCode, exitCodeOf, TroupeError } from '../errors.js';
+import { bytes, grouped, paletteFor, print, say, table } from '../cli/terminal.js';
+import { TroupeError } from '../errors.js';
+import { runBench } from './command.js';
 import { measurePauses, measurePuts, type PauseFigures, type PutFigures } from './regions-active.js';
 import { RegionsCluster } from './regions-cluster.js';
 import { type IdleFigures, measureIdle, measureRestart, type RestartFigures } from './regions-idle.js';
@@ -122,7 +123,7 @@ async function idle(
   const [first = ''] = cluster.stores;
   for (const killed of [[first], cluster.stores]) {
     say(`killing ${killed.join(', ')}`);
-    report.restart.push(await measureRestart(cluster, regions, killed, settings));
+    report.restart.push(await measureRestart(cluster, regions, killed, settings.sample));
   }
 }
 
@@ -223,13 +224,4 @@ function parseParts(text: string): ReadonlySet<Part> {
   );
 }
 
-endQuietlyWithoutReader();
-try {
-  await main(process.argv.slice(2));
-} catch (error) {
-  if (error instanceof CommanderError && error.exitCode === 0) process.exitCode = ExitCode.ok;
-  else {
-    process.exitCode = error instanceof CommanderError ? ExitCode.usage : exitCodeOf(error);
-    say(`bench: ${error instanceof Error ? error.message.replace(/^error: /, '') : String(error)}`);
-  }
-}
+await runBench(main);

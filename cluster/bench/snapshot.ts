@@ -7,13 +7,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Command, CommanderError } from 'commander';
+import { Command } from 'commander';
 import { connectTo } from '../cli/connection.js';
 import type { LocalCluster } from '../cli/local-cluster.js';
 import { parseCount } from '../cli/settings.js';
-import { endQuietlyWithoutReader, print, say } from '../cli/terminal.js';
-import { ExitCode, exitCodeOf } from '../errors.js';
+import { print, say } from '../cli/terminal.js';
 import type { Database } from '../index.js';
+import { runBench } from './command.js';
 import { Histogram } from './histogram.js';
 import { startLocalCluster } from './target-troupe.js';
 import { benchValue } from './workload.js';
@@ -212,13 +212,4 @@ async function putWhile(
   };
 }
 
-endQuietlyWithoutReader();
-try {
-  await main(process.argv.slice(2));
-} catch (error) {
-  if (error instanceof CommanderError && error.exitCode === 0) process.exitCode = ExitCode.ok;
-  else {
-    process.exitCode = error instanceof CommanderError ? ExitCode.usage : exitCodeOf(error);
-    say(`bench: ${error instanceof Error ? error.message.replace(/^error: /, '') : String(error)}`);
-  }
-}
+await runBench(main);

@@ -280,7 +280,7 @@ export class RegionStateMachine {
     const next = changePeers(this.#region, changes);
     if (isRefusal(next)) return { refusal: next, regions: [this.#region] };
     effects.changeMembership(change);
-    this.#become(next);
+    this.#region = next;
     this.#save(batch);
     this.#followUps.push(() => this.#options.surroundings.membershipChanged(next));
     return { regions: [next] };
@@ -305,7 +305,7 @@ export class RegionStateMachine {
       this.#log.create(batch, region.id, INITIAL_LOG, confStateOf(region), promised);
     }
     for (const { startKey, endKey } of gone) deleteRegionData(batch, { start: startKey, end: endKey });
-    this.#become(split.own);
+    this.#region = split.own;
     this.#save(batch);
     this.#followUps.push(() => this.#options.surroundings.split(split, parts));
     return { regions: split.parts };
@@ -320,7 +320,7 @@ export class RegionStateMachine {
     const { confVer, version } = epochOf(this.#region);
     const state = { minIndex: request.minIndex, target: request.target, commit: entry.index };
     const region = { ...this.#region, regionEpoch: { confVer: confVer + 1, version: version + 1 } };
-    this.#become(region);
+    this.#region = region;
     this.#mergeState = state;
     this.#save(batch);
     this.#followUps.push(() => this.#options.surroundings.mergePrepared(region, state));
@@ -337,7 +337,7 @@ export class RegionStateMachine {
     const target = this.#region;
     const { storeId, surroundings } = this.#options;
     const region = mergedRegion(target, source);
-    this.#become(region);
+    this.#region = region;
     this.#save(batch);
     effects.destroy({
       group: source.id,
@@ -355,15 +355,11 @@ export class RegionStateMachine {
     }
     const { confVer, version } = epochOf(this.#region);
     const region = { ...this.#region, regionEpoch: { confVer, version: version + 1 } };
-    this.#become(region);
+    this.#region = region;
     this.#mergeState = undefined;
     this.#save(batch);
     this.#followUps.push(() => this.#options.surroundings.mergeRolledBack(region));
     return { regions: [region] };
-  }
-
-  #become(region: metapb.Region): void {
-    this.#region = region;
   }
 
   #save(batch: WriteBatch): void {

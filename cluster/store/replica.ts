@@ -477,12 +477,10 @@ export class RegionReplica
 
   /** Remembers whom to answer while the region does not name them. */
   #meet(peer: metapb.Peer): void {
-    if (this.#correspondents.size === 0 && this.peerOf(peer.id) !== undefined) return;
-    if (this.peerOf(peer.id) !== undefined) {
-      this.#correspondents.delete(peer.id);
-      return;
-    }
+    const isMember = this.peerOf(peer.id) !== undefined;
+    if (isMember && this.#correspondents.size === 0) return;
     this.#correspondents.delete(peer.id);
+    if (isMember) return;
     this.#correspondents.set(peer.id, peer);
     const [oldest] = this.#correspondents.keys();
     if (this.#correspondents.size > MAX_CORRESPONDENTS && oldest !== undefined)

@@ -235,7 +235,7 @@ export class StalePeers {
     const { version: heirVersion, confVer: heirConfVer } = epochOf(heir);
     const regionEpoch = { confVer: Math.max(confVer, heirConfVer), version: heirVersion - 1 };
     peers.meta.noteMerge({ source: asked.id, target: { ...heir, regionEpoch }, done: true });
-    peers.dropMergedSources();
+    peers.sources.dropMerged();
   }
 
   async #neighboursAreCurrent(region: metapb.Region): Promise<boolean> {

@@ -22,6 +22,7 @@ import { confStateOf, peerOnStore } from './admin/change-peer.js';
 import { epochOf, isEpochStale } from './admin/epoch.js';
 import { isVoteRequest, judgeContact } from './first-contact.js';
 import { loadPeers, type StoredPeer } from './load-peers.js';
+import { MergeSources } from './merge-sources.js';
 import type { PeerMessages } from './peer-messages.js';
 import { PendingMerges } from './pending-merges.js';
 import type { ReadTurn } from './read-turn.js';
@@ -83,16 +84,11 @@ export class StorePeers {
   readonly replicas = new Map<number, RegionReplica>();
   readonly meta = new StoreMeta();
   readonly merges: PendingMerges;
+  readonly sources: MergeSources;
   readonly #options: StorePeersOptions;
   readonly #places: SnapshotPlaces;
-  /** Targets whose log waits for a source's, by source. */
-  readonly #sources = new Map<number, { readonly commit: number; readonly ready: () => void }>();
   /** Replicas whose end is on its way to the disk. */
   readonly #ending = new WeakSet<RegionReplica>();
-  /** The peers that are on disk are there. */
-  #allStarted = false;
-  /** What waits for that. */
-  readonly #untilStarted: (() => void)[] = [];
   /** With writes of this turn. */
   #writing = new Set<RegionReplica>();
   #lone: LoneCommands | undefined;
@@ -111,6 +107,13 @@ export class StorePeers {
       meta: this.meta,
       replicas: this.replicas,
       interval: mergeInterval,
+    });
+    this.sources = new MergeSources({
+      storeId: options.storeId,
+      meta: this.meta,
+      replicas: this.replicas,
+      destroy: (replica, why) => this.destroy(replica, why),
+      roomMade: () => this.#knockAgain(),
     });
     this.#places = new SnapshotPlaces({ ...options, meta: this.meta, replicas: this.replicas });
   }
@@ -134,8 +137,7 @@ export class StorePeers {
     }
     for (const replica of this.replicas.values())
       if (replica.mergeState !== undefined) this.merges.add(replica);
-    this.#allStarted = true;
-    for (const go of this.#untilStarted.splice(0)) go();
+    this.sources.allStarted();
   }
 
   /** On a repaired store: brings back the peers that have forgotten everything. Does not wait for them. */
@@ -337,7 +339,7 @@ export class StorePeers {
     this.merges.remove(id);
     this.#options.messages.forget(tombstone.region);
     this.#options.regionGone(id, tombstone.peer);
-    this.dropMergedSources();
+    this.sources.dropMerged();
   }
 
   /** Who knocked too early may come in now. */
@@ -412,7 +414,7 @@ export class StorePeers {
       if (fromPeer !== undefined) this.merges.wantsRollback(notice.regionId, fromPeer.id, extraMsg.index);
     } else if (mergeTarget !== undefined) {
       this.meta.noteMerge({ source: notice.regionId, target: mergeTarget, done: true });
-      this.dropMergedSources();
+      this.sources.dropMerged();
     } else if (isTombstone && isEpochStale(epochOf(replica.region), regionEpoch)) {
       if (this.#isNeeded(replica) && regionEpoch.version <= epochOf(replica.region).version) return;
       this.destroy(replica, 'the region has removed it');
@@ -421,26 +423,7 @@ export class StorePeers {
 
   /** A source that waits to be merged is its target's to end, or its own to take back. */
   #isNeeded(replica: RegionReplica): boolean {
-    return replica.mergeState !== undefined || this.#sources.has(replica.region.id);
-  }
-
-  /**
-   * Sources that were merged on other stores, and whose targets here are past that or will never be: nothing waits for them
-   * any more. The others make room for their targets.
-   */
-  dropMergedSources(): void {
-    for (const merge of [...this.meta.merges]) {
-      const replica = this.replicas.get(merge.source);
-      if (!merge.done || replica === undefined || this.#sources.has(merge.source)) continue;
-      const { target } = merge;
-      const local = this.meta.region(target.id);
-      const past = local !== undefined && epochOf(target).version < epochOf(local).version;
-      // Where the target never was or is gone, it will not come for it.
-      const taker = peerOnStore(target, this.#options.storeId)?.id ?? 0;
-      const never = local === undefined && (this.meta.tombstone(target.id)?.peer ?? 0) >= taker;
-      if (past || never) this.destroy(replica, `its region was merged into region ${target.id}`);
-    }
-    this.#knockAgain();
+    return replica.mergeState !== undefined || this.sources.isAwaited(replica.region.id);
   }
 
   /**
@@ -476,7 +459,7 @@ export class StorePeers {
         this.meta.replace([region]);
         replica.raftGroup?.lease?.giveUp(replica.group.term);
         replica.tell({ type: 'mergePrepared' });
-        this.#sourceIsReady(region.id, state.commit);
+        this.sources.isReady(region.id, state.commit);
         this.merges.add(replica);
         this.#options.regionChanged(replica);
       },
@@ -486,7 +469,7 @@ export class StorePeers {
         replica.tell({ type: 'mergeRolledBack' });
         this.#options.regionChanged(replica);
       },
-      sourceReady: (merge) => this.#sourceReady(merge),
+      sourceReady: (merge) => this.sources.ready(merge),
       merged: (region, source) => {
         const taken = this.replicas.get(source.id);
         const target = this.meta.region(region.id);
@@ -577,41 +560,11 @@ export class StorePeers {
     this.#options.regionChanged(replica);
   }
 
-  #sourceReady({
-    source,
-    commit,
-    entries,
-  }: Parameters<RegionSurroundings['sourceReady']>[0]): Promise<void> | undefined {
-    const id = source?.id ?? 0;
-    const replica = this.replicas.get(id);
-    // A target that starts before its source asks again.
-    if (replica === undefined && !this.#allStarted)
-      return new Promise((resolve) => this.#untilStarted.push(resolve));
-    const { raftGroup: group } = replica ?? {};
-    if (replica === undefined || group === undefined || group.stopped)
-      throw new Error(`region ${id} is to be merged and its peer is not on this store`);
-    if (replica.mergeState?.commit === commit) return undefined;
-    const ready = new Promise<void>((resolve) => this.#sources.set(id, { commit, ready: resolve }));
-    // Its own leader may be gone: what it lacks has come with the merge.
-    group.adoptCommitted(
-      entries.map(({ entryType, ...entry }) => ({ ...entry, type: entryType })),
-      commit,
-    );
-    return ready;
-  }
-
-  #sourceIsReady(source: number, commit: number): void {
-    const waiting = this.#sources.get(source);
-    if (waiting === undefined || waiting.commit !== commit) return;
-    this.#sources.delete(source);
-    waiting.ready();
-  }
-
   #restored(replica: RegionReplica): void {
     const { id } = replica.region;
     this.#places.filled(id);
     this.merges.remove(id);
-    this.dropMergedSources();
+    this.sources.dropMerged();
   }
 
   // Snapshots
