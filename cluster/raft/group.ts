@@ -139,13 +139,14 @@ export class RaftGroup implements CommandLog, RestingGroup {
   /**
    * Appends a command to the log. `done` is called exactly once: with the result of applying it, or a refusal.
    */
-  propose(data: Uint8Array, done: (outcome: Outcome<unknown>) => void): void {
+  propose(data: Uint8Array, done: (outcome: Outcome<unknown>) => void, urgent = false): void {
     if (this.#stopped) return done(this.#refusal('stopped'));
     if (!this.isLeader) return done(this.#refusal('not-leader'));
     this.#requested();
     const proposed = this.#guarded(() => this.raft.propose(data));
     if (proposed === undefined) return done(this.#refusal('stopped'));
     if (!proposed.ok) return done(this.#refusal(this.raft.role === 'leader' ? 'busy' : 'not-leader'));
+    if (urgent) this.raft.hurryCommit(proposed.index);
     this.#proposals.push({ index: proposed.index, term: proposed.term, done });
     this.#touch(this);
   }
@@ -167,6 +168,7 @@ export class RaftGroup implements CommandLog, RestingGroup {
       return undefined;
     }
     if (!proposed.ok) return proposed.error;
+    this.raft.hurryCommit(proposed.index);
     this.#proposals.push({ index: proposed.index, term: proposed.term, done });
     return undefined;
   }

@@ -109,8 +109,11 @@ export interface CommandLog {
   readonly isLeader: boolean;
   readonly term: number;
   readonly stopped: boolean;
-  /** Orders a command. `done` is called exactly once: with the result of applying it, or a refusal. */
-  propose(data: Uint8Array, done: (outcome: Outcome<unknown>) => void): void;
+  /**
+   * Orders a command. `done` is called exactly once: with the result of applying it, or a refusal.
+   * @param urgent every replica applies it as soon as it is committed, and not with what comes next
+   */
+  propose(data: Uint8Array, done: (outcome: Outcome<unknown>) => void, urgent?: boolean): void;
   /** Calls back when the applied state holds every write that was acknowledged before the call. */
   read(done: (outcome: Outcome<void>) => void): void;
   step(message: Message): void;

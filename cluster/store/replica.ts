@@ -402,7 +402,7 @@ export class RegionReplica
     const command = this.#command(requests, adminRequest);
     const data = encodeCommand(command);
     this.#machine.commands.proposed(data, command);
-    this.group.propose(data, done);
+    this.group.propose(data, done, changesRegion(adminRequest));
   }
 
   #command(requests: readonly raft_cmdpb.Request[], adminRequest: raft_cmdpb.AdminRequest | undefined) {
@@ -505,5 +505,18 @@ export class RegionReplica
     }
     if (this.mergeState !== undefined) return mergingError(this.region);
     return checkVersion(this.region, regionEpoch);
+  }
+}
+
+/** Other replicas, and the parts of a split, wait for it to be applied everywhere. */
+function changesRegion(admin: raft_cmdpb.AdminRequest | undefined): boolean {
+  switch (admin?.cmdType) {
+    case AdminCmdType.BatchSplit:
+    case AdminCmdType.PrepareMerge:
+    case AdminCmdType.CommitMerge:
+    case AdminCmdType.RollbackMerge:
+      return true;
+    default:
+      return false;
   }
 }

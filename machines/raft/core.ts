@@ -47,6 +47,8 @@ export class RaftCore implements AckedIndexes {
   /** Ticks for which a restarted peer votes for nobody: it may have promised a lease that it has forgotten. */
   voteEmbargo = 0;
 
+  /** The last entry whose commit goes to everybody at once, though others wait to travel; 0 for none. */
+  hurriedIndex = 0;
   /** The member that leadership is being moved to; 0 for none. */
   transferee = 0;
   /** No membership change may be proposed before this index is applied (at least that of the last one proposed). */
@@ -167,6 +169,7 @@ export class RaftCore implements AckedIndexes {
     this.heartbeatElapsed = 0;
     const { electionTick, random } = this.config;
     this.randomizedElectionTimeout = electionTick + Math.floor(random() * electionTick);
+    this.hurriedIndex = 0;
     this.transferee = 0;
     this.votes.clear();
     const { lastIndex } = this.log;

@@ -159,6 +159,14 @@ export class RawNode {
     return this.deliver(makeMessage({ type: 'transferLeader', from: to, to: this.core.id }) as RaftEvent);
   }
 
+  /**
+   * An entry that this leader has just proposed: when it is committed, everybody is told at once, where `skipBroadcastCommit` lets
+   * a commit index wait for the next message. For what others wait for, such as a split.
+   */
+  hurryCommit(index: number): void {
+    this.core.hurriedIndex = Math.max(this.core.hurriedIndex, index);
+  }
+
   /** Makes a follower forget its leader, so that it may grant votes; it does not campaign. Nothing to other roles. */
   forgetLeader(): RaftError | undefined {
     return this.deliver({ type: 'forgetLeader' });

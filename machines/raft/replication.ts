@@ -152,18 +152,23 @@ export function handleAppendResponse(core: RaftCore, response: Message): void {
     progress.inflights.freeThrough(response.index);
   }
 
-  const commitTravelsAlone = !core.config.skipBroadcastCommit;
+  const before = core.log.committed;
   if (maybeCommit(core)) {
     releasePostponedReads(core);
-    broadcastAppend(core, commitTravelsAlone);
+    broadcastAppend(core, commitTravelsAlone(core, before));
   } else if (response.from !== core.id && progress.canBumpCommit(core.log.committed)) {
-    sendAppend(core, response.from, progress, commitTravelsAlone);
+    sendAppend(core, response.from, progress, commitTravelsAlone(core, progress.sentCommit));
   }
   if (response.from === core.id) return;
   while (sendAppend(core, response.from, progress, false));
   if (response.from === core.transferee && progress.match === core.log.lastIndex) {
     core.send(core.draft('timeoutNow', response.from));
   }
+}
+
+/** @param known the commit index that was told last */
+function commitTravelsAlone({ config, hurriedIndex, log }: RaftCore, known: number): boolean {
+  return !config.skipBroadcastCommit || (known < hurriedIndex && hurriedIndex <= log.committed);
 }
 
 /** A member cannot know more than its leader. */

@@ -130,9 +130,9 @@ describe('members of regions on live stores', () => {
     expect([world.leaderOf(1), roles(world)[1]]).to.deep.equal([1, 'DemotingVoter']);
     const leave = { cmdType: AdminCmdType.ChangePeerV2, changePeerV2: { changes: [] } } as const;
     expect((await world.change(1, leave)).refusal).to.include({ code: 'transferring', retry: true });
-    await world.when('another leader', () => ![0, 1].includes(world.leaderOf(1)));
+    // Who is to lead may not have applied the change yet, and leadership stays once more.
     await world.changePeers(1, []);
-    expect(roles(world)[1]).to.equal('Learner');
+    expect([world.leaderOf(1) > 1, roles(world)[1]]).to.deep.equal([true, 'Learner']);
     await agrees(world);
     await world.close();
   });

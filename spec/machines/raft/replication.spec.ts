@@ -395,6 +395,26 @@ describe('heartbeats', () => {
   });
 });
 
+describe('a commit index that waits for the next message', () => {
+  function told(hurry: boolean): number[] {
+    const host = servingLeader({ skipBroadcastCommit: true });
+    acknowledge(host, 3, host.node.lastIndex);
+    const proposed = host.node.propose(bytes('x'));
+    const { lastIndex } = host.node;
+    if (hurry && proposed.ok) host.node.hurryCommit(proposed.index);
+    host.settle();
+    const sent = acknowledge(host, 2, lastIndex);
+    return sent
+      .filter(({ type, commit }) => type === 'appendEntries' && commit === lastIndex)
+      .map(({ to }) => to);
+  }
+
+  it('goes at once when somebody waits for what is committed', () => {
+    expect(told(false)).to.deep.equal([]);
+    expect(told(true)).to.deep.equal([2, 3]);
+  });
+});
+
 describe('appends that stand for heartbeats', () => {
   const heartbeats = (network: Network, ticks: number, answered = true): number[] => {
     const to: number[] = [];
