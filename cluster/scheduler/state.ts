@@ -13,7 +13,7 @@ export const SCHEDULER_COMMAND_VERSION = 1;
 const FIRST_FREE_ID = 1000;
 /** Regions known at most: their descriptors are about 1 GB. */
 const MAX_REGIONS = 1_000_000;
-/** Ids of merged regions kept at most; the oldest go first. */
+/** Ids of merged regions kept at most; the smallest go first. */
 const MAX_MERGED = 1_000_000;
 
 /** What a command did. */
@@ -167,12 +167,18 @@ export class SchedulerState {
       if (this.merged.has(id)) continue;
       this.merged.add(id);
       batch.put('default', recordKey(Kind.merged, id), new Uint8Array(0));
-      const [oldest] = this.merged;
-      if (this.merged.size <= MAX_MERGED || oldest === undefined) continue;
-      this.merged.delete(oldest);
-      batch.delete('default', recordKey(Kind.merged, oldest));
     }
+    if (this.merged.size > MAX_MERGED) this.#forgetMerged(batch);
     return DONE;
+  }
+
+  /** The smallest ids, which every member agrees on whenever it was started; many at once, for they have to be sorted. */
+  #forgetMerged(batch: WriteBatch): void {
+    const oldest = [...this.merged].sort((a, b) => a - b).slice(0, MAX_MERGED / 10);
+    for (const id of oldest) {
+      this.merged.delete(id);
+      batch.delete('default', recordKey(Kind.merged, id));
+    }
   }
 
   #putRegion(region: metapb.Region, batch: WriteBatch): void {

@@ -114,12 +114,12 @@ export class PendingMerges {
       logger.debug({ region: replica.region.id, target: expected.id }, 'the target of a merge is not here');
       return 'wait';
     }
+    if (isEpochStale(epochOf(expected), epochOf(local))) return 'fail';
     const members = [...(replica.raftGroup?.status().progress.values() ?? [])];
     // Who needs a snapshot cannot be given the end of the log with the merge. That alone takes nothing back: a target may be
     // about to take the source in, and where there is another voter, that one says whether it may still.
     if (members.some(({ state }) => state === 'snapshot'))
       return votersOf(replica.region).length > 1 ? 'fail' : 'wait';
-    if (isEpochStale(epochOf(expected), epochOf(local))) return 'fail';
     return isEpochStale(epochOf(local), epochOf(expected)) ? 'wait' : 'go';
   }
 

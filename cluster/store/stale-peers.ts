@@ -27,6 +27,8 @@ export interface StalePeersParts {
 const MAX_QUESTIONS = 64;
 /** Looks in the time after which something is asked. */
 const LOOKS = 4;
+/** Ticks without a leader after which a peer in somebody's way is asked for: one that hears its leader is not gone. */
+const SUSPICION_TICKS = 5;
 /** Regions of one page, when those of sleeping peers are compared with what the scheduler knows. */
 const SURVEY_PAGE = 1_000;
 const NO_KEY = new Uint8Array(0);
@@ -113,7 +115,9 @@ export class StalePeers {
   /** A peer is in the way of another region's peer or snapshot: that region may have its keys now. */
   suspect(regionId: number): void {
     const replica = this.#parts.peers.replicas.get(regionId);
-    if (replica !== undefined && this.#hearsNobody(replica, 0)) this.#ask(replica);
+    if (replica === undefined || this.#asking.size >= MAX_QUESTIONS) return;
+    if (this.#hearsNobody(replica, SUSPICION_TICKS * this.#parts.tickInterval) || isSleeper(replica))
+      this.#ask(replica);
   }
 
   /**
@@ -223,11 +227,13 @@ export class StalePeers {
     const { region: heir } = await scheduler.getRegion(asked.startKey);
     if (this.#stopped || peers.replicas.get(asked.id) !== replica || replica.region !== asked) return;
     const { confVer, version } = epochOf(asked);
-    if (heir === undefined || epochOf(heir).version <= version) return;
+    if (heir === undefined || epochOf(heir).version <= version || peers.sources.isAwaited(asked.id)) return;
     if (peerOnStore(heir, storeId) === undefined) {
       // A neighbour that is behind may be the one that took it in, and still need its log for that.
       if (!(await this.#neighboursAreCurrent(asked))) return;
-      if (peers.replicas.get(asked.id) === replica && replica.region === asked)
+      // A target here that waits for it still needs its log.
+      const isAwaited = peers.sources.isAwaited(asked.id) || peers.meta.region(heir.id) !== undefined;
+      if (!isAwaited && peers.replicas.get(asked.id) === replica && replica.region === asked)
         peers.destroy(replica, `its keys are those of region ${heir.id} now`);
       return;
     }

@@ -103,7 +103,7 @@ export class StoreMeta {
   }
 
   /** A split is about to be written: until it is told, nobody else makes a peer of one of these regions. */
-  splits(parent: number, parts: readonly number[]): void {
+  noteSplit(parent: number, parts: readonly number[]): void {
     for (const id of parts) this.#coming.set(id, parent);
   }
 

@@ -292,7 +292,11 @@ export class StorePeers {
     // An earlier life of the peer may have given its vote.
     const [promised] = await host.log.hardStates([regionId]);
     if (this.#stopped || this.replicas.has(regionId) || !this.meta.isUninitialised(regionId)) return;
-    if (this.meta.isComing(regionId)) return this.meta.forget(regionId);
+    if (this.meta.isComing(regionId)) {
+      this.meta.forget(regionId);
+      this.meta.park(event);
+      return;
+    }
     logger.debug({ region: regionId, peer: toPeer.id }, 'a peer is made by the first message for it');
     const initial = { ...NOTHING, hardState: promised ?? NOTHING.hardState };
     this.#startNow(unknownRegion(regionId), toPeer, initial, (replica) => replica.tell(event));
@@ -382,6 +386,7 @@ export class StorePeers {
         return;
       case 'park':
         this.meta.park(event);
+        if (this.meta.isComing(regionId)) return;
         // Where it is not about to be split, it may have missed its end.
         for (const { id } of this.meta.overlapping({ ...event, id: regionId })) this.#options.inTheWay(id);
         return;
@@ -504,7 +509,7 @@ export class StorePeers {
       regions.push(region);
     }
     const ids = regions.map(({ id }) => id);
-    this.meta.splits(parent.region.id, ids);
+    this.meta.noteSplit(parent.region.id, ids);
     const promised = await host.log.hardStates(ids);
     return { parts: regions.map((region, i) => ({ region, promised: promised[i] })), gone };
   }

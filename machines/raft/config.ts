@@ -33,8 +33,8 @@ export interface RaftConfig {
    */
   readonly skipBroadcastCommit: boolean;
   /**
-   * A tick sends no heartbeat to a follower that was sent entries since the last one: they say the same, and their answer does
-   * too. A commit index that waits to travel may wait for one heartbeat more. Off, as in etcd, heartbeats go whatever else does.
+   * A tick sends no heartbeat to a follower that was sent entries since the last one and has spoken since the quorum was checked:
+   * entries say the same. A commit index that waits to travel may wait for one heartbeat more. Off, as in etcd, heartbeats go whatever else does.
    */
   readonly appendsStandForHeartbeats: boolean;
   /**

@@ -26,7 +26,7 @@ export class Progress {
   wasActive = true;
   /** An append is awaited and no other goes out before an acknowledgement or a heartbeat response. */
   flowPaused = false;
-  /** Entries went to the member since a tick last asked for a heartbeat. */
+  /** Entries went to the member since the last heartbeat was due. */
   fedSinceHeartbeat = false;
   /** Entries or a snapshot for this member are being read from disk. */
   fetching = false;
@@ -46,6 +46,7 @@ export class Progress {
     this.knownCommit = 0;
     this.recentActive = false;
     this.wasActive = true;
+    this.fedSinceHeartbeat = false;
     this.fetching = false;
     this.enter('probe');
   }

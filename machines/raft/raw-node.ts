@@ -161,7 +161,7 @@ export class RawNode {
 
   /**
    * An entry that this leader has just proposed: when it is committed, everybody is told at once, where `skipBroadcastCommit` lets
-   * a commit index wait for the next message. For what others wait for, such as a split.
+   * a commit index wait for the next message. For what others wait for, such as a split; of several only the last one counts.
    */
   hurryCommit(index: number): void {
     this.core.hurriedIndex = Math.max(this.core.hurriedIndex, index);

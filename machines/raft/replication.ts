@@ -232,7 +232,12 @@ export function tickLeader(core: RaftCore): void {
   core.heartbeatElapsed = 0;
   const context = heartbeatContext(core);
   for (const [id, progress] of core.progress) {
-    const fed = progress.fedSinceHeartbeat && progress.state === 'replicate' && context.length === 0;
+    // Its answer to entries waits for its disk, and that to a heartbeat does not: until it has spoken it gets one.
+    const fed =
+      progress.fedSinceHeartbeat &&
+      progress.recentActive &&
+      progress.state === 'replicate' &&
+      context.length === 0;
     progress.fedSinceHeartbeat = false;
     if (id !== core.id && !(fed && core.config.appendsStandForHeartbeats))
       sendHeartbeat(core, id, progress, context);

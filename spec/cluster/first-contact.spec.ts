@@ -196,7 +196,7 @@ describe('messages for peers that are not here', () => {
       { range: ['a', 'm'] },
       (meta) => {
         meta.replace([sampleRegion(9, 'a', '')]);
-        meta.splits(9, [1]);
+        meta.noteSplit(9, [1]);
         meta.noteMerge({ source: 9, target: sampleRegion(1, 'a', 'm', { version: 4 }), done: true });
       },
       undefined,
@@ -206,7 +206,7 @@ describe('messages for peers that are not here', () => {
       'and no longer when what was to be split has ended',
       {},
       (meta) => {
-        meta.splits(9, [1]);
+        meta.noteSplit(9, [1]);
         meta.bury({ peer: 91, region: sampleRegion(9, 'a', ''), target: undefined });
       },
       undefined,

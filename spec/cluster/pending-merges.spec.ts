@@ -10,7 +10,7 @@ import { sampleRegion } from './region-samples.js';
 const { Voter, Learner } = metapb.PeerRole;
 
 /** A leader of a region that is prepared, with so many voters, of whose members one needs a snapshot. */
-function takenBack(voters: number, others: readonly number[]): boolean {
+function takenBack(voters: number, others: readonly number[], version = 3): boolean {
   const clock = new VirtualClock();
   const meta = new StoreMeta();
   const target = sampleRegion(2, 'm', '', { version: 3 });
@@ -20,7 +20,7 @@ function takenBack(voters: number, others: readonly number[]): boolean {
     role: storeId <= voters ? Voter : Learner,
   }));
   const region = { ...sampleRegion(1, '', 'm', { version: 3 }), peers };
-  meta.replace([region, target]);
+  meta.replace([region, { ...target, regionEpoch: { confVer: 1, version } }]);
   let rolledBack = false;
   const replica = {
     region,
@@ -63,5 +63,7 @@ describe('a merge whose source has a member that needs a snapshot', () => {
   it('is not taken back by a single voter: the target may be taking it in', () => {
     expect(takenBack(1, [])).to.equal(false);
     expect(takenBack(1, [3])).to.equal(false);
+    // It has changed since: nobody is taken in any more.
+    expect(takenBack(1, [], 4)).to.equal(true);
   });
 });

@@ -43,7 +43,8 @@ async function removed(
   let gone = false;
   const peers = {
     replicas: new Map([[1, replica]]),
-    meta: { tombstones: new Map(), neighbour: () => undefined },
+    meta: { tombstones: new Map(), neighbour: () => undefined, region: () => undefined },
+    sources: { isAwaited: () => false },
     destroy: () => {
       gone = true;
     },

@@ -428,7 +428,12 @@ describe('appends that stand for heartbeats', () => {
   };
 
   function led(appendsStandForHeartbeats: boolean): Network {
-    const network = Network.of(3, { heartbeatTick: 2, appendsStandForHeartbeats, skipBroadcastCommit: true });
+    const network = Network.of(3, {
+      heartbeatTick: 2,
+      checkQuorum: true,
+      appendsStandForHeartbeats,
+      skipBroadcastCommit: true,
+    });
     network.campaign(1);
     network.tick(4, 1);
     return network;
@@ -455,6 +460,17 @@ describe('appends that stand for heartbeats', () => {
     network.host(1).node.readIndex(bytes('a read'));
     // The read's own round, and that of the tick.
     expect(heartbeats(network, 2, false)).to.deep.equal([2, 3, 2, 3]);
+  });
+
+  it('leave none out for members that have not spoken since the quorum was checked: their disks may stand still', () => {
+    const network = led(true);
+    const { node } = network.host(1);
+    network.hook = ({ type }) => type !== 'appendEntriesResponse';
+    for (let tick = 0; tick < 60; tick++) {
+      network.propose(1, `entry ${tick}`);
+      network.tick(1, 1);
+    }
+    expect(node.role).to.equal('leader');
   });
 
   it('leave none out unless it is asked for', () => {
