@@ -296,6 +296,7 @@ export class StalePeers {
   }
 }
 
+/** Leaders too: while one sleeps, others may have gone on without it. */
 function isSleeper({ raftGroup: group }: RegionReplica): boolean {
-  return group !== undefined && !group.stopped && group.asleep && !group.isLeader;
+  return group !== undefined && !group.stopped && group.asleep;
 }

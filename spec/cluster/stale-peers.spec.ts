@@ -86,6 +86,9 @@ describe('a peer that hears of no leader', () => {
   it('goes also when it has missed its removal in its sleep', async () => {
     const raftGroup = { stopped: false, isLeader: false, quietTicks: 0, asleep: true };
     expect(await removed({ ...waiting(9, 2), raftGroup }, regionOf(1, 3, 1))).to.equal(true);
+    // Seed 251: it led, slept, and others went on.
+    const leading = { ...raftGroup, isLeader: true };
+    expect(await removed({ ...waiting(9, 2), raftGroup: leading }, regionOf(1, 3, 1))).to.equal(true);
     expect(
       await removed({ ...waiting(MEMBER.id, 2), raftGroup }, regionOf(1, 3, 1), MEMBER.storeId),
     ).to.equal(false);
