@@ -1,6 +1,6 @@
 /**
- * The only file that knows XState's inside. Everything else sees a `Machine`: it takes events, has snapshots, fails or
- * ends. A new major version of XState is a change here.
+ * The only file here, with `quiet-transitions.ts`, that knows XState's inside. Everything else sees a `Machine`: it takes events, has
+ * snapshots, fails or ends. A new major version of XState is a change in these two.
  */
 
 import {
@@ -41,7 +41,7 @@ export class Machine {
   readonly #mailbox: Mailbox;
   readonly #timers: Timers;
   readonly #logic: AnyActorLogic;
-  #running = false;
+  #started = false;
   #good: Snapshot<unknown> | undefined;
   #ended = false;
 
@@ -71,13 +71,11 @@ export class Machine {
         this.#timers.mark();
       },
       error: (error) => {
-        this.#running = false;
         if (this.#ended) return;
         this.#ended = true;
         host.failed(error);
       },
       complete: () => {
-        this.#running = false;
         if (this.#ended) return;
         this.#ended = true;
         host.done();
@@ -88,7 +86,7 @@ export class Machine {
   /** Runs the entry actions, or goes on with the restored snapshot and what is left of its timers. */
   start(): void {
     this.#actor.start();
-    this.#running = !this.#ended;
+    this.#started = true;
     if (this.from === undefined || this.#ended) return;
     for (const { id, event, dueAt } of this.from.timers) {
       this.#timers.schedule(this.#actor, this.#actor, event, Math.max(0, dueAt - this.host.clock.now()), id);
@@ -98,7 +96,8 @@ export class Machine {
   /** Handles one event to its end, effects included. */
   send(event: AnyEventObject): void {
     // What XState does on the way from `send` to the mailbox is for those who look.
-    if (this.#running && !inspected.has(this.#actor.system)) this.#mailbox.enqueue(event);
+    const direct = this.#started && !this.#ended && !inspected.has(this.#actor.system);
+    if (direct) this.#mailbox.enqueue(event);
     else this.#actor.send(event);
   }
 
@@ -128,7 +127,6 @@ export class Machine {
   /** Stops the machine and its children. */
   stop(): void {
     this.#ended = true;
-    this.#running = false;
     // XState leaves the children of a failed machine running.
     const { status, children } = this.#actor.getSnapshot() as {
       status: string;

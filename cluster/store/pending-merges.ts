@@ -35,7 +35,8 @@ type Verdict = 'go' | 'wait' | 'fail';
 /**
  * Regions of this store that wait to be merged. Every peer of a source, not only its leader, asks the target's peer beside
  * it: the target's leader has one of them beside it, wherever it is. When most of the source's peers find that the target
- * has changed, no quorum of the target's can take the source in any more, and the merge is taken back.
+ * has changed, no quorum of the target's can take the source in any more, and the merge is taken back. A source's leader beside
+ * other voters also finds so where a member needs a snapshot.
  */
 export class PendingMerges {
   readonly #parts: PendingMergesParts;

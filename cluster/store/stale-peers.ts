@@ -37,7 +37,8 @@ const LEAVING_INTERVAL_MS = 1_000;
 
 /**
  * Peers that may have missed their end: they hear of no leader, and everybody who could tell them is gone. The scheduler knows
- * whether their region still names them, and whether it still is. It also knows when a tombstone has served its time.
+ * whether their region still names them, and whether it was merged: it is told so by the tombstones here, of which it also knows
+ * when they have served their time.
  */
 export class StalePeers {
   readonly #parts: StalePeersParts;

@@ -44,7 +44,7 @@ export type ProposeResult =
  * `RaftInvariantError` from any method ends the peer.
  */
 export class RawNode {
-  /** The live role machine, for inspection. Its events come from here alone. */
+  /** The live role machine, for inspection. Its events come from here alone; those that change no state do not reach it. */
   readonly actor: Actor<typeof raftMachine>;
   private readonly core: RaftCore;
   private readonly asynchronous: boolean;

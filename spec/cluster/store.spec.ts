@@ -158,7 +158,7 @@ describe('A store that starts', () => {
     world.latencies.set('store-1', 50);
     const second = await world.store('store-2');
     const first = await world.store('store-1');
-    await world.until(new Promise<void>((resolve) => void world.clock.setTimeout(resolve, 2_000)));
+    await world.clock.advance(2_000);
     expect([...first.replicas.keys()]).to.deep.equal([1000]);
     for (const store of [first, second]) await world.until(store.close());
   });
