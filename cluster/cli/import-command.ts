@@ -24,7 +24,11 @@ export function addImportCommand(kv: Command): void {
       )
       .argument('<file>', 'the file, or - for standard input')
       .option('--resume', 'go on where an interrupted import of this file stopped')
-      .option('--retry-for <duration>', 'how long to go on while the cluster is not available', '60s')
+      .option(
+        '--retry-for <duration>',
+        'how long to go on while the cluster is not available, once it was reached',
+        '60s',
+      )
       .option('--json', 'print the result as JSON'),
   ).action(runImport);
 }

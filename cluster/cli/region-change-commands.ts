@@ -140,7 +140,8 @@ async function split(id: string, flags: SplitFlags): Promise<void> {
   const regionId = parseCount('region', id);
   const { key: texts = [], half = false, space } = flags;
   if (half === texts.length > 0) {
-    throw new TroupeError('usage', 'give --key, once or more often, or --half, not both');
+    const both = half ? ', not both' : '';
+    throw new TroupeError('usage', `say where to split: --key, once or more often, or --half${both}`);
   }
   const keys = texts.map((text) => parseBytes('--key', text));
   await change(flags, (cluster, options) =>

@@ -26,13 +26,22 @@ async function check(id: string | undefined, options: Readonly<Record<string, un
   await withDatabase(connectionSettings(options), async (db) => {
     const regions =
       wanted === undefined ? (await db.cluster.status()).regions.map((one) => one.id) : [wanted];
-    // One after the other: each reads all of a region's data on every replica.
-    for (const region of regions) {
-      const report = await db.cluster.checkRegion(region);
-      reports.push(report);
-      if (options.json) print(JSON.stringify(report));
-    }
+    const waiting = regions.values();
+    const checkNext = async (): Promise<void> => {
+      for (const region of waiting) {
+        const report = await db.cluster.checkRegion(region).catch((error: unknown) => {
+          // One of all that was merged away since they were listed.
+          if (wanted === undefined && error instanceof TroupeError && error.code === 'not-found') return;
+          throw error;
+        });
+        if (report === undefined) continue;
+        reports.push(report);
+        if (options.json) print(JSON.stringify(report));
+      }
+    };
+    await Promise.all(Array.from({ length: CHECKED_AT_ONCE }, checkNext));
   });
+  reports.sort((a, b) => a.region - b.region);
   if (!options.json) show(reports);
   const differing = reports.filter(({ replicas }) => replicas.some(({ state }) => state === 'different'));
   if (differing.length === 0) return;
@@ -65,3 +74,5 @@ function show(reports: readonly RegionCheckReport[]): void {
 }
 
 const SHOWN_DIGITS = 16;
+/** Each reads all of a region's data on every replica: most of the time is spent waiting for its log and for answers. */
+const CHECKED_AT_ONCE = 4;

@@ -60,7 +60,8 @@ interface ShowOptions extends Readonly<Record<string, unknown>> {
 async function show(id: string | undefined, options: ShowOptions): Promise<void> {
   const { key, space, json = false } = options;
   if ((id === undefined) === (key === undefined)) {
-    throw new TroupeError('usage', "give a region's id, or --key, not both");
+    const both = id === undefined ? '' : ', not both';
+    throw new TroupeError('usage', `give a region's id, or --key${both}`);
   }
   const wanted = id === undefined ? undefined : parseCount('region', id);
   const bytes = parseBytes('--key', key ?? '');

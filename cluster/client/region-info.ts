@@ -78,7 +78,10 @@ export function roleName(role: metapb.PeerRole): string {
 
 /** For a region that has gone, or never was. */
 export function unknownRegion(regionId: number): TroupeError {
-  return new TroupeError('not-found', `There is no region ${regionId}: \`troupe status\` lists them.`);
+  return new TroupeError(
+    'not-found',
+    `There is no region ${regionId}: \`troupe region list\` shows those that there are.`,
+  );
 }
 
 /** For a stored key whose region nobody has heard of: the scheduler is new, or the cluster is. */

@@ -17,6 +17,7 @@ export type RegionRefusalReason =
   | 'store-unknown'
   | 'store-tombstone'
   | 'not-learner'
+  | 'last-voter'
   | 'illegal-role'
   | 'joint'
   | 'not-joint'
@@ -41,6 +42,7 @@ const CODES: Readonly<Record<RegionRefusalReason, TroupeErrorCode>> = {
   'store-unknown': 'not-found',
   'store-tombstone': 'conflict',
   'not-learner': 'conflict',
+  'last-voter': 'conflict',
   'illegal-role': 'conflict',
   joint: 'conflict',
   'not-joint': 'conflict',

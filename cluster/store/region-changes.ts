@@ -1,5 +1,5 @@
 import type { RaftError } from '../../machines/index.js';
-import { metapb, raft_cmdpb } from '../../storage/proto/index.js';
+import { eraftpb, metapb, raft_cmdpb } from '../../storage/proto/index.js';
 import type { errorpb, troupepb } from '../proto/index.js';
 import type { RaftGroup } from '../raft/group.js';
 import type { Outcome } from '../raft/state-machine.js';
@@ -262,10 +262,22 @@ export class RegionChanges {
     changes: readonly raft_cmdpb.ChangePeerRequest[],
   ): Promise<readonly raft_cmdpb.ChangePeerRequest[] | Refusal> {
     const { region } = this.#region;
-    const known = changes.map(({ changeType, peer }) => {
+    const known: raft_cmdpb.ChangePeerRequest[] = [];
+    for (const { changeType, peer } of changes) {
       const named = peer && peer.id === 0 ? peerOnStore(region, peer.storeId) : undefined;
-      return { changeType, peer: named ?? peer };
-    });
+      // Whoever asks for a new learner has not seen that a voter is there: it is demoted by its own id only.
+      if (
+        named !== undefined &&
+        named.role !== metapb.PeerRole.Learner &&
+        changeType === eraftpb.ConfChangeType.AddLearnerNode
+      ) {
+        return refusal(
+          'peer-exists',
+          `peer ${named.id} of region ${region.id} on store ${named.storeId} is a voter already`,
+        );
+      }
+      known.push({ changeType, peer: named ?? peer });
+    }
     const strangers = known.filter(
       ({ peer }) => peer !== undefined && peerOnStore(region, peer.storeId) === undefined,
     );

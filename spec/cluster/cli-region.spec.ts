@@ -70,12 +70,12 @@ describe('troupe region', () => {
 
   const refused: readonly (readonly [words: string, sentence: RegExp])[] = [
     ['lst', /unknown command 'lst'.*Did you mean list/s],
-    ['show', /give a region's id, or --key, not both/],
+    ['show', /give a region's id, or --key$/m],
     ['show 1 --key a', /give a region's id, or --key, not both/],
     ['show one', /region: "one" is not a whole number/],
     ['show --key a\\q', /--key: "a\\q" has a backslash/],
-    ['split 1', /give --key, once or more often, or --half, not both/],
-    ['split 1 --half --key a', /give --key, once or more often, or --half, not both/],
+    ['split 1', /say where to split: --key, once or more often, or --half$/m],
+    ['split 1 --half --key a', /--key, once or more often, or --half, not both/],
     ['split --half', /missing required argument 'id'/],
     ['split 1 --key a --space blue', /Allowed choices are raw, txn/],
     ['split 1 --hlaf', /unknown option '--hlaf'.*Did you mean --half/s],

@@ -55,7 +55,7 @@ describe('changes of regions, as a client asks for them', () => {
       const unknown = await failureOf(admin.region(9));
       expect([unknown.code, unknown.message]).to.deep.equal([
         'not-found',
-        'There is no region 9: `troupe status` lists them.',
+        'There is no region 9: `troupe region list` shows those that there are.',
       ]);
     });
   });

@@ -94,7 +94,7 @@ describe('the consistency check of a region, as a client asks for it', () => {
     const unknown = await failureOf(checkRegion(nobody, schedulerWith(FIRST), 8, TERMS));
     expect([unknown.code, unknown.message]).to.deep.equal([
       'not-found',
-      'There is no region 8: `troupe status` lists them.',
+      'There is no region 8: `troupe region list` shows those that there are.',
     ]);
     const leaderless = await failureOf(checkRegion(nobody, schedulerWith(undefined), 7, TERMS));
     expect(leaderless.code).to.equal('unavailable');

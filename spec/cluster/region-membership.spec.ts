@@ -72,6 +72,24 @@ describe('members of regions on live stores', () => {
     await world.close();
   });
 
+  it('who asks for a learner on a store demotes no voter there, and nobody takes the last voter away', async () => {
+    const world = await start();
+    const alone = (changeType: eraftpb.ConfChangeType, storeId: number) =>
+      world.change(1, {
+        cmdType: AdminCmdType.ChangePeerV2,
+        changePeerV2: { changes: [{ changeType, peer: { id: 0, storeId, role: PeerRole.Learner } }] },
+      });
+    const asked = await alone(ConfChangeType.AddLearnerNode, 3);
+    expect(asked.refusal).to.include({ code: 'peer-exists', retry: false });
+    expect(asked.refusal?.message).to.contain('on store 3 is a voter already');
+    await world.changePeers(1, ask(world, [ConfChangeType.RemoveNode, 2]));
+    await world.changePeers(1, ask(world, [ConfChangeType.RemoveNode, 3]));
+    const last = await alone(ConfChangeType.RemoveNode, 1);
+    expect(last.refusal).to.include({ code: 'last-voter', retry: false });
+    expect(roles(world)).to.deep.equal({ 1: 'Voter' });
+    await world.close();
+  });
+
   it('a replica moves by way of a joint membership, which serves, and is left', async () => {
     const world = await start();
     await world.changePeers(1, ask(world, [ConfChangeType.AddLearnerNode, 4]));

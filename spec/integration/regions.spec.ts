@@ -25,6 +25,8 @@ const INSISTENCE = 0.5;
 /** What the size of the records and of regions comes to: acts split and merge beside that. */
 const REGIONS = 80;
 const MEND_LIMIT_MS = 40_000;
+/** So many of the last lines of each node, and of what happened, are printed when something fails. */
+const STORY_TOLD = 60;
 
 describe('regions of real records', () => {
   let place: Workplace;
@@ -56,6 +58,14 @@ describe('regions of real records', () => {
     await cluster.printed(/Ctrl-C stops the cluster/);
     db = await connect({ servers: nats.url, cluster: 'demo' });
     trouble = new Trouble(db, lines);
+  });
+  afterEach(function () {
+    if (this.currentTest?.state !== 'failed') return;
+    console.error([cluster.stdout, cluster.stderr, ...trouble.story.slice(-STORY_TOLD)].join('\n'));
+    for (const node of ['scheduler-1', ...STORES.map((id) => `store-${id}`)]) {
+      const logged = readFileSync(place.path('data', 'logs', `${node}.log`), 'utf8').trimEnd();
+      console.error([`== ${node}`, ...logged.split('\n').slice(-STORY_TOLD)].join('\n'));
+    }
   });
   after(async () => {
     await trouble?.stop();

@@ -60,6 +60,12 @@ export function changePeers(region: metapb.Region, changes: readonly PeerChange[
     if (isRefusal(next)) return next;
     peers = [...next];
   }
+  if (!peers.some(({ role }) => role === PeerRole.Voter || role === PeerRole.IncomingVoter)) {
+    return refusal(
+      'last-voter',
+      `region ${region.id} would be left without a voter: add one, or promote a learner, first`,
+    );
+  }
   const { confVer, version } = epochOf(region);
   return { ...region, peers, regionEpoch: { confVer: confVer + changes.length, version } };
 }

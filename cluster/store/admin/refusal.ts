@@ -19,6 +19,7 @@ export type ChangeRefusalCode =
   | 'store-tombstone'
   | 'duplicate-peer'
   | 'not-learner'
+  | 'last-voter'
   | 'illegal-role'
   | 'joint'
   | 'not-joint'
