@@ -49,7 +49,7 @@ describe('bad input', () => {
       [['kv', 'delete-range', 'b', 'a'], 2, /START must come before END/],
       [['kv', 'import', '/does/not/exist'], 2, /\/does\/not\/exist cannot be read: there is no such file/],
       [['kv', 'get', 'k', '--cluster', 'a.b'], 2, /"a\.b" is not a cluster name/],
-      [['region', 'split', '1', '--key', 'a', '--half'], 2, /give --key, once or more often, or --half/],
+      [['region', 'split', '1', '--key', 'a', '--half'], 2, /--key, once or more often, or --half, not both/],
       [['region', 'show', '--key', ''], 2, /key is empty.*1 to 4096 bytes/],
       [['region', 'merge', '1', '1'], 2, /Region 1 cannot be merged into itself/],
       [['region', 'show', '4711'], 3, /no region 4711/],

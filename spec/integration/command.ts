@@ -121,16 +121,20 @@ export class RunningCommand {
   }
 }
 
-/** Asks again until the answer is not `undefined`. @throws Error `what` after 30 s */
+/** How long `eventually` asks, in milliseconds: it bounds what hangs, and says nothing of how fast a loaded machine is. */
+const PATIENCE_MS = 90_000;
+
+/** Asks again until the answer is not `undefined`. @throws Error `what` after 90 s */
 export async function eventually<T>(
   what: string,
   ask: () => Promise<T | undefined> | T | undefined,
 ): Promise<T> {
-  const deadline = Date.now() + 30_000;
+  const deadline = Date.now() + PATIENCE_MS;
   for (;;) {
     const answer = await ask();
     if (answer !== undefined) return answer;
-    if (Date.now() > deadline) throw new Error(`Within 30 s it did not come to this: ${what}.`);
+    if (Date.now() > deadline)
+      throw new Error(`Within ${PATIENCE_MS / 1000} s it did not come to this: ${what}.`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
