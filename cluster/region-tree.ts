@@ -1,4 +1,4 @@
-import { compareBytes } from '../storage/keys.js';
+import { compareBytes, equalBytes } from '../storage/keys.js';
 import type { metapb } from '../storage/proto/index.js';
 
 /** Regions by id and by key; no two of them overlap. What the scheduler knows of a cluster, and a store of its own. */
@@ -39,12 +39,23 @@ export class RegionTree {
 
   /** @returns the other regions that had to go because they overlap it */
   put(region: metapb.Region): metapb.Region[] {
+    if (this.#replace(region)) return [];
     this.remove(region.id);
     const gone = this.overlapping(region);
     this.#byKey.splice(this.#firstEndingAbove(region.startKey), gone.length, region);
     for (const { id } of gone) this.#byId.delete(id);
     this.#byId.set(region.id, region);
     return gone;
+  }
+
+  /** Takes the place of the same region with the same range; there may be very many behind it. */
+  #replace(region: metapb.Region): boolean {
+    const known = this.#byId.get(region.id);
+    if (known === undefined || !equalBytes(known.startKey, region.startKey)) return false;
+    if (!equalBytes(known.endKey, region.endKey)) return false;
+    this.#byKey[this.#firstEndingAbove(known.startKey)] = region;
+    this.#byId.set(region.id, region);
+    return true;
   }
 
   /** @returns the region that was there */

@@ -1,0 +1,88 @@
+import { givesReplicas } from '../filters.js';
+import { distinctScore } from '../isolation.js';
+import { Priority } from '../operator.js';
+import type { Operators, Proposal } from '../operators.js';
+import { stepsTo } from '../plans.js';
+import { isHealthy, type RegionReport, votersOf, weightOf } from '../region-report.js';
+import { candidates, scoreOf } from '../targets.js';
+import type { ClusterView, StoreStanding } from '../view.js';
+import type { Scheduling } from './index.js';
+
+/** Regions of a store that are looked at in one round. */
+const TRIES = 10;
+/** Of the largest number of replicas on a store, the part by which stores may differ. */
+const TOLERATED_PART = 0.005;
+
+/**
+ * Moves a replica from a full store to an emptier one (PD's balance-region): of the fullest store a region that is behind
+ * there, one that it follows, or one that it leads, to the emptiest store that keeps its replicas as far apart, when the
+ * difference pays for the move.
+ */
+export function balanceRegion({ view, operators, random, mayMove }: Scheduling): readonly Proposal[] {
+  if (operators.count('region') >= view.config.regionScheduleLimit) return [];
+  const stores = view.stores();
+  const sources = stores
+    .filter((standing) => givesReplicas(standing))
+    .map((standing) => ({ standing, score: scoreOf(operators, standing) }))
+    .sort((a, b) => b.score - a.score || a.standing.id - b.standing.id);
+  const tolerated = tolerance(view, stores);
+  for (const { standing } of sources) {
+    const { pending, followers, leaders } = standing.load;
+    for (let i = 0; i < TRIES; i++) {
+      const id = pending.pick(random) ?? followers.pick(random) ?? leaders.pick(random);
+      const report = id === undefined ? undefined : view.report(id);
+      if (report === undefined) break;
+      const found =
+        movable(report, standing, pending.size > 0) && mayMove(report)
+          ? moveFrom(view, operators, report, standing, tolerated)
+          : undefined;
+      if (found !== undefined) return [found];
+    }
+  }
+  return [];
+}
+
+/** One that is behind on the source may be moved away from it; else all its peers are well. */
+function movable(report: RegionReport, { id }: StoreStanding, preferPending: boolean): boolean {
+  if (isHealthy(report)) return true;
+  return (
+    preferPending &&
+    report.downPeers.length === 0 &&
+    report.pendingPeers.every(({ storeId }) => storeId === id)
+  );
+}
+
+function moveFrom(
+  view: ClusterView,
+  operators: Operators,
+  report: RegionReport,
+  source: StoreStanding,
+  tolerated: number,
+): Proposal | undefined {
+  const size = weightOf(report);
+  if (!operators.allows(source.id, -1, size)) return undefined;
+  const rest = votersOf(report.region)
+    .filter(({ storeId }) => storeId !== source.id)
+    .flatMap(({ storeId }) => view.store(storeId) ?? []);
+  const { locationLabels } = view.config;
+  const stores = rest.map(({ store }) => store);
+  const least = distinctScore(locationLabels, stores, source.store);
+  const target = candidates(view, operators, report, rest)
+    .filter(({ store }) => distinctScore(locationLabels, stores, store) >= least)
+    .map((standing) => ({ standing, score: scoreOf(operators, standing) }))
+    .sort((a, b) => a.score - b.score || a.standing.id - b.standing.id)[0]?.standing;
+  if (target === undefined) return undefined;
+  // After the move, and with what is tolerated, the source must still be the fuller one.
+  const worth =
+    scoreOf(operators, source, -size - tolerated / 2) > scoreOf(operators, target, size + tolerated / 2);
+  if (!worth) return undefined;
+  const steps = stepsTo(view, report, [...rest.map(({ id }) => id), target.id]);
+  if (steps === undefined || steps.length === 0) return undefined;
+  return { plan: { kind: 'region', by: 'balance-region', priority: Priority.normal, steps }, report };
+}
+
+/** Bytes by which stores may differ without a move: about the size of a region, more on stores of many. */
+function tolerance(view: ClusterView, stores: readonly StoreStanding[]): number {
+  const most = Math.max(0, ...stores.map(({ load }) => load.regionCount));
+  return view.averageRegionSize() * Math.max(1, TOLERATED_PART * most);
+}
