@@ -47,6 +47,11 @@ export class RegionTree {
     return gone;
   }
 
+  clear(): void {
+    this.#byKey.length = 0;
+    this.#byId.clear();
+  }
+
   /** @returns the region that was there */
   remove(id: number): metapb.Region | undefined {
     const known = this.#byId.get(id);
