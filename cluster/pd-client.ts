@@ -32,6 +32,7 @@ export interface RequestOptions {
 
 /** More than two election timeouts: within those the schedulers have a leader again that serves. */
 const DEFAULT_TIMEOUT_MS = 5_000;
+const PID_TIMEOUT_MS = 500;
 
 /**
  * Talks to the scheduler that leads: finds it among the names, follows its hints, waits between tries.
@@ -142,6 +143,25 @@ export class SchedulerClient {
 
   status(options?: RequestOptions): Promise<Reply<'pd.getStatus'>> {
     return this.request('pd.getStatus', {}, options);
+  }
+
+  /**
+   * The process id of a scheduler, whether it leads or not.
+   * @returns `undefined` when it does not answer in time
+   */
+  async pidOf(scheduler: string, options: RequestOptions = {}): Promise<number | undefined> {
+    const { timeout = PID_TIMEOUT_MS, signal } = options;
+    const event = { type: 'pd.getMembers', header: { clusterId: this.#clusterId } };
+    try {
+      const asked = this.#options.system
+        .ref(`${scheduler}/pd`)
+        .ask(event, { timeout: Math.min(timeout, PID_TIMEOUT_MS), ...(signal ? { signal } : {}) });
+      const { members } = (await asked) as Reply<'pd.getMembers'>;
+      return members.find(({ name }) => name === scheduler)?.pid;
+    } catch (error) {
+      if (error instanceof AskError && error.code !== 'aborted') return undefined;
+      throw error;
+    }
   }
 
   /**
