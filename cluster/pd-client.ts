@@ -3,6 +3,7 @@ import type { metapb } from '../storage/proto/index.js';
 import { backoffMs } from './client/backoff.js';
 import { Pauses } from './client/pauses.js';
 import { TroupeError, type TroupeErrorCode } from './errors.js';
+import { LeaderSearch } from './leader-search.js';
 import { pdpb } from './proto/index.js';
 import type { Protocol, ProtocolEvent } from './protocol.js';
 
@@ -24,16 +25,14 @@ export interface SchedulerClientOptions {
 }
 
 export interface RequestOptions {
-  /** Milliseconds until the request fails as `unavailable` (3 s). */
+  /** Milliseconds until the request fails as `unavailable` (5 s). */
   readonly timeout?: number;
   readonly signal?: AbortSignal | undefined;
 }
 
-const DEFAULT_TIMEOUT_MS = 3_000;
-/** How long one scheduler may take before another one is asked. */
-const PATIENCE_MS = 2_000;
-/** Hints of a leader that are followed without a wait in between. */
-const HASTY_TRIES = 2;
+/** More than two election timeouts: within those the schedulers have a leader again that serves. */
+const DEFAULT_TIMEOUT_MS = 5_000;
+const PID_TIMEOUT_MS = 500;
 
 /**
  * Talks to the scheduler that leads: finds it among the names, follows its hints, waits between tries.
@@ -42,8 +41,7 @@ const HASTY_TRIES = 2;
  */
 export class SchedulerClient {
   readonly #options: SchedulerClientOptions;
-  /** Index of the name to ask, or the hinted leader. */
-  #next = 0;
+  /** Who answered last as the leader, or is to be asked first by the requests to come. */
   #leader: string | undefined;
   #clusterId: number;
   readonly #pauses: Pauses;
@@ -148,6 +146,25 @@ export class SchedulerClient {
   }
 
   /**
+   * The process id of a scheduler, whether it leads or not.
+   * @returns `undefined` when it does not answer in time
+   */
+  async pidOf(scheduler: string, options: RequestOptions = {}): Promise<number | undefined> {
+    const { timeout = PID_TIMEOUT_MS, signal } = options;
+    const event = { type: 'pd.getMembers', header: { clusterId: this.#clusterId } };
+    try {
+      const asked = this.#options.system
+        .ref(`${scheduler}/pd`)
+        .ask(event, { timeout: Math.min(timeout, PID_TIMEOUT_MS), ...(signal ? { signal } : {}) });
+      const { members } = (await asked) as Reply<'pd.getMembers'>;
+      return members.find(({ name }) => name === scheduler)?.pid;
+    } catch (error) {
+      if (error instanceof AskError && error.code !== 'aborted') return undefined;
+      throw error;
+    }
+  }
+
+  /**
    * Asks the leader, whoever that is by then.
    * @throws TroupeError `unavailable` when none answered in time, or what the scheduler's error means
    */
@@ -159,29 +176,35 @@ export class SchedulerClient {
     const { clock, random, schedulers, system } = this.#options;
     const { timeout = DEFAULT_TIMEOUT_MS, signal } = options;
     const deadline = clock.now() + timeout;
+    const search = new LeaderSearch(schedulers, this.#leader);
     let trouble = 'no answer';
     for (let tries = 1; ; tries++) {
       this.#pauses.check(signal);
       const remaining = deadline - clock.now();
       if (remaining <= 0) throw this.#unavailable(timeout, trouble);
-      const node = this.#leader ?? schedulers[this.#next % schedulers.length] ?? '';
+      const { node } = search;
       const event = { ...body, type: kind, header: { clusterId: this.#clusterId } } as ProtocolEvent<K>;
+      let atOnce = false;
       try {
-        const patience = { timeout: Math.min(remaining, PATIENCE_MS), ...(signal ? { signal } : {}) };
+        const patience = { timeout: Math.min(remaining, search.patience), ...(signal ? { signal } : {}) };
         const reply = (await system.ref(`${node}/pd`).ask(event, patience)) as Reply<K>;
         const error = this.#checked(reply.header);
-        if (error === undefined) return reply;
+        if (error === undefined) {
+          this.#leader = node;
+          return reply;
+        }
         trouble = error.message;
-        this.#leader = error.leader !== '' && error.leader !== node ? error.leader : undefined;
-        if (this.#leader !== undefined && tries <= HASTY_TRIES) continue;
+        atOnce = search.refused(error.leader);
       } catch (error) {
         if (!(error instanceof AskError)) throw error;
         if (error.code === 'refused') throw new TroupeError('failed', error.message, { cause: error });
         if (error.code === 'aborted') continue;
         trouble = error.message;
-        this.#leader = undefined;
+        search.silent();
       }
-      if (this.#leader === undefined) this.#next = (this.#next + 1) % schedulers.length;
+      // Unless another request has found out better meanwhile.
+      if ((this.#leader ?? node) === node) this.#leader = search.node;
+      if (atOnce) continue;
       await this.#pauses.wait(
         Math.min(backoffMs(tries, random), Math.max(0, deadline - clock.now())),
         signal,

@@ -35,7 +35,7 @@ export interface RegionEvent {
 /** The answer: a region error for all, or one response for each request, in order. */
 export type RegionReply = troupepb.RegionResponses;
 
-/** What may be asked of a scheduler (`pd.…`) and of a store (`store.…`), and what they answer. */
+/** What may be asked of a scheduler (`pd.…`, by its fellows `scheduler.…`) and of a store (`store.…`), and the answers. */
 export interface Protocol {
   'pd.getMembers': { request: pdpb.GetMembersRequest; reply: pdpb.GetMembersResponse };
   'pd.bootstrapInfo': { request: pdpb.IsBootstrappedRequest; reply: pdpb.IsBootstrappedResponse };
@@ -52,6 +52,7 @@ export interface Protocol {
   'pd.reportBatchSplit': { request: pdpb.ReportBatchSplitRequest; reply: pdpb.ReportBatchSplitResponse };
   'pd.reportMerged': { request: pdpb.ReportMergedRequest; reply: pdpb.ReportMergedResponse };
   'pd.getStatus': { request: troupepb.GetStatusRequest; reply: troupepb.GetStatusResponse };
+  'scheduler.join': { request: troupepb.JoinSchedulersRequest; reply: troupepb.JoinSchedulersResponse };
   'store.bootstrapRegion': {
     request: troupepb.BootstrapRegionRequest;
     reply: troupepb.BootstrapRegionResponse;
@@ -112,6 +113,12 @@ const rows: { readonly [K in keyof Protocol]: Codec } = {
   ),
   'pd.reportMerged': row('pd.reportMerged', pdpb.ReportMergedRequest, pdpb.ReportMergedResponse, SERVERS),
   'pd.getStatus': row('pd.getStatus', troupepb.GetStatusRequest, troupepb.GetStatusResponse, ANYBODY),
+  'scheduler.join': row(
+    'scheduler.join',
+    troupepb.JoinSchedulersRequest,
+    troupepb.JoinSchedulersResponse,
+    SERVERS,
+  ),
   'store.bootstrapRegion': row(
     'store.bootstrapRegion',
     troupepb.BootstrapRegionRequest,

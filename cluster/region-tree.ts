@@ -58,6 +58,11 @@ export class RegionTree {
     return true;
   }
 
+  clear(): void {
+    this.#byKey.length = 0;
+    this.#byId.clear();
+  }
+
   /** @returns the region that was there */
   remove(id: number): metapb.Region | undefined {
     const known = this.#byId.get(id);

@@ -3,7 +3,7 @@
  *
  * The family `raft` has TiKV's layout: `01 01` the store's identity, `01 02 <group> <kind>` the states of a Raft group,
  * `01 03 <region> 01` a region's state; what TiKV leaves free, `01 04`, what a repaired store must remember,
- * `01 04 <region> 11` how far its peer has recovered, and `01 05` which tombstones are forgotten. The family `log` holds entries at `<group> <index>`. Numbers are 64
+ * `01 04 <region> 11` how far its peer has recovered, and `01 05` which tombstones are forgotten; in a scheduler's directory `01 06`, what it knows of its group. The family `log` holds entries at `<group> <index>`. Numbers are 64
  * bits, big endian, so that keys sort as numbers do.
  */
 
@@ -47,6 +47,10 @@ export function regionStateKey(region: number): Buffer {
 const COLLECTED = 0x05;
 /** What is left of the tombstones that this store has forgotten. */
 export const COLLECTED_TOMBSTONES_KEY: Uint8Array = Uint8Array.of(LOCAL, COLLECTED);
+
+const SCHEDULERS = 0x06;
+/** What a scheduler knows of its group. */
+export const SCHEDULER_MEMBER_KEY: Uint8Array = Uint8Array.of(LOCAL, SCHEDULERS);
 
 /** The record of the store's repair. */
 export const REPAIR_KEY: Uint8Array = Uint8Array.of(LOCAL, REPAIR);

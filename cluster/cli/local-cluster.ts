@@ -1,10 +1,10 @@
-/** A whole cluster on this machine: nats-server, one scheduler and some stores, each a process of its own. */
+/** A whole cluster on this machine: nats-server, schedulers and stores, each a process of its own. */
 
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { TroupeError } from '../errors.js';
 import { freePort, type NatsServer, probePort, startNatsServer } from '../nats-server.js';
+import { FIRST_REPLICAS } from './cluster-file.js';
 import { connectTo, natsOptions } from './connection.js';
 import { makeDirectory } from './directory.js';
 import { PASSING } from './importer.js';
@@ -31,6 +31,10 @@ export interface LocalClusterEvents {
 export interface LocalClusterOptions {
   readonly settings: ConnectionSettings;
   readonly stores: number;
+  /** How many schedulers (1). */
+  readonly schedulers?: number;
+  /** The scheduler whose lost directory an empty one takes the place of. */
+  readonly rejoin?: string;
   /** All data and logs go below it; it must exist. */
   readonly directory: string;
   /** Start an own nats-server on a free port, whatever else runs. */
@@ -55,8 +59,6 @@ const USUAL_PORT = 4222;
 const LEAST_MAX_PAYLOAD = 1024 * 1024;
 const PROBE_DEADLINE_MS = 30_000;
 const PROBE_KEY = 'troupe-up-probe';
-/** How many stores share the first region. */
-const FIRST_REPLICAS = 3;
 
 export class LocalCluster {
   readonly #options: LocalClusterOptions;
@@ -102,7 +104,8 @@ export class LocalCluster {
 
   /** Connection settings that lead to it. */
   get settings(): ConnectionSettings {
-    return { ...this.#options.settings, nats: this.#natsUrl, schedulers: ['scheduler-1'] };
+    const { settings, schedulers = 1 } = this.#options;
+    return { ...settings, nats: this.#natsUrl, schedulers: schedulerNames(schedulers) };
   }
 
   /** Every process, the nats-server first when it was started here. */
@@ -127,7 +130,7 @@ export class LocalCluster {
     return [...all.values()].reduce((sum, counters) => sum + (counters[name] ?? 0), 0);
   }
 
-  /** Stops stores, scheduler and nats-server, in this order, cleanly. Idempotent. */
+  /** Stops stores, schedulers and nats-server, in this order, cleanly. Idempotent. */
   async stop(): Promise<void> {
     this.#stopping = true;
     await Promise.all(this.#nodes.filter(({ role }) => role === 'store').map((node) => node.stop()));
@@ -143,13 +146,17 @@ export class LocalCluster {
   }
 
   async #start(): Promise<void> {
-    const { stores, events, directory, settings, standalone, storeArguments = [] } = this.#options;
+    const { stores, events, directory, settings, standalone, storeArguments = [], rejoin } = this.#options;
+    const { schedulers } = this.settings;
     makeDirectory('--data', join(directory, 'logs'));
     await this.#findNats();
     this.#checkStopping();
-    events.starting(`scheduler and ${stores} ${stores === 1 ? 'store' : 'stores'}`);
+    events.starting(`${numbered(schedulers.length, 'scheduler')} and ${numbered(stores, 'store')}`);
     const expected = Math.min(stores, FIRST_REPLICAS);
-    this.#addNode('scheduler', 'scheduler-1', ['--expected-stores', String(expected)]);
+    for (const name of schedulers) {
+      const again = name === rejoin ? ['--rejoin'] : [];
+      this.#addNode('scheduler', name, ['--expected-stores', String(expected), ...again]);
+    }
     for (let number = 1; number <= stores; number++) {
       this.#addNode('store', `store-${number}`, [...(standalone ? ['--standalone'] : []), ...storeArguments]);
     }
@@ -324,6 +331,15 @@ export class LocalCluster {
   }
 }
 
+/** Names of a local cluster's schedulers. */
+export function schedulerNames(count: number): string[] {
+  return Array.from({ length: count }, (_, i) => `scheduler-${i + 1}`);
+}
+
+function numbered(count: number, what: string): string {
+  return count === 1 ? `one ${what}` : `${count} ${what}s`;
+}
+
 /** The environment that gives a child process the same connection; no password stands on its command line. */
 function environmentOf({ nats, cluster, schedulers, credentials }: ConnectionSettings): NodeJS.ProcessEnv {
   const { token, ...others } = credentials;
@@ -339,48 +355,4 @@ function environmentOf({ nats, cluster, schedulers, credentials }: ConnectionSet
     if (value !== undefined) env[`TROUPE_${name.toUpperCase()}`] = value;
   }
   return env;
-}
-
-/** What a data directory of `up` remembers of its cluster. */
-interface Remembered {
-  readonly cluster: string;
-  readonly stores: number;
-}
-
-/**
- * Reconciles what is asked with what a data directory holds, and writes it down.
- * @returns how many stores to start
- * @throws TroupeError `identity` when the directory belongs to another cluster, or to one with more stores
- */
-export function claimDirectory(directory: string, cluster: string, stores: number | undefined): number {
-  const file = join(directory, 'cluster.json');
-  const known = existsSync(file) ? readRemembered(file) : undefined;
-  if (known !== undefined && known.cluster !== cluster) {
-    throw new TroupeError(
-      'identity',
-      `${directory} holds cluster "${known.cluster}", not "${cluster}": give --cluster ${known.cluster} or another --data`,
-    );
-  }
-  const wanted = stores ?? known?.stores ?? FIRST_REPLICAS;
-  if (known !== undefined && wanted < known.stores) {
-    throw new TroupeError(
-      'identity',
-      `${directory} holds ${known.stores} stores and cannot start with ${wanted}: give --stores ${known.stores} or another --data`,
-    );
-  }
-  writeFileSync(file, `${JSON.stringify({ cluster, stores: wanted })}\n`);
-  return wanted;
-}
-
-function readRemembered(file: string): Remembered {
-  try {
-    const content: unknown = JSON.parse(readFileSync(file, 'utf8'));
-    if (typeof content === 'object' && content !== null && 'cluster' in content && 'stores' in content) {
-      const { cluster, stores } = content;
-      if (typeof cluster === 'string' && typeof stores === 'number') return { cluster, stores };
-    }
-  } catch {
-    // Told below.
-  }
-  throw new TroupeError('identity', `${file} is damaged: it must say which cluster the directory holds`);
 }

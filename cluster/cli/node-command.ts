@@ -40,6 +40,7 @@ interface NodeFlags extends SplitFlags, Readonly<Record<string, unknown>> {
   readonly logLevel: string;
   readonly expectedStores?: string;
   readonly standalone?: boolean;
+  readonly rejoin?: boolean;
 }
 
 interface RunningNode {
@@ -54,8 +55,9 @@ export function addNodeCommands(program: Command): void {
       .command('scheduler')
       .summary('run a scheduler node')
       .description(
-        'Runs a scheduler node: bootstrap, ids, the registry of stores and regions.\n\nExamples:\n  troupe scheduler --name scheduler-1 --data /var/lib/troupe/scheduler-1 --cluster prod',
+        'Runs a scheduler node: bootstrap, ids, the registry of stores and regions.\n\nExamples:\n  troupe scheduler --name scheduler-1 --data /var/lib/troupe/scheduler-1 --cluster prod\n  troupe scheduler --name scheduler-2 --schedulers scheduler-1,scheduler-2,scheduler-3 --data /var/lib/troupe/scheduler-2',
       )
+      .option('--rejoin', 'its data directory is lost: an empty one takes its place while the others run')
       .option(
         '--expected-stores <count>',
         'stores that make the first region, at the first start of a cluster',
@@ -113,7 +115,7 @@ async function runNode(role: 'scheduler' | 'store', options: NodeFlags): Promise
         return startStore({ ...shared, standalone: options.standalone === true, tuning: { split } });
       }
       const { startScheduler } = await import('../scheduler/index.js');
-      return startScheduler({ ...shared, expectedStores });
+      return startScheduler({ ...shared, expectedStores, rejoin: options.rejoin === true });
     };
     const node = await Promise.race([start(), stopWanted]);
     // A node that has not begun to serve owes nobody anything.

@@ -92,9 +92,16 @@ type SettingName = keyof typeof SETTINGS;
 
 const FILES: readonly SettingName[] = ['creds', 'nkey', 'tlscert', 'tlskey', 'tlsca'];
 
-/** Adds the connection options to a command. */
-export function withConnection(command: Command): Command {
-  for (const setting of Object.values<Setting>(SETTINGS)) {
+/**
+ * Adds the connection options to a command.
+ * @param without options that the command has another use for
+ */
+export function withConnection(
+  command: Command,
+  without: { readonly [K in SettingName]?: false } = {},
+): Command {
+  for (const [name, setting] of Object.entries<Setting>(SETTINGS)) {
+    if (name in without) continue;
     const { flag, about, env, fallback } = setting;
     const notes = [...(fallback === undefined ? [] : [`default: ${fallback}`]), `env: ${env.at(-1)}`];
     command.addOption(new Option(flag, `${about} (${notes.join(', ')})`).helpGroup('Connection:'));

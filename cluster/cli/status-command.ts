@@ -31,8 +31,13 @@ async function status(options: Readonly<Record<string, unknown>>): Promise<void>
   print(
     table(
       [
-        ['scheduler', 'pid', 'leader'],
-        ...state.schedulers.map(({ node, pid, leader }) => [node, text(pid), leader ? 'yes' : 'no']),
+        ['scheduler', 'pid', 'state', 'leader'],
+        ...state.schedulers.map(({ node, pid, state: is, leader }) => [
+          node,
+          text(pid === 0 ? null : pid),
+          is,
+          leader ? 'yes' : 'no',
+        ]),
       ],
       palette,
     ),

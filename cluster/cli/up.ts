@@ -5,8 +5,9 @@ import { tmpdir } from 'node:os';
 import { basename, join, relative, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { TroupeError } from '../errors.js';
+import { claimDirectory } from './cluster-file.js';
 import { makeDirectory } from './directory.js';
-import { claimDirectory, LocalCluster, type LocalClusterEvents } from './local-cluster.js';
+import { LocalCluster, type LocalClusterEvents, schedulerNames } from './local-cluster.js';
 import { readLogLine } from './log-lines.js';
 import type { NodeDamagedError } from './node-process.js';
 import { connectionSettings, parseCount, withConnection } from './settings.js';
@@ -33,19 +34,24 @@ export function addUpCommand(program: Command): void {
       .command('up')
       .summary('start a whole cluster on this machine')
       .description(
-        'Starts nats-server (unless one runs), a scheduler and some stores on this machine, until Ctrl-C.\n\nExamples:\n  troupe up\n  troupe up --stores 5 --data ./demo-data\n  troupe up --nats nats://127.0.0.1:4222 --cluster staging --verbose',
+        'Starts nats-server (unless one runs), a scheduler or three, and some stores on this machine, until Ctrl-C.\n\nExamples:\n  troupe up\n  troupe up --schedulers 3 --stores 5 --data ./demo-data\n  troupe up --nats nats://127.0.0.1:4222 --cluster staging --verbose',
       )
       .option('--stores <count>', 'how many stores (default: 3)')
+      .option('--schedulers <count>', 'how many schedulers: with 3 any one may die (default: 1)')
+      .option('--rejoin <scheduler>', 'its data directory is lost: an empty one takes its place')
       .option('--data <dir>', 'keep the data here (default: a temporary directory, removed at the end)')
       .option('--standalone', 'one store that serves raw operations without replication; needs --stores 1')
       .option('--ui-port <port>', 'port of the inspector page', '7070')
       .option('--verbose', 'show what the nodes log'),
+    { schedulers: false },
   );
   withSplitOptions(command).action(up);
 }
 
 interface UpOptions extends SplitFlags {
   readonly stores?: string;
+  readonly schedulers?: string;
+  readonly rejoin?: string;
   readonly data?: string;
   readonly standalone?: boolean;
   readonly uiPort: string;
@@ -55,11 +61,16 @@ interface UpOptions extends SplitFlags {
 async function up(options: UpOptions & Readonly<Record<string, unknown>>): Promise<void> {
   goOnWithoutReader();
   const from = Date.now();
-  const settings = connectionSettings(options);
-  const asked = options.stores === undefined ? undefined : parseCount('--stores', options.stores, 1, 32);
+  // It names its schedulers itself: here the option says how many.
+  const settings = connectionSettings({ ...options, schedulers: undefined });
+  const asked = {
+    stores: options.stores === undefined ? undefined : parseCount('--stores', options.stores, 1, 32),
+    schedulers:
+      options.schedulers === undefined ? undefined : parseCount('--schedulers', options.schedulers, 1, 7),
+  };
   parseCount('--ui-port', options.uiPort, 1, 65_535);
   const standalone = options.standalone === true;
-  if (standalone && asked !== 1)
+  if (standalone && asked.stores !== 1)
     throw new TroupeError('usage', '--standalone is one store without replication: add --stores 1');
 
   const storeArguments = splitArguments(options);
@@ -78,11 +89,18 @@ async function up(options: UpOptions & Readonly<Record<string, unknown>>): Promi
   });
   try {
     if (!temporary) makeDirectory('--data', directory);
-    const stores = claimDirectory(directory, settings.cluster, asked);
+    const { stores, schedulers } = claimDirectory(directory, settings.cluster, asked);
+    const { rejoin } = options;
+    if (rejoin !== undefined && !schedulerNames(schedulers).includes(rejoin)) {
+      const names = schedulerNames(schedulers).join(', ');
+      throw new TroupeError('usage', `--rejoin: "${rejoin}" is none of the schedulers ${names}`);
+    }
     display.begin();
     cluster = await LocalCluster.start({
       settings,
       stores,
+      schedulers,
+      ...(rejoin === undefined ? {} : { rejoin }),
       directory,
       standalone,
       storeArguments,
@@ -227,11 +245,12 @@ class Display implements LocalClusterEvents {
   ): void {
     this.end();
     const palette = paletteFor(process.stdout);
-    const { cluster: name } = cluster.settings;
+    const { cluster: name, schedulers } = cluster.settings;
     const command = invocation();
     const options = [
       ...(cluster.natsUrl === 'nats://127.0.0.1:4222' ? [] : ['--nats', cluster.natsUrl]),
       ...(name === 'demo' ? [] : ['--cluster', name]),
+      ...(schedulers.length === 1 ? [] : ['--schedulers', schedulers.join(',')]),
     ];
     const line = (...words: string[]): string =>
       `  ${palette.cyan([command, ...words, ...options].join(' '))}`;

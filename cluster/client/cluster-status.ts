@@ -6,7 +6,14 @@ import { type RegionInfo, regionInfo } from './region-info.js';
 /** What `troupe status --json` prints. Region bounds are stored keys, escaped where they are not text. */
 export interface ClusterStatus {
   readonly cluster: string;
-  readonly schedulers: readonly { readonly node: string; readonly pid: number; readonly leader: boolean }[];
+  readonly schedulers: readonly {
+    readonly node: string;
+    /** 0 of one that does not answer. */
+    readonly pid: number;
+    /** `Up`, or `Disconnected`: it does not answer. */
+    readonly state: string;
+    readonly leader: boolean;
+  }[];
   readonly stores: readonly {
     readonly id: number;
     readonly node: string;
@@ -33,7 +40,13 @@ export async function clusterStatus(scheduler: SchedulerClient, deadline: Deadli
   const { cluster, schedulers, leader, stores, regions } = await scheduler.status(deadline.terms);
   return {
     cluster,
-    schedulers: schedulers.map(({ name, pid }) => ({ node: name, pid, leader: name === leader?.name })),
+    schedulers: await Promise.all(
+      schedulers.map(async ({ name }) => {
+        const pid = await scheduler.pidOf(name, deadline.terms);
+        const state = pid === undefined ? 'Disconnected' : 'Up';
+        return { node: name, pid: pid ?? 0, state, leader: name === leader?.name };
+      }),
+    ),
     stores: stores.map(storeStatus).sort((a, b) => a.id - b.id),
     regions: (await restOf(scheduler, regions, deadline)).map(
       ({ id, start, end, epoch, peers, leader: led }) => ({

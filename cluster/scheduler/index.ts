@@ -1,9 +1,11 @@
 import { realClock, silentLogger } from '../../actors/index.js';
-import { type Engine, loadIdentity, RaftLog, saveIdentity } from '../../storage/index.js';
+import { type Engine, loadIdentity, loadRegionState, saveIdentity } from '../../storage/index.js';
 import { TroupeError } from '../errors.js';
 import { type NodeOptions, openEngine, startSystem } from '../node-options.js';
-import { INITIAL_LOG } from '../raft/initial-log.js';
-import { SCHEDULER_GROUP, SchedulerNode } from './node.js';
+import { type MemberRecord, memberRecord, saveMember } from './member-record.js';
+import { createGroup, Membership } from './membership.js';
+import { SchedulerNode } from './node.js';
+import { SCHEDULER_GROUP, saveSchedulerRegion } from './snapshots.js';
 import { SchedulerState } from './state.js';
 
 export { SchedulerNode };
@@ -13,12 +15,15 @@ export interface SchedulerOptions extends NodeOptions {
   readonly expectedStores?: number;
   /** The largest replicated command, in bytes, fixed when the cluster is born (1 MiB less 64 KiB). */
   readonly maxEntryBytes?: number;
+  /** Its data directory is lost: an empty one takes its place (false). The other schedulers must run. */
+  readonly rejoin?: boolean;
 }
 
 const DEFAULT_EXPECTED_STORES = 3;
 /** The first region's peers take the ids from 2 up to where windows begin. */
 const MAX_EXPECTED_STORES = 99;
 export const DEFAULT_MAX_ENTRY_BYTES = 1024 * 1024 - 64 * 1024;
+const MAX_SCHEDULERS = 7;
 /** What a message needs beside the one entry that it may carry. */
 const MESSAGE_OVERHEAD_BYTES = 4 * 1024;
 const MIN_MAX_ENTRY_BYTES = 16 * 1024;
@@ -40,6 +45,12 @@ export async function startScheduler(options: SchedulerOptions): Promise<Schedul
       `"${name}" is none of the schedulers ${schedulers.join(', ')}: add it to all of them.`,
     );
   }
+  if (new Set(schedulers).size < schedulers.length || schedulers.length > MAX_SCHEDULERS) {
+    throw new TroupeError(
+      'usage',
+      `--schedulers says ${schedulers.join(',')}: give each name once, and ${MAX_SCHEDULERS} at most.`,
+    );
+  }
   if (!Number.isInteger(expectedStores) || expectedStores < 1 || expectedStores > MAX_EXPECTED_STORES) {
     throw new TroupeError(
       'usage',
@@ -54,8 +65,7 @@ export async function startScheduler(options: SchedulerOptions): Promise<Schedul
   }
   const engine = await openEngine(options);
   try {
-    const incarnation = await claimDirectory(engine, options, schedulers);
-    const state = await SchedulerState.load(engine);
+    const { incarnation, record } = await claimDirectory(engine, options, schedulers);
     const system = await startSystem(options, incarnation);
     try {
       if (maxEntryBytes > system.maxBody - MESSAGE_OVERHEAD_BYTES) {
@@ -64,11 +74,15 @@ export async function startScheduler(options: SchedulerOptions): Promise<Schedul
           `An entry limit of ${maxEntryBytes} bytes does not fit messages of ${system.maxBody} bytes.`,
         );
       }
+      const { rejoin = false } = options;
+      const membership = new Membership({ system, engine, clock, random, logger, record, rejoin });
+      await membership.join();
       const node = new SchedulerNode({
         cluster,
+        membership,
         system,
         engine,
-        state,
+        state: new SchedulerState(),
         schedulers,
         expectedStores,
         maxEntryBytes,
@@ -91,15 +105,15 @@ export async function startScheduler(options: SchedulerOptions): Promise<Schedul
 }
 
 /**
- * Makes an empty directory this member's, with the group's first state, or checks that it already is.
- * @returns this start's incarnation
+ * Makes an empty directory this member's, or checks that it already is.
+ * @returns this start's incarnation, and what the directory knows of the group
  */
 async function claimDirectory(
   engine: Engine,
   options: SchedulerOptions,
   schedulers: readonly string[],
-): Promise<number> {
-  const { cluster, name } = options;
+): Promise<{ readonly incarnation: number; readonly record: MemberRecord }> {
+  const { cluster, name, random = Math.random } = options;
   const known = await loadIdentity(engine);
   if (known !== undefined && (known.cluster !== cluster || known.node !== name || known.storeId !== 0)) {
     const what = known.storeId === 0 ? 'scheduler' : 'store';
@@ -108,19 +122,18 @@ async function claimDirectory(
       `The data directory belongs to the ${what} "${known.node}" of the cluster "${known.cluster}", not to the scheduler "${name}" of "${cluster}": give this node a directory of its own.`,
     );
   }
+  const fresh = known === undefined;
+  const record = await memberRecord(engine, name, schedulers, fresh, random);
   const incarnation = Math.max((known?.incarnation ?? 0) + 1, options.incarnation ?? Date.now());
   const batch = engine.batch();
   saveIdentity(batch, { cluster, node: name, clusterId: 0, storeId: 0, incarnation });
-  if (known === undefined) {
-    new RaftLog(engine).create(batch, SCHEDULER_GROUP, INITIAL_LOG, {
-      voters: schedulers.map((_, i) => i + 1),
-      votersOutgoing: [],
-      learners: [],
-      learnersNext: [],
-      autoLeave: false,
-    });
-  }
+  saveMember(batch, record);
+  const id = schedulers.indexOf(name) + 1;
+  if (fresh && record.admitted) createGroup(engine, batch, schedulers.length, id);
+  // From before the group's snapshots.
+  else if (record.admitted && (await loadRegionState(engine, SCHEDULER_GROUP)) === undefined)
+    saveSchedulerRegion(batch, schedulers.length, id);
   await engine.write(batch);
   await engine.sync();
-  return incarnation;
+  return { incarnation, record };
 }

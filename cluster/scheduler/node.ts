@@ -6,23 +6,23 @@ import {
   schedulerMachine,
 } from '../../machines/scheduler.machine.js';
 import { type Engine, EngineFailedError } from '../../storage/index.js';
-import { metapb } from '../../storage/proto/index.js';
+import { metapb, type RaftEvent } from '../../storage/proto/index.js';
 import { backoffMs } from '../client/backoff.js';
 import { TroupeError } from '../errors.js';
 import { pdpb, type troupepb } from '../proto/index.js';
-import type { RaftEvent } from '../protocol.js';
 import type { RaftGroup } from '../raft/group.js';
 import { RaftHost } from '../raft/host.js';
+import { LogGc, type LogGcLimits } from '../raft/log-gc.js';
 import type { StateMachine } from '../raft/state-machine.js';
 import type { RaftTuning } from '../raft/tuning.js';
 import { TaskQueue } from '../tasks.js';
 import { IdWindow } from './id-window.js';
+import { isBehind, type Membership } from './membership.js';
+import { isRead } from './reads.js';
 import { emptyReply, SchedulerFault, type SchedulerKind, SchedulerService } from './service.js';
+import { memberPeer, SCHEDULER_GROUP, SchedulerSnapshots } from './snapshots.js';
 import { type Command, type CommandResult, encodeCommand, type SchedulerState } from './state.js';
 import { StoreWatch } from './store-watch.js';
-
-/** The id of the schedulers' own Raft group, in their own directories. */
-export const SCHEDULER_GROUP = 1;
 
 /** Milliseconds between two looks at who has been silent. */
 const WATCH_INTERVAL_MS = 1_000;
@@ -34,6 +34,7 @@ export interface SchedulerParts {
   readonly system: ActorSystem;
   readonly engine: Engine;
   readonly state: SchedulerState;
+  readonly membership: Membership;
   /** Node names of all members; a member's id is its place here, counted from 1. */
   readonly schedulers: readonly string[];
   readonly expectedStores: number;
@@ -42,8 +43,22 @@ export interface SchedulerParts {
   readonly random: () => number;
   readonly logger: Logger;
   readonly pid: number;
-  readonly tuning?: RaftTuning | undefined;
+  readonly tuning?: (RaftTuning & { readonly logGc?: Partial<LogGcLimits> }) | undefined;
 }
+
+/** Slow work at once: a snapshot that is read or brought in, and the deletion of log entries. */
+const LONG_TASKS = 2;
+/** Slow work that may wait. */
+const WAITING_TASKS = 16;
+
+/** By which leaders are made. Without the answers no campaign gets beyond its first question (PreVote). */
+const ELECTION: ReadonlySet<Message['type']> = new Set<Message['type']>([
+  'requestPreVote',
+  'requestPreVoteResponse',
+  'requestVote',
+  'requestVoteResponse',
+  'timeoutNow',
+]);
 
 type AnyRequest = { readonly type: SchedulerKind; readonly replyTo?: ReplyTo };
 
@@ -55,6 +70,8 @@ export class SchedulerNode implements SchedulerDuties {
   readonly #parts: SchedulerParts;
   readonly #host: RaftHost;
   readonly #tasks: TaskQueue;
+  readonly #snapshots: SchedulerSnapshots;
+  readonly #logGc: LogGc;
   readonly #watch = new StoreWatch();
   readonly #ids: IdWindow;
   readonly #service: SchedulerService;
@@ -76,7 +93,12 @@ export class SchedulerNode implements SchedulerDuties {
     this.failed = new Promise((resolve) => {
       this.#fail = resolve;
     });
-    this.#tasks = new TaskQueue({ clock, atOnce: 1, capacity: 16 });
+    this.#tasks = new TaskQueue({ clock, atOnce: LONG_TASKS, capacity: WAITING_TASKS });
+    this.#snapshots = new SchedulerSnapshots({
+      ...parts,
+      tasks: this.#tasks,
+      deliver: (event) => this.stepRaft(event),
+    });
     this.#host = new RaftHost({
       engine,
       system,
@@ -84,10 +106,13 @@ export class SchedulerNode implements SchedulerDuties {
       random,
       logger,
       tasks: this.#tasks,
+      snapshots: this.#snapshots,
       send: (_group, message) => this.#send(message),
       failed: (error) => this.#broke(error),
       ...(tuning === undefined ? {} : { tuning }),
     });
+    const logBytes = (group: RaftGroup) => this.#host.logBytes(group);
+    this.#logGc = new LogGc(clock, new Map([[SCHEDULER_GROUP, this]]), logBytes, tuning?.logGc);
     this.#ids = new IdWindow(async (count) => {
       const result = await this.#propose({ allocateIds: { count } });
       if (!result.ok || result.firstId === undefined) throw new Error('ids were refused');
@@ -113,22 +138,35 @@ export class SchedulerNode implements SchedulerDuties {
     system.fallback('raft', 'pd');
   }
 
-  /** What the Raft host has written so far. */
-  get counters(): RaftHost['counters'] {
-    return this.#host.counters;
+  /** What the Raft host has written so far, and what came and went as snapshots. */
+  get counters(): RaftHost['counters'] & {
+    readonly snapshotsSent: number;
+    readonly snapshotsInstalled: number;
+  } {
+    const { sent, installed } = this.#snapshots.counters;
+    return { ...this.#host.counters, snapshotsSent: sent, snapshotsInstalled: installed };
+  }
+
+  /** The replica of the schedulers' group; `undefined` before it is opened. */
+  get raftGroup(): RaftGroup | undefined {
+    return this.#group;
   }
 
   /** Opens the replica that is on disk and takes part. */
   async start(): Promise<void> {
-    const { schedulers, state } = this.#parts;
+    const { schedulers, state, membership } = this.#parts;
+    await this.#snapshots.load();
     const machine: StateMachine = {
-      apply: (entries, batch) => state.apply(entries, batch),
+      apply: (entries, batch, effects) => state.apply(entries, batch, effects),
       roleChanged: (soft) => this.#roleChanged(soft),
       failed: (error) => this.#broke(error),
     };
     this.#group = await this.#host.open(SCHEDULER_GROUP, schedulers.indexOf(this.name) + 1, machine);
+    membership.attach(() => this.#group);
     // Nobody else could win: there is no reason to wait for an election timeout.
     if (schedulers.length === 1) this.#group.campaign();
+    else await this.#snapshots.start();
+    this.#logGc.start();
   }
 
   /** Stops serving, finishes what the disk has begun, and closes engine and connection. Idempotent. */
@@ -140,8 +178,12 @@ export class SchedulerNode implements SchedulerDuties {
   async #close(): Promise<void> {
     const { system, engine } = this.#parts;
     this.resign();
+    this.#logGc.stop();
+    // From here on the host takes no end of a task for a failure.
+    const closed = this.#host.close();
     await this.#tasks.close();
-    await this.#host.close();
+    await this.#snapshots.close();
+    await closed;
     await system.close();
     await engine.close();
   }
@@ -166,6 +208,12 @@ export class SchedulerNode implements SchedulerDuties {
 
   answer(event: unknown): void {
     const request = event as AnyRequest;
+    if (!isRead(request.type)) return this.#answer(request);
+    // Confirmed after it came (ReadIndex): who was deposed and has not noticed answers nobody from a state of the past.
+    this.#group?.read(({ ok }) => (ok ? this.#answer(request) : this.refuse(request, 'not-leader')));
+  }
+
+  #answer(request: AnyRequest): void {
     try {
       const reply = this.#service.answer(request as Parameters<SchedulerService['answer']>[0]);
       if (!(reply instanceof Promise)) request.replyTo?.send(reply);
@@ -185,7 +233,18 @@ export class SchedulerNode implements SchedulerDuties {
   }
 
   stepRaft(event: unknown): void {
-    this.#group?.step((event as RaftEvent).message);
+    const { message } = event as RaftEvent;
+    if (this.#isRecovering && ELECTION.has(message.type)) return;
+    this.#group?.step(message);
+  }
+
+  /** Its log lacks what may have been acknowledged under its name: it must elect nobody, and not be elected. */
+  get #isRecovering(): boolean {
+    const { floor } = this.#parts.membership;
+    if (this.#group === undefined || floor.index === 0) return false;
+    const { raft } = this.#group;
+    const end = { term: raft.termAt(raft.lastIndex), index: raft.lastIndex };
+    return isBehind(end, floor.term, floor.index);
   }
 
   /** Applies what earlier leaders left, gives the cluster its identity if it has none, then begins to serve. */
@@ -311,6 +370,13 @@ export class SchedulerNode implements SchedulerDuties {
 
   // Between the duties and the log.
 
+  /** Every member cuts its log behind this entry. */
+  compactLog(index: number, term: number): void {
+    this.#propose({ compactLog: { index, term } }).catch((error: unknown) => {
+      this.#parts.logger.debug({ err: error }, "the schedulers' log is cut another time");
+    });
+  }
+
   #propose(command: Command): Promise<CommandResult> {
     return new Promise((resolve, reject) => {
       if (this.#group === undefined) return reject(this.#refusal('starting'));
@@ -376,10 +442,6 @@ export class SchedulerNode implements SchedulerDuties {
 }
 
 const NO_KEY = new Uint8Array(0);
-
-function memberPeer(id: number): metapb.Peer {
-  return { id, storeId: id, role: metapb.PeerRole.Voter };
-}
 
 /** The whole key space, one voter on each store; its ids are below those that windows hand out. */
 function firstRegion(stores: readonly metapb.Store[]): metapb.Region {

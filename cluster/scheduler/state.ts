@@ -3,6 +3,7 @@ import type { ClusterPhase } from '../../machines/scheduler.machine.js';
 import type { Engine, WriteBatch } from '../../storage/index.js';
 import { metapb } from '../../storage/proto/index.js';
 import { pdpb, troupepb } from '../proto/index.js';
+import type { ApplyEffects } from '../raft/state-machine.js';
 import { RegionTree, staleness } from '../region-tree.js';
 import { type Refusal, register } from './registration.js';
 
@@ -25,6 +26,8 @@ const DONE: CommandResult = { ok: true };
 
 /** The kinds of commands; each names one field of troupepb.SchedulerCommand. */
 export type Command = Omit<troupepb.SchedulerCommand, 'version' | 'extendTimestamps'>;
+
+type LogEffects = Pick<ApplyEffects, 'truncateLog'>;
 
 export function encodeCommand(command: Command): Uint8Array {
   return troupepb.SchedulerCommand.encode({ ...command, version: SCHEDULER_COMMAND_VERSION });
@@ -52,17 +55,31 @@ export class SchedulerState {
   /** @throws DecodeError when the records are not this program's */
   static async load(engine: Engine): Promise<SchedulerState> {
     const state = new SchedulerState();
+    await state.load(engine);
+    return state;
+  }
+
+  /** Becomes what the engine holds, whatever it was. @throws DecodeError when the records are not this program's */
+  async load(engine: Engine): Promise<void> {
+    this.#clear();
     let start: Uint8Array = new Uint8Array(0);
     for (;;) {
       const page = await engine.scan('default', { start, limit: 1024 });
       for (let i = 0; i < page.keys.length; i++) {
         const [key, value] = [page.keys[i], page.values[i]];
-        if (key !== undefined && value !== undefined) state.#restore(key, value);
+        if (key !== undefined && value !== undefined) this.#restore(key, value);
       }
       const last = page.keys.at(-1);
-      if (!page.more || last === undefined) return state;
+      if (!page.more || last === undefined) return;
       start = Buffer.concat([last, Uint8Array.of(0)]);
     }
+  }
+
+  #clear(): void {
+    this.cluster = undefined;
+    this.nextId = FIRST_FREE_ID;
+    this.firstRegion = undefined;
+    for (const records of [this.stores, this.regions, this.merged, this.confirmed]) records.clear();
   }
 
   get phase(): ClusterPhase {
@@ -82,10 +99,14 @@ export class SchedulerState {
   }
 
   /** Applies committed entries in order; one result each. @throws when an entry is of an unknown kind or version */
-  apply(entries: readonly Entry[], batch: WriteBatch): (CommandResult | undefined)[] {
-    return entries.map(({ data }) =>
-      data.length === 0 ? undefined : this.#apply(decodeCommand(data), batch),
-    );
+  apply(entries: readonly Entry[], batch: WriteBatch, effects?: LogEffects): (CommandResult | undefined)[] {
+    return entries.map(({ data, index }) => {
+      if (data.length === 0) return undefined;
+      const command = decodeCommand(data);
+      return command.compactLog === undefined
+        ? this.#apply(command, batch)
+        : compactLog(command.compactLog, index, effects);
+    });
   }
 
   #apply(command: Command, batch: WriteBatch): CommandResult {
@@ -218,6 +239,13 @@ export class SchedulerState {
         throw new Error(`the scheduler's data directory holds a record of unknown kind ${key[0]}`);
     }
   }
+}
+
+/** Nothing of the state: where the log begins is the host's. */
+function compactLog(to: troupepb.CompactLog, index: number, effects: LogEffects | undefined): CommandResult {
+  if (to.index >= index) throw new Error(`entry ${index} cuts the schedulers' log at or beyond itself`);
+  effects?.truncateLog(to);
+  return DONE;
 }
 
 function decodeCommand(data: Uint8Array): Command {

@@ -14,10 +14,10 @@ import type { troupepb } from '../proto/index.js';
 import type { PeerNotice, ProtocolEvent, RaftEvent, RegionEvent, StoreAlive } from '../protocol.js';
 import type { RaftGroup } from '../raft/group.js';
 import { RAFT_TURN_ORDER, RaftHost } from '../raft/host.js';
+import { LogGc, type LogGcLimits } from '../raft/log-gc.js';
 import { DEFAULT_TICK_INTERVAL_MS, type RaftTuning } from '../raft/tuning.js';
 import { TaskQueue } from '../tasks.js';
 import { InconsistentReplicaError } from './consistency.js';
-import { LogGc, type LogGcLimits } from './log-gc.js';
 import { PeerMessages } from './peer-messages.js';
 import {
   type CheckRegionEvent,

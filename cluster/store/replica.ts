@@ -20,12 +20,12 @@ import {
 import type { troupepb } from '../proto/index.js';
 import type { RaftEvent, RegionEvent } from '../protocol.js';
 import { RaftGroup } from '../raft/group.js';
+import type { CompactedReplica } from '../raft/log-gc.js';
 import type { ApplyEffects, CommandLog, LogDeletion, Outcome, StateMachine } from '../raft/state-machine.js';
 import type { TaskQueue } from '../tasks.js';
 import { DATA_RULE, epochNotMatch, epochOf } from './admin/epoch.js';
 import { ConsistencyCheck, InconsistentReplicaError } from './consistency.js';
 import type { CommandResult } from './evaluate.js';
-import type { CompactedReplica } from './log-gc.js';
 import type { ReadTurn } from './read-turn.js';
 import { type CalledRegion, errorOf, RegionCall, withSiblings } from './region-call.js';
 import {

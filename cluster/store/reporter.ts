@@ -11,8 +11,11 @@ const STORE_HEARTBEAT_MS = 1_000;
 /** A leader repeats what it says of its region after this long, though nothing changed; of one that sleeps, PD's minute. */
 const REGION_HEARTBEAT_MS = 10_000;
 const RESTING_HEARTBEAT_MS = 60_000;
-/** Regions that are told about in one turn; the others in the next. */
+/** One that has members who lack something, or whose report was lost, is told about again after this long. */
+const REPEATED_HEARTBEAT_MS = 500;
+/** Regions that are told about at once, and reports that may be under way; the others after a pause, in milliseconds. */
 const MAX_REPORTS = 512;
+const REPORT_PAUSE_MS = 50;
 
 export interface DiskUsage {
   readonly capacity: number;
@@ -40,9 +43,13 @@ export interface ReporterOptions {
 export class Reporter {
   readonly #options: ReporterOptions;
   readonly #reportedAt = new Map<number, number>();
-  /** Regions that were last told with members who lack what the log no longer holds. */
-  readonly #pending = new Set<number>();
+  /** Regions that were last told with members who lack what the log no longer holds, or whose last report was lost. */
+  readonly #again = new Set<number>();
+  /** Region heartbeats that are not answered. */
+  #underWay = 0;
   #timer: TimerHandle | undefined;
+  /** The rest of the regions that are due is told after a pause. */
+  #rest: TimerHandle | undefined;
   #stopped = false;
   #storeHeartbeat = false;
   #schedulerTerm = 0;
@@ -60,24 +67,39 @@ export class Reporter {
 
   stop(): void {
     this.#stopped = true;
-    if (this.#timer !== undefined) this.#options.clock.clearTimeout(this.#timer);
+    const { clock } = this.#options;
+    if (this.#timer !== undefined) clock.clearTimeout(this.#timer);
+    if (this.#rest !== undefined) clock.clearTimeout(this.#rest);
   }
 
   report(): void {
-    const { clock, replicas } = this.#options;
     this.#reportStore();
+    this.#reportRegions();
+  }
+
+  #reportRegions(): void {
+    const { clock, replicas } = this.#options;
+    if (this.#rest !== undefined) clock.clearTimeout(this.#rest);
+    this.#rest = undefined;
     const now = clock.now();
-    let reports = 0;
+    let reports = this.#underWay;
     for (const replica of replicas.values()) {
       const { raftGroup: group } = replica;
       if (!group?.isLeader) continue;
       const { id } = replica.region;
       const last = this.#reportedAt.get(id) ?? Number.NEGATIVE_INFINITY;
-      const interval = group.asleep ? RESTING_HEARTBEAT_MS : REGION_HEARTBEAT_MS;
-      if (now - last < interval && !this.#pending.has(id)) continue;
+      if (now - last < this.#interval(id, group.asleep)) continue;
+      if (reports++ >= MAX_REPORTS) {
+        this.#rest = clock.setTimeout(() => this.#reportRegions(), REPORT_PAUSE_MS);
+        return;
+      }
       this.#reportRegion(replica);
-      if (++reports >= MAX_REPORTS) return;
     }
+  }
+
+  #interval(region: number, asleep: boolean): number {
+    if (this.#again.has(region)) return REPEATED_HEARTBEAT_MS;
+    return asleep ? RESTING_HEARTBEAT_MS : REGION_HEARTBEAT_MS;
   }
 
   /** An election, a change of membership, a split or a merge is told at once. */
@@ -97,7 +119,7 @@ export class Reporter {
 
   regionGone(regionId: number): void {
     this.#reportedAt.delete(regionId);
-    this.#pending.delete(regionId);
+    this.#again.delete(regionId);
   }
 
   #reportStore(): void {
@@ -108,8 +130,10 @@ export class Reporter {
       .then((usage) => scheduler.storeHeartbeat(this.#stats(usage)))
       .then(({ term }) => {
         // Another scheduler leads, or the same one anew: it knows of no region who leads it.
-        if (term !== this.#schedulerTerm) this.#reportedAt.clear();
+        if (term === this.#schedulerTerm || this.#stopped) return;
         this.#schedulerTerm = term;
+        this.#reportedAt.clear();
+        this.#reportRegions();
       })
       .catch((error: unknown) => {
         if (error instanceof TroupeError && error.code === 'identity') displaced(error);
@@ -147,8 +171,8 @@ export class Reporter {
     }
     this.#reportedAt.set(region.id, clock.now());
     const pending = pendingPeers(replica);
-    if (pending.length > 0) this.#pending.add(region.id);
-    else this.#pending.delete(region.id);
+    if (pending.length > 0) this.#again.add(region.id);
+    else this.#again.delete(region.id);
     const heartbeat = {
       ...pdpb.RegionHeartbeatRequest.from({
         region,
@@ -160,10 +184,16 @@ export class Reporter {
         downPeers: downPeers(replica),
       }),
     };
-    scheduler.regionHeartbeat(heartbeat).catch((error: unknown) => {
-      logger.debug({ err: error, region: region.id }, 'a region heartbeat was lost');
-      this.#reportedAt.delete(region.id);
-    });
+    this.#underWay++;
+    scheduler
+      .regionHeartbeat(heartbeat)
+      .catch((error: unknown) => {
+        logger.debug({ err: error, region: region.id }, 'a region heartbeat was lost');
+        if (this.#reportedAt.has(region.id)) this.#again.add(region.id);
+      })
+      .finally(() => {
+        this.#underWay--;
+      });
   }
 }
 

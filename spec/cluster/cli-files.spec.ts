@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { expect } from 'chai';
 import { Checkpoint } from '../../cluster/cli/checkpoint.js';
+import { claimDirectory } from '../../cluster/cli/cluster-file.js';
 import { ExportFile } from '../../cluster/cli/export-file.js';
 import { openLines } from '../../cluster/cli/lines.js';
-import { claimDirectory } from '../../cluster/cli/local-cluster.js';
 
 describe('files of the command line', () => {
   let directory: string;
@@ -84,14 +84,29 @@ describe('files of the command line', () => {
   });
 
   it('remembers whose a data directory is', () => {
-    expect(claimDirectory(directory, 'demo', undefined)).to.equal(3);
-    expect(claimDirectory(directory, 'demo', 5)).to.equal(5);
-    expect(claimDirectory(directory, 'demo', undefined)).to.equal(5);
-    expect(() => claimDirectory(directory, 'demo', 3))
+    const schedulers = 1;
+    expect(claimDirectory(directory, 'demo', {})).to.deep.equal({ stores: 3, schedulers });
+    expect(claimDirectory(directory, 'demo', { stores: 5 })).to.deep.equal({ stores: 5, schedulers });
+    expect(claimDirectory(directory, 'demo', {})).to.deep.equal({ stores: 5, schedulers });
+    expect(() => claimDirectory(directory, 'demo', { stores: 3 }))
       .to.throw('holds 5 stores and cannot start with 3')
       .with.property('code', 'identity');
-    expect(() => claimDirectory(directory, 'other', 5)).to.throw('holds cluster "demo", not "other"');
+    expect(() => claimDirectory(directory, 'other', { stores: 5 })).to.throw(
+      'holds cluster "demo", not "other"',
+    );
     writeFileSync(join(directory, 'cluster.json'), '{');
-    expect(() => claimDirectory(directory, 'demo', 3)).to.throw('is damaged');
+    expect(() => claimDirectory(directory, 'demo', {})).to.throw('is damaged');
+  });
+
+  it('remembers how many schedulers a cluster was made with, for good', () => {
+    expect(claimDirectory(directory, 'demo', { schedulers: 3 })).to.deep.equal({ stores: 3, schedulers: 3 });
+    expect(claimDirectory(directory, 'demo', { stores: 4 })).to.deep.equal({ stores: 4, schedulers: 3 });
+    for (const schedulers of [1, 5]) {
+      expect(() => claimDirectory(directory, 'demo', { schedulers }))
+        .to.throw('was made with --schedulers 3')
+        .with.property('code', 'identity');
+    }
+    writeFileSync(join(directory, 'cluster.json'), '{"cluster":"demo","stores":3}');
+    expect(claimDirectory(directory, 'demo', {}).schedulers).to.equal(1);
   });
 });

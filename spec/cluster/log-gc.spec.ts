@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { compactionPoint, DEFAULT_LOG_GC } from '../../cluster/store/log-gc.js';
+import { compactionPoint, DEFAULT_LOG_GC } from '../../cluster/raft/log-gc.js';
 import type { ProgressStatus, Status } from '../../machines/index.js';
 
 const LIMITS = { ...DEFAULT_LOG_GC, threshold: 10, countLimit: 100, bytesLimit: 1_000 };

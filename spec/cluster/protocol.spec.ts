@@ -154,6 +154,7 @@ describe('protocol', () => {
       'pd.allocId',
       'pd.storeHeartbeat',
       'pd.regionHeartbeat',
+      'scheduler.join',
       'store.bootstrapRegion',
       'store.regionHash',
       'store.peerTerm',

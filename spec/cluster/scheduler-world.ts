@@ -212,6 +212,43 @@ export class SchedulerWorld {
     return world;
   }
 
+  /** Three schedulers that know each other, three stores, the first region. */
+  static async three(seed?: number, options: Partial<SchedulerOptions> = {}): Promise<SchedulerWorld> {
+    const world = new SchedulerWorld(seed, ['scheduler-1', 'scheduler-2', 'scheduler-3']);
+    await world.settle(Promise.all(world.names.map((name) => world.scheduler(options, name))));
+    for (const name of ['store-1', 'store-2', 'store-3']) {
+      const store = await world.settle(world.store(name));
+      await world.settle(store.join());
+    }
+    await world.bootstrapped();
+    return world;
+  }
+
+  /** The node that leads in the highest term, among those that run. */
+  get leader(): SchedulerNode | undefined {
+    const term = (node: SchedulerNode) => node.raftGroup?.term ?? 0;
+    const leading = [...this.schedulers.values()].filter((node) => node.raftGroup?.isLeader);
+    return leading.sort((a, b) => term(b) - term(a))[0];
+  }
+
+  /** Lets time pass until one leads. @param but none of these */
+  async elected(but: readonly string[] = []): Promise<SchedulerNode> {
+    const found = () =>
+      this.leader !== undefined && !but.includes(this.leader.name) ? this.leader : undefined;
+    await this.clock.runUntil(() => found() !== undefined, 20_000);
+    const leader = found();
+    if (leader === undefined) throw new Error('no scheduler leads');
+    return leader;
+  }
+
+  /** Its fellows do not hear it any more, and it not them; stores and clients hear everybody. */
+  cutOff(name: string): void {
+    this.network.partition(
+      [name],
+      this.names.filter((other) => other !== name),
+    );
+  }
+
   async bootstrapped(): Promise<void> {
     const [store] = this.stores;
     if (store === undefined) throw new Error('a world without stores');

@@ -372,27 +372,4 @@ describe('the scheduler', () => {
       );
     });
   });
-
-  describe('with three members', () => {
-    it('serves on after its leader has died, and the others point to the leader', async () => {
-      const names = ['scheduler-1', 'scheduler-2', 'scheduler-3'];
-      world = new SchedulerWorld(5, names);
-      for (const name of names) await world.settle(world.scheduler({}, name));
-      for (const name of ['store-1', 'store-2', 'store-3']) {
-        await world.settle((await world.settle(world.store(name))).join());
-      }
-      await world.bootstrapped();
-      const before = await world.settle(at(0).scheduler.allocIds(1));
-      const leader = async () =>
-        (await world.settle(at(1).scheduler.status({ timeout: 20_000 }))).leader?.name ?? '';
-      const dead = await leader();
-      world.crash(dead);
-      const after = await world.settle(at(0).scheduler.allocIds(1, { timeout: 20_000 }));
-      expect(after).to.be.greaterThan(before);
-      expect(await leader()).not.to.equal(dead);
-      await world.settle(world.scheduler({}, dead));
-      await world.clock.advance(5_000);
-      expect((await world.settle(at(2).scheduler.status())).regions).to.have.length(1);
-    });
-  });
 });

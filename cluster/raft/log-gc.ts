@@ -1,6 +1,6 @@
 import type { Clock, TimerHandle } from '../../actors/index.js';
 import type { Status } from '../../machines/index.js';
-import type { RaftGroup } from '../raft/group.js';
+import type { RaftGroup } from './group.js';
 
 /** When a region's Raft log is cut; TiKV's `raft-log-gc-*` settings. */
 export interface LogGcLimits {
