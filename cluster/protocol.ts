@@ -52,6 +52,12 @@ export interface Protocol {
   'pd.reportBatchSplit': { request: pdpb.ReportBatchSplitRequest; reply: pdpb.ReportBatchSplitResponse };
   'pd.reportMerged': { request: pdpb.ReportMergedRequest; reply: pdpb.ReportMergedResponse };
   'pd.getStatus': { request: troupepb.GetStatusRequest; reply: troupepb.GetStatusResponse };
+  'pd.getPlacement': { request: troupepb.GetPlacementRequest; reply: troupepb.GetPlacementResponse };
+  'pd.steerPlacement': { request: troupepb.SteerPlacementRequest; reply: troupepb.SteerPlacementResponse };
+  'pd.getOperators': { request: troupepb.GetOperatorsRequest; reply: troupepb.GetOperatorsResponse };
+  'pd.addOperator': { request: troupepb.AddOperatorRequest; reply: troupepb.AddOperatorResponse };
+  'pd.cancelOperator': { request: troupepb.CancelOperatorRequest; reply: troupepb.CancelOperatorResponse };
+  'pd.findRegions': { request: troupepb.FindRegionsRequest; reply: troupepb.FindRegionsResponse };
   'scheduler.join': { request: troupepb.JoinSchedulersRequest; reply: troupepb.JoinSchedulersResponse };
   'store.bootstrapRegion': {
     request: troupepb.BootstrapRegionRequest;
@@ -113,6 +119,32 @@ const rows: { readonly [K in keyof Protocol]: Codec } = {
   ),
   'pd.reportMerged': row('pd.reportMerged', pdpb.ReportMergedRequest, pdpb.ReportMergedResponse, SERVERS),
   'pd.getStatus': row('pd.getStatus', troupepb.GetStatusRequest, troupepb.GetStatusResponse, ANYBODY),
+  'pd.getPlacement': row(
+    'pd.getPlacement',
+    troupepb.GetPlacementRequest,
+    troupepb.GetPlacementResponse,
+    ANYBODY,
+  ),
+  'pd.steerPlacement': row(
+    'pd.steerPlacement',
+    troupepb.SteerPlacementRequest,
+    troupepb.SteerPlacementResponse,
+    ANYBODY,
+  ),
+  'pd.getOperators': row(
+    'pd.getOperators',
+    troupepb.GetOperatorsRequest,
+    troupepb.GetOperatorsResponse,
+    ANYBODY,
+  ),
+  'pd.addOperator': row('pd.addOperator', troupepb.AddOperatorRequest, troupepb.AddOperatorResponse, ANYBODY),
+  'pd.cancelOperator': row(
+    'pd.cancelOperator',
+    troupepb.CancelOperatorRequest,
+    troupepb.CancelOperatorResponse,
+    ANYBODY,
+  ),
+  'pd.findRegions': row('pd.findRegions', troupepb.FindRegionsRequest, troupepb.FindRegionsResponse, ANYBODY),
   'scheduler.join': row(
     'scheduler.join',
     troupepb.JoinSchedulersRequest,

@@ -17,6 +17,8 @@ export interface SchedulerDuties {
   prepare(): void;
   /** Asks the chosen stores for the first region until all have it; sends `bootstrapped` then. */
   bootstrap(): void;
+  /** Every store has the first region: begins to collect what leaders tell of their regions, and then to place them. */
+  startPlacement(): void;
   /** Leadership is lost: drops what only a leader knows. */
   resign(): void;
 }
@@ -36,6 +38,11 @@ export type SchedulerEvent =
   | { readonly type: 'storesChosen' }
   /** Every chosen store has the first region. */
   | { readonly type: 'bootstrapped' }
+  /** Enough regions have been heard of to judge where replicas are missing. */
+  | { readonly type: 'regionsCollected' }
+  /** Somebody has halted placement, or lets it go on. */
+  | { readonly type: 'halted' }
+  | { readonly type: 'resumed' }
   /** The disk refused or an invariant broke. */
   | { readonly type: 'broke'; readonly error: Error }
   | { readonly type: 'stop' };
@@ -63,6 +70,7 @@ export const schedulerMachine = setup({
     refuseStopped: ({ context, event }) => context.duties.refuse(event, 'stopped'),
     prepare: ({ context }) => context.duties.prepare(),
     bootstrap: ({ context }) => context.duties.bootstrap(),
+    startPlacement: ({ context }) => context.duties.startPlacement(),
     resign: ({ context }) => context.duties.resign(),
   },
 }).createMachine({
@@ -115,7 +123,17 @@ export const schedulerMachine = setup({
           entry: 'bootstrap',
           on: { bootstrapped: 'serving' },
         },
-        serving: {},
+        serving: {
+          initial: 'collecting',
+          entry: 'startPlacement',
+          states: {
+            /** Not enough is known of the regions to move any. */
+            collecting: { on: { regionsCollected: 'scheduling' } },
+            /** Checkers and schedulers are at work. */
+            scheduling: { on: { halted: 'paused' } },
+            paused: { on: { resumed: 'scheduling' } },
+          },
+        },
       },
     },
     stopped: {

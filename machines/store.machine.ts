@@ -12,8 +12,6 @@ export interface StoreInput {
   readonly now: number;
   /** Milliseconds without a heartbeat after which leaders are no longer given to the store. */
   readonly disconnectedAfter: number;
-  /** Milliseconds without a heartbeat after which its peers are to be replaced. */
-  readonly downAfter: number;
   /** The replicated decision about this store. */
   readonly decision: StoreDecision;
 }
@@ -22,7 +20,8 @@ export type StoreDecision = 'serving' | 'offline' | 'tombstone';
 
 export type StoreEvent =
   | { readonly type: 'heartbeat'; readonly now: number }
-  | { readonly type: 'clock'; readonly now: number }
+  /** `downAfter`: milliseconds without a heartbeat after which its peers are to be replaced. */
+  | { readonly type: 'clock'; readonly now: number; readonly downAfter: number }
   | { readonly type: 'takenOffline' }
   | { readonly type: 'broughtBack'; readonly now: number }
   | { readonly type: 'buried' };
@@ -45,7 +44,7 @@ export const storeMachine = setup({
     isSilent: ({ context, event }) =>
       event.type === 'clock' && event.now - context.lastHeartbeat > context.disconnectedAfter,
     isLost: ({ context, event }) =>
-      event.type === 'clock' && event.now - context.lastHeartbeat > context.downAfter,
+      event.type === 'clock' && event.now - context.lastHeartbeat > event.downAfter,
   },
   actions: {
     noteHeartbeat: assign({

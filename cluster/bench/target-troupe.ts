@@ -14,6 +14,8 @@ export function startLocalCluster(directory: string): Promise<LocalCluster> {
     stores: STORES,
     directory,
     ownNats: true,
+    // Nothing but the load moves regions.
+    haltScheduling: true,
     signal: new AbortController().signal,
     events: {
       starting() {},

@@ -40,6 +40,8 @@ export interface LocalClusterOptions {
   /** Start an own nats-server on a free port, whatever else runs. */
   readonly ownNats?: boolean;
   readonly standalone?: boolean;
+  /** The schedulers place no regions until somebody says so. */
+  readonly haltScheduling?: boolean;
   /** Further arguments of each store. */
   readonly storeArguments?: readonly string[];
   readonly events: LocalClusterEvents;
@@ -146,7 +148,8 @@ export class LocalCluster {
   }
 
   async #start(): Promise<void> {
-    const { stores, events, directory, settings, standalone, storeArguments = [], rejoin } = this.#options;
+    const { stores, events, directory, settings, standalone, storeArguments = [] } = this.#options;
+    const { rejoin, haltScheduling = false } = this.#options;
     const { schedulers } = this.settings;
     makeDirectory('--data', join(directory, 'logs'));
     await this.#findNats();
@@ -154,8 +157,12 @@ export class LocalCluster {
     events.starting(`${numbered(schedulers.length, 'scheduler')} and ${numbered(stores, 'store')}`);
     const expected = Math.min(stores, FIRST_REPLICAS);
     for (const name of schedulers) {
-      const again = name === rejoin ? ['--rejoin'] : [];
-      this.#addNode('scheduler', name, ['--expected-stores', String(expected), ...again]);
+      this.#addNode('scheduler', name, [
+        '--expected-stores',
+        String(expected),
+        ...(haltScheduling ? ['--halt-scheduling'] : []),
+        ...(name === rejoin ? ['--rejoin'] : []),
+      ]);
     }
     for (let number = 1; number <= stores; number++) {
       this.#addNode('store', `store-${number}`, [...(standalone ? ['--standalone'] : []), ...storeArguments]);

@@ -41,6 +41,7 @@ interface NodeFlags extends SplitFlags, Readonly<Record<string, unknown>> {
   readonly expectedStores?: string;
   readonly standalone?: boolean;
   readonly rejoin?: boolean;
+  readonly haltScheduling?: boolean;
 }
 
 interface RunningNode {
@@ -57,6 +58,7 @@ export function addNodeCommands(program: Command): void {
       .description(
         'Runs a scheduler node: bootstrap, ids, the registry of stores and regions.\n\nExamples:\n  troupe scheduler --name scheduler-1 --data /var/lib/troupe/scheduler-1 --cluster prod\n  troupe scheduler --name scheduler-2 --schedulers scheduler-1,scheduler-2,scheduler-3 --data /var/lib/troupe/scheduler-2',
       )
+      .option('--halt-scheduling', 'place no regions until `scheduler config halt-scheduling false` is said')
       .option('--rejoin', 'its data directory is lost: an empty one takes its place while the others run')
       .option(
         '--expected-stores <count>',
@@ -115,7 +117,8 @@ async function runNode(role: 'scheduler' | 'store', options: NodeFlags): Promise
         return startStore({ ...shared, standalone: options.standalone === true, tuning: { split } });
       }
       const { startScheduler } = await import('../scheduler/index.js');
-      return startScheduler({ ...shared, expectedStores, rejoin: options.rejoin === true });
+      const { rejoin = false, haltScheduling = false } = options;
+      return startScheduler({ ...shared, expectedStores, rejoin, haltScheduling });
     };
     const node = await Promise.race([start(), stopWanted]);
     // A node that has not begun to serve owes nobody anything.

@@ -41,6 +41,7 @@ export function addUpCommand(program: Command): void {
       .option('--rejoin <scheduler>', 'its data directory is lost: an empty one takes its place')
       .option('--data <dir>', 'keep the data here (default: a temporary directory, removed at the end)')
       .option('--standalone', 'one store that serves raw operations without replication; needs --stores 1')
+      .option('--halt-scheduling', 'place no regions until `scheduler config halt-scheduling false` is said')
       .option('--ui-port <port>', 'port of the inspector page', '7070')
       .option('--verbose', 'show what the nodes log'),
     { schedulers: false },
@@ -52,6 +53,7 @@ interface UpOptions extends SplitFlags {
   readonly stores?: string;
   readonly schedulers?: string;
   readonly rejoin?: string;
+  readonly haltScheduling?: boolean;
   readonly data?: string;
   readonly standalone?: boolean;
   readonly uiPort: string;
@@ -103,6 +105,7 @@ async function up(options: UpOptions & Readonly<Record<string, unknown>>): Promi
       ...(rejoin === undefined ? {} : { rejoin }),
       directory,
       standalone,
+      haltScheduling: options.haltScheduling ?? false,
       storeArguments,
       events: display,
       signal: interruption.signal,

@@ -13,6 +13,8 @@ export { SchedulerNode };
 export interface SchedulerOptions extends NodeOptions {
   /** Stores that the first region waits for (3); counts until they are chosen. */
   readonly expectedStores?: number;
+  /** Places nothing until somebody sets `halt-scheduling` to false (false). */
+  readonly haltScheduling?: boolean;
   /** The largest replicated command, in bytes, fixed when the cluster is born (1 MiB less 64 KiB). */
   readonly maxEntryBytes?: number;
   /** Its data directory is lost: an empty one takes its place (false). The other schedulers must run. */
@@ -87,6 +89,8 @@ export async function startScheduler(options: SchedulerOptions): Promise<Schedul
         expectedStores,
         maxEntryBytes,
         clock,
+        wallClock: Date.now,
+        haltScheduling: options.haltScheduling ?? false,
         random,
         logger,
         pid: process.pid,

@@ -42,7 +42,8 @@ export async function memberRecord(
   // From before this record was kept.
   const voters =
     (await new RaftLog(engine).loadStored(SCHEDULER_GROUP))?.initial.confState.voters.length ?? 0;
-  if (voters !== schedulers.length) throw otherGroup(name, [`${voters} schedulers`], schedulers);
+  if (voters !== schedulers.length)
+    throw otherGroup(name, [voters === 1 ? 'one scheduler' : `${voters} schedulers`], schedulers);
   const others = schedulers.filter((one) => one !== name);
   return { ...record, admitted: true, known: others.map((one) => ({ name: one, birth: 0 })) };
 }

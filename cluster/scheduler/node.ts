@@ -16,10 +16,14 @@ import { LogGc, type LogGcLimits } from '../raft/log-gc.js';
 import type { StateMachine } from '../raft/state-machine.js';
 import type { RaftTuning } from '../raft/tuning.js';
 import { TaskQueue } from '../tasks.js';
+import { SchedulerFault } from './fault.js';
 import { IdWindow } from './id-window.js';
 import { isBehind, type Membership } from './membership.js';
+import { Placement } from './placement/index.js';
+import type { RegionReport } from './placement/region-report.js';
+import type { Order } from './placement/steps.js';
 import { isRead } from './reads.js';
-import { emptyReply, SchedulerFault, type SchedulerKind, SchedulerService } from './service.js';
+import { emptyReply, type SchedulerKind, SchedulerService } from './service.js';
 import { memberPeer, SCHEDULER_GROUP, SchedulerSnapshots } from './snapshots.js';
 import { type Command, type CommandResult, encodeCommand, type SchedulerState } from './state.js';
 import { StoreWatch } from './store-watch.js';
@@ -40,6 +44,10 @@ export interface SchedulerParts {
   readonly expectedStores: number;
   readonly maxEntryBytes: number;
   readonly clock: Clock;
+  /** Unix milliseconds. */
+  readonly wallClock: () => number;
+  /** Nothing is placed until somebody sets it otherwise. */
+  readonly haltScheduling: boolean;
   readonly random: () => number;
   readonly logger: Logger;
   readonly pid: number;
@@ -74,6 +82,7 @@ export class SchedulerNode implements SchedulerDuties {
   readonly #logGc: LogGc;
   readonly #watch = new StoreWatch();
   readonly #ids: IdWindow;
+  readonly #placement: Placement;
   readonly #service: SchedulerService;
   readonly #actor: ActorRef;
   #group: RaftGroup | undefined;
@@ -81,6 +90,8 @@ export class SchedulerNode implements SchedulerDuties {
   /** Grows with each leadership, so that what an earlier one began knows that it is over. */
   #reign = 0;
   #placing = false;
+  /** Stores whose end is being replicated. */
+  readonly #burying = new Set<number>();
   #ticker: TimerHandle | undefined;
   readonly #waits = new Set<TimerHandle>();
   #fail: (error: Error) => void = () => {};
@@ -118,7 +129,20 @@ export class SchedulerNode implements SchedulerDuties {
       if (!result.ok || result.firstId === undefined) throw new Error('ids were refused');
       return result.firstId;
     });
+    this.#placement = new Placement({
+      state,
+      watch: this.#watch,
+      clock,
+      random,
+      wallTime: parts.wallClock,
+      haltedAtFirst: parts.haltScheduling,
+      send: (report, order) => this.#order(report, order),
+      collected: () => this.#actor.tell({ type: 'regionsCollected' }),
+      halted: (halted) => this.#actor.tell({ type: halted ? 'halted' : 'resumed' }),
+      drained: (storeId) => this.#bury(storeId),
+    });
     this.#service = new SchedulerService({
+      placement: this.#placement,
       cluster,
       state,
       clock,
@@ -277,6 +301,10 @@ export class SchedulerNode implements SchedulerDuties {
     for (const peer of this.#parts.state.unconfirmed) this.#bootstrapStore(peer, this.#reign, 1);
   }
 
+  startPlacement(): void {
+    this.#placement.start();
+  }
+
   resign(): void {
     this.#reign++;
     const { clock } = this.#parts;
@@ -284,7 +312,7 @@ export class SchedulerNode implements SchedulerDuties {
     for (const wait of this.#waits) clock.clearTimeout(wait);
     this.#waits.clear();
     this.#watch.clear();
-    this.#service.reset();
+    this.#placement.stop();
     this.#ids.forget();
     this.#placing = false;
   }
@@ -301,6 +329,7 @@ export class SchedulerNode implements SchedulerDuties {
     if (reign !== this.#reign) return;
     const { clock, state } = this.#parts;
     for (const store of state.stores.values()) this.#watch.follow(store, clock.now());
+    this.#placement.listen();
     this.#tick();
     this.#actor.tell({ type: 'prepared', phase: state.phase });
     if (state.phase === 'collecting') this.#placeFirstRegion();
@@ -308,7 +337,8 @@ export class SchedulerNode implements SchedulerDuties {
 
   #tick(): void {
     const { clock } = this.#parts;
-    this.#watch.tick(clock.now());
+    this.#watch.tick(clock.now(), this.#placement.config.maxStoreDownTime);
+    this.#placement.tick();
     this.#ticker = clock.setTimeout(() => this.#tick(), WATCH_INTERVAL_MS);
   }
 
@@ -366,6 +396,31 @@ export class SchedulerNode implements SchedulerDuties {
       backoffMs(attempt, random),
     );
     this.#waits.add(wait);
+  }
+
+  /** Orders are repeated until they show an effect: one that is lost costs time only. */
+  #order({ region, leader }: RegionReport, order: Order): void {
+    const { state, system } = this.#parts;
+    const store = state.stores.get(leader.storeId);
+    if (store === undefined) return;
+    const { id: regionId, regionEpoch } = region;
+    const body = pdpb.RegionHeartbeatResponse.from({ ...order, regionId, regionEpoch, targetPeer: leader });
+    system.ref(`${store.address}/store`).tell({ type: 'store.regionOrder', ...body });
+  }
+
+  /** The store is gone for good. */
+  #bury(storeId: number): void {
+    if (this.#burying.has(storeId)) return;
+    this.#burying.add(storeId);
+    this.#propose({ setStoreState: { storeId, state: metapb.StoreState.Tombstone } })
+      .then((result) => {
+        const { clock } = this.#parts;
+        if (result.ok && result.store !== undefined) this.#watch.decided(result.store, clock.now());
+      })
+      .catch((error: unknown) => {
+        this.#parts.logger.debug({ err: error, store: storeId }, 'a drained store is not buried yet');
+      })
+      .finally(() => this.#burying.delete(storeId));
   }
 
   // Between the duties and the log.

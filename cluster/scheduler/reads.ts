@@ -9,6 +9,9 @@ const READS: ReadonlySet<SchedulerKind> = new Set<SchedulerKind>([
   'pd.getRegionById',
   'pd.scanRegions',
   'pd.getStatus',
+  'pd.getPlacement',
+  'pd.getOperators',
+  'pd.findRegions',
 ]);
 
 /** Whether an answer to it may be stale: it is given only under leadership that was confirmed after the request came. */

@@ -37,7 +37,10 @@ export function register(stores: ReadonlyMap<number, metapb.Store>, asked: metap
   }
   if (known.state === metapb.StoreState.Tombstone) return retired(known);
   if (asked.incarnation < known.incarnation) return overtaken(known);
-  return { ok: true, store: { ...asked, state: known.state, nodeState: metapb.NodeState.Serving } };
+  const { state } = known;
+  const nodeState =
+    state === metapb.StoreState.Offline ? metapb.NodeState.Removing : metapb.NodeState.Serving;
+  return { ok: true, store: { ...asked, labels: mergedLabels(known, asked), state, nodeState } };
 }
 
 function registerEmpty(
@@ -62,6 +65,11 @@ function registerEmpty(
   }
   if (asked.incarnation < known.incarnation) return overtaken(known);
   return { ok: true, store: { ...asked, id: known.id, state, nodeState } };
+}
+
+/** What a store says of itself counts before what others have said of it. */
+function mergedLabels(known: metapb.Store, { labels }: metapb.Store): metapb.StoreLabel[] {
+  return [...known.labels.filter(({ key }) => !labels.some((label) => label.key === key)), ...labels];
 }
 
 export function overtaken(known: metapb.Store): { ok: false; refusal: Refusal } {

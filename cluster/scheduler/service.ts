@@ -3,9 +3,15 @@ import { metapb } from '../../storage/proto/index.js';
 import { pdpb, troupepb } from '../proto/index.js';
 import type { Protocol, ProtocolEvent } from '../protocol.js';
 import { malformation, sameRegion } from '../region-tree.js';
+import { SchedulerFault } from './fault.js';
 import type { IdWindow } from './id-window.js';
-import { byName, overtaken, type Refusal } from './registration.js';
+import { OperatorRequests } from './operator-requests.js';
+import { REGION_STATES } from './placement/coordinator.js';
+import type { Placement } from './placement/index.js';
+import { NO_FLOW, type RegionFlow } from './placement/region-report.js';
+import { byName, overtaken } from './registration.js';
 import type { Command, CommandResult, SchedulerState } from './state.js';
+import { Steering } from './steering.js';
 import { DISCONNECTED_AFTER_MS, type StoreWatch } from './store-watch.js';
 
 export type SchedulerKind = Extract<keyof Protocol, `pd.${string}`>;
@@ -14,33 +20,6 @@ type Reply<K extends SchedulerKind> = Protocol[K]['reply'];
 type Handlers = { readonly [K in SchedulerKind]: (request: Request<K>) => Reply<K> | Promise<Reply<K>> };
 
 const { ErrorType } = pdpb;
-
-/** Why a request is refused; becomes the error in the reply's header. */
-export class SchedulerFault extends Error {
-  constructor(
-    readonly type: pdpb.ErrorType,
-    message: string,
-    /** Node that leads, where that is known and the reason. */
-    readonly leader = '',
-  ) {
-    super(message);
-  }
-
-  static of({ type, message }: Refusal): SchedulerFault {
-    return new SchedulerFault(type, message);
-  }
-}
-
-/** What the leader last heard of a region; not replicated. */
-interface RegionReport {
-  readonly leader: metapb.Peer;
-  readonly term: number;
-  readonly downPeers: readonly pdpb.PeerStats[];
-  readonly pendingPeers: readonly metapb.Peer[];
-  /** Bytes. */
-  readonly approximateSize: number;
-  readonly approximateKeys: number;
-}
 
 export interface ServiceOptions {
   readonly cluster: string;
@@ -58,6 +37,7 @@ export interface ServiceOptions {
   readonly term: () => number;
   /** A store registered, or showed that it has its identity. */
   readonly storeJoined: () => void;
+  readonly placement: Placement;
 }
 
 /** Characters of a store's version and labels. */
@@ -66,6 +46,8 @@ const MAX_IDS_AT_ONCE = 10_000;
 const MAX_MERGED_AT_ONCE = 1_000;
 /** Parts that one split may make beside the one that keeps the region's id. */
 const MAX_SPLIT_PARTS = 256;
+/** Regions that are told when somebody asks for those in one state. */
+const MAX_FOUND = 1_000;
 /** Bytes of region descriptors in one reply; the rest is asked for with the next request. */
 const MAX_REGION_BYTES = 256 * 1024;
 
@@ -74,11 +56,18 @@ const MAX_REGION_BYTES = 256 * 1024;
  */
 export class SchedulerService {
   readonly #options: ServiceOptions;
-  readonly #reports = new Map<number, RegionReport>();
+  readonly #steering: Steering;
+  readonly #operators: OperatorRequests;
 
   constructor(options: ServiceOptions) {
     this.#options = options;
-    options.state.regionGone = (id) => this.#reports.delete(id);
+    const { placement, watch, clock } = options;
+    options.state.regionGone = (id) => placement.regionGone(id);
+    this.#steering = new Steering({
+      ...options,
+      storeDecided: (store) => watch.decided(store, clock.now()),
+    });
+    this.#operators = new OperatorRequests(placement);
   }
 
   /** Answers one request. @throws SchedulerFault, at once or later */
@@ -93,11 +82,6 @@ export class SchedulerService {
     const clusterId = this.#options.state.cluster?.clusterId ?? 0;
     if (fault === undefined) return { clusterId, error: undefined };
     return { clusterId, error: { type: fault.type, message: fault.message, leader: fault.leader } };
-  }
-
-  /** Forgets what only a leader knows. */
-  reset(): void {
-    this.#reports.clear();
   }
 
   #checkCluster(request: {
@@ -221,9 +205,18 @@ export class SchedulerService {
         this.#refuseStale(region, heartbeat.term);
       }
       const { term, downPeers, pendingPeers, approximateSize, approximateKeys } = heartbeat;
-      const report = { leader, term, downPeers, pendingPeers, approximateSize, approximateKeys };
-      this.#reports.set(region.id, report);
+      const order = this.#options.placement.heard({
+        region: state.regions.get(region.id) ?? region,
+        leader,
+        term,
+        downPeers,
+        pendingPeers,
+        approximateSize,
+        approximateKeys,
+        flow: flowOf(heartbeat),
+      });
       return pdpb.RegionHeartbeatResponse.from({
+        ...order,
         header: this.header(),
         regionId: region.id,
         regionEpoch: region.regionEpoch,
@@ -258,6 +251,7 @@ export class SchedulerService {
       // In one command, so that no key is without a region in between.
       const result = await this.#options.propose({ putRegions: { regions } });
       if (!result.ok) throw SchedulerFault.of(result.refusal);
+      this.#options.placement.coordinator.wasSplit(regions.map(({ id }) => id));
       return { header: this.header() };
     },
 
@@ -282,6 +276,41 @@ export class SchedulerService {
       });
       const regions = this.#regions(NO_KEY, NO_KEY, 0);
       return { header: this.header(), cluster, schedulers, leader, stores, regions };
+    },
+
+    'pd.getPlacement': () => ({ header: this.header(), ...this.#steering.get() }),
+
+    'pd.steerPlacement': async (request) => {
+      await this.#steering.steer(request);
+      return { header: this.header() };
+    },
+
+    'pd.getOperators': ({ ended }) => ({ header: this.header(), operators: this.#operators.list(ended) }),
+
+    'pd.addOperator': (request) => ({ header: this.header(), operators: this.#operators.add(request) }),
+
+    'pd.cancelOperator': ({ regionId }) => {
+      this.#operators.cancel(regionId);
+      return { header: this.header() };
+    },
+
+    'pd.findRegions': ({ state, limit }) => {
+      const { placement } = this.#options;
+      const ids = placement.coordinator.find(state, Math.min(limit || MAX_FOUND, MAX_FOUND));
+      if (ids === undefined) {
+        throw new SchedulerFault(
+          ErrorType.INVALID_VALUE,
+          `No region is ever "${state}": ask for one of ${REGION_STATES.join(', ')}.`,
+        );
+      }
+      const regions = ids.map((id) => {
+        const { replication, leadership, size, load, operator } = placement.coordinator.stateOf(id);
+        const { bytesWritten, keysWritten, bytesRead, keysRead } = placement.view.report(id)?.flow ?? NO_FLOW;
+        const region = this.#told(this.#options.state.regions.get(id));
+        const states = { replication, leadership, size, load, operator };
+        return { region, ...states, bytesWritten, keysWritten, bytesRead, keysRead };
+      });
+      return { header: this.header(), regions };
     },
   };
 
@@ -340,7 +369,7 @@ export class SchedulerService {
   }
 
   #refuseStale(region: metapb.Region, term: number): void {
-    const report = this.#reports.get(region.id);
+    const report = this.#options.placement.view.report(region.id);
     const stale =
       this.#options.state.staleness(region) ??
       (report !== undefined && term < report.term
@@ -392,7 +421,7 @@ export class SchedulerService {
   }
 
   #told(region: metapb.Region | undefined): pdpb.Region {
-    const report = region === undefined ? undefined : this.#reports.get(region.id);
+    const report = region === undefined ? undefined : this.#options.placement.view.report(region.id);
     // A leader that is no longer a peer is none.
     const leader = region?.peers.some((peer) => peer.id === report?.leader.id) ? report?.leader : undefined;
     const { downPeers = [], pendingPeers = [], approximateSize = 0, approximateKeys = 0 } = report ?? {};
@@ -409,6 +438,24 @@ export class SchedulerService {
 }
 
 const NO_KEY = new Uint8Array(0);
+
+/** What a heartbeat counts, a second. */
+function flowOf({
+  bytesWritten,
+  keysWritten,
+  bytesRead,
+  keysRead,
+  interval,
+}: pdpb.RegionHeartbeatRequest): RegionFlow {
+  const seconds = Math.max(1, (interval?.endTimestamp ?? 0) - (interval?.startTimestamp ?? 0));
+  const rate = (count: number): number => Math.round(count / seconds);
+  return {
+    bytesWritten: rate(bytesWritten),
+    keysWritten: rate(keysWritten),
+    bytesRead: rate(bytesRead),
+    keysRead: rate(keysRead),
+  };
+}
 
 /** A reply of each kind that holds nothing but its header. */
 export const emptyReply: { readonly [K in SchedulerKind]: (header: pdpb.ResponseHeader) => Reply<K> } = {
@@ -427,4 +474,10 @@ export const emptyReply: { readonly [K in SchedulerKind]: (header: pdpb.Response
   'pd.reportBatchSplit': (header) => pdpb.ReportBatchSplitResponse.from({ header }),
   'pd.reportMerged': (header) => pdpb.ReportMergedResponse.from({ header }),
   'pd.getStatus': (header) => troupepb.GetStatusResponse.from({ header }),
+  'pd.getPlacement': (header) => troupepb.GetPlacementResponse.from({ header }),
+  'pd.steerPlacement': (header) => troupepb.SteerPlacementResponse.from({ header }),
+  'pd.getOperators': (header) => troupepb.GetOperatorsResponse.from({ header }),
+  'pd.addOperator': (header) => troupepb.AddOperatorResponse.from({ header }),
+  'pd.cancelOperator': (header) => troupepb.CancelOperatorResponse.from({ header }),
+  'pd.findRegions': (header) => troupepb.FindRegionsResponse.from({ header }),
 };

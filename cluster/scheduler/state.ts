@@ -5,6 +5,7 @@ import { metapb } from '../../storage/proto/index.js';
 import { pdpb, troupepb } from '../proto/index.js';
 import type { ApplyEffects } from '../raft/state-machine.js';
 import { RegionTree, staleness } from '../region-tree.js';
+import { PlacementRecord } from './placement-record.js';
 import { type Refusal, register } from './registration.js';
 
 /** The newest command that this version understands. */
@@ -23,6 +24,13 @@ export type CommandResult =
   | { readonly ok: false; readonly refusal: Refusal };
 
 const DONE: CommandResult = { ok: true };
+
+/** What becomes of a node when it is decided of its store. */
+const NODE_STATES: Readonly<Partial<Record<metapb.StoreState, metapb.NodeState>>> = {
+  [metapb.StoreState.Up]: metapb.NodeState.Serving,
+  [metapb.StoreState.Offline]: metapb.NodeState.Removing,
+  [metapb.StoreState.Tombstone]: metapb.NodeState.Removed,
+};
 
 /** The kinds of commands; each names one field of troupepb.SchedulerCommand. */
 export type Command = Omit<troupepb.SchedulerCommand, 'version' | 'extendTimestamps'>;
@@ -49,6 +57,12 @@ export class SchedulerState {
   firstRegion: metapb.Region | undefined;
   /** Stores that have made the first region durable. */
   readonly confirmed = new Set<number>();
+  /** What was set of placement at run time. */
+  readonly placement = new PlacementRecord({
+    setting: (name) => wordKey(Kind.setting, name),
+    scheduler: (name) => wordKey(Kind.scheduler, name),
+    storeLimit: (id) => recordKey(Kind.storeLimit, id),
+  });
   /** Told of regions that had to go because others cover them now. */
   regionGone: ((id: number) => void) | undefined;
 
@@ -79,7 +93,8 @@ export class SchedulerState {
     this.cluster = undefined;
     this.nextId = FIRST_FREE_ID;
     this.firstRegion = undefined;
-    for (const records of [this.stores, this.regions, this.merged, this.confirmed]) records.clear();
+    for (const records of [this.stores, this.regions, this.merged, this.confirmed, this.placement])
+      records.clear();
   }
 
   get phase(): ClusterPhase {
@@ -119,6 +134,8 @@ export class SchedulerState {
       putRegions,
       noteMerged,
     } = command;
+    const placed = this.#place(command, batch);
+    if (placed !== undefined) return placed;
     if (initializeCluster !== undefined) return this.#initialize(initializeCluster, batch);
     if (allocateIds !== undefined) return this.#allocateIds(allocateIds.count, batch);
     if (registerStore?.store !== undefined) return this.#register(registerStore.store, batch);
@@ -127,6 +144,34 @@ export class SchedulerState {
     if (putRegions !== undefined) return this.#putRegions(putRegions.regions, batch);
     if (noteMerged !== undefined) return this.#noteMerged(noteMerged.regionIds, batch);
     throw new Error('a replicated command of the scheduler is of an unknown kind: start a newer version');
+  }
+
+  #place(command: Command, batch: WriteBatch): CommandResult | undefined {
+    const { putSetting, putScheduler, setStoreState, setStoreLabels, setStoreLimit } = command;
+    if (putSetting !== undefined) this.placement.putSetting(putSetting, batch);
+    else if (putScheduler !== undefined) this.placement.putScheduler(putScheduler, batch);
+    else if (setStoreLimit !== undefined) this.placement.putStoreLimit(setStoreLimit, batch);
+    else if (setStoreState !== undefined) {
+      const { storeId, state } = setStoreState;
+      const nodeState = NODE_STATES[state];
+      return this.#alterStore(storeId, { state, ...(nodeState === undefined ? {} : { nodeState }) }, batch);
+    } else if (setStoreLabels !== undefined)
+      return this.#alterStore(setStoreLabels.storeId, { labels: setStoreLabels.labels }, batch);
+    else return undefined;
+    return DONE;
+  }
+
+  /** One that is gone for good stays so. */
+  #alterStore(id: number, change: Partial<metapb.Store>, batch: WriteBatch): CommandResult {
+    const known = this.stores.get(id);
+    if (known === undefined || known.state === metapb.StoreState.Tombstone) {
+      const message = `There is no store ${id} that could be changed: \`troupe store list\` shows them.`;
+      return { ok: false, refusal: { type: pdpb.ErrorType.ENTRY_NOT_FOUND, message } };
+    }
+    const store = { ...known, ...change };
+    this.stores.set(id, store);
+    batch.put('default', recordKey(Kind.store, id), metapb.Store.encode(store));
+    return { ok: true, store };
   }
 
   /** Repeats keep the cluster's identity; only the number of first stores may still change before they are chosen. */
@@ -235,6 +280,15 @@ export class SchedulerState {
       case Kind.merged:
         this.merged.add(numberOf(key.subarray(1)));
         break;
+      case Kind.setting:
+        this.placement.putSetting(troupepb.PutSetting.decode(value));
+        break;
+      case Kind.scheduler:
+        this.placement.putScheduler(troupepb.PutScheduler.decode(value));
+        break;
+      case Kind.storeLimit:
+        this.placement.putStoreLimit(troupepb.SetStoreLimit.decode(value));
+        break;
       default:
         throw new Error(`the scheduler's data directory holds a record of unknown kind ${key[0]}`);
     }
@@ -259,11 +313,26 @@ function decodeCommand(data: Uint8Array): Command {
 }
 
 /** First bytes of the records in the `default` family; ids follow as 8 bytes, big endian. */
-const Kind = { cluster: 1, nextId: 2, firstRegion: 3, store: 4, region: 5, confirmed: 6, merged: 7 } as const;
+const Kind = {
+  cluster: 1,
+  nextId: 2,
+  firstRegion: 3,
+  store: 4,
+  region: 5,
+  confirmed: 6,
+  merged: 7,
+  setting: 9,
+  scheduler: 10,
+  storeLimit: 11,
+} as const;
 
 const CLUSTER_KEY = Uint8Array.of(Kind.cluster);
 const NEXT_ID_KEY = Uint8Array.of(Kind.nextId);
 const FIRST_REGION_KEY = Uint8Array.of(Kind.firstRegion);
+
+function wordKey(kind: number, word: string): Uint8Array {
+  return Buffer.concat([Uint8Array.of(kind), Buffer.from(word)]);
+}
 
 function recordKey(kind: number, id: number): Uint8Array {
   return Buffer.concat([Uint8Array.of(kind), number64(id)]);

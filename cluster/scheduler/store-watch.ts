@@ -5,8 +5,6 @@ import type { pdpb } from '../proto/index.js';
 
 /** Milliseconds of silence after which a store counts as disconnected: five heartbeats. */
 export const DISCONNECTED_AFTER_MS = 5_000;
-/** Milliseconds of silence after which its peers are to be replaced. */
-export const DOWN_AFTER_MS = 30 * 60_000;
 
 interface Watched {
   readonly actor: ActorRefFrom<typeof storeMachine>;
@@ -27,7 +25,6 @@ export class StoreWatch {
     const input = {
       now,
       disconnectedAfter: DISCONNECTED_AFTER_MS,
-      downAfter: DOWN_AFTER_MS,
       decision: decisionOf(store),
     };
     const actor = createActor(storeMachine, { input }).start();
@@ -49,8 +46,22 @@ export class StoreWatch {
     watched.actor.send({ type: 'heartbeat', now });
   }
 
-  tick(now: number): void {
-    for (const { actor } of this.#stores.values()) actor.send({ type: 'clock', now });
+  /** @param downAfter milliseconds of silence after which a store's peers are to be replaced */
+  tick(now: number, downAfter: number): void {
+    for (const { actor } of this.#stores.values()) actor.send({ type: 'clock', now, downAfter });
+  }
+
+  /** Takes in what was decided of a store. */
+  decided(store: metapb.Store, now: number): void {
+    const actor = this.#stores.get(store.id)?.actor;
+    switch (decisionOf(store)) {
+      case 'offline':
+        return actor?.send({ type: 'takenOffline' });
+      case 'tombstone':
+        return actor?.send({ type: 'buried' });
+      case 'serving':
+        return actor?.send({ type: 'broughtBack', now });
+    }
   }
 
   stateOf(storeId: number): StoreState {

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import type { SchedulerNode, SchedulerOptions } from '../../cluster/scheduler/index.js';
+import { regionStateKey, SCHEDULER_MEMBER_KEY } from '../../storage/raft-keys.js';
 import { type FakeStore, SchedulerWorld } from './scheduler-world.js';
 
 const THREE = ['scheduler-1', 'scheduler-2', 'scheduler-3'];
@@ -24,6 +25,10 @@ describe("the schedulers' directories", () => {
     world.scheduler({ ...options, rejoin: true }, name);
 
   const ids = (count: number) => world.settle(at(0).scheduler.allocIds(count, { timeout: 30_000 }));
+
+  function fail(): never {
+    throw new Error('it has no disk');
+  }
 
   /** The directory is gone, not only what was not synced. */
   function lose(name: string): void {
@@ -105,6 +110,26 @@ describe("the schedulers' directories", () => {
     ];
     expect((await world.failure(world.scheduler({ schedulers: twice }, 'a'))).code).to.equal('usage');
     expect((await world.failure(world.scheduler({ schedulers: many }, 'b'))).code).to.equal('usage');
+  });
+
+  it('from before they were told apart go on, with as many schedulers as they had', async () => {
+    world = await SchedulerWorld.serving(7, SHORT_LOG);
+    const first = await ids(1_500);
+    await world.settle(world.schedulers.get('scheduler-1')?.close() ?? Promise.resolve());
+    const engine = await world.settle((world.disks.get('scheduler-1') ?? fail()).open());
+    const batch = engine.batch();
+    batch.delete('raft', SCHEDULER_MEMBER_KEY);
+    batch.delete('raft', regionStateKey(1));
+    await world.settle(engine.write(batch));
+    await world.settle(engine.sync());
+    await world.settle(engine.close());
+    const three = await world.failure(world.scheduler({ schedulers: THREE }));
+    expect([three.code, three.message]).to.deep.equal([
+      'identity',
+      'The data directory of "scheduler-1" belongs to a group of one scheduler, and --schedulers says scheduler-1,scheduler-2,scheduler-3: give every scheduler the same names in the same order.',
+    ]);
+    await world.settle(world.scheduler(SHORT_LOG));
+    expect(await ids(1)).to.be.greaterThan(first);
   });
 
   for (const [what, options] of [

@@ -159,8 +159,10 @@ describe('a registration', () => {
     const given = register(stores, metapb.Store.from({ id: 5, address: 'b', incarnation: 11 }));
     expect(given.ok && [given.store.state, given.store.nodeState]).to.deep.equal([
       StoreState.Offline,
-      NodeState.Serving,
+      NodeState.Removing,
     ]);
+    const proven = register(stores, metapb.Store.from({ id: 1, address: 'store-1', incarnation: 11 }));
+    expect(proven.ok && proven.store.nodeState).to.equal(NodeState.Serving);
   });
 });
 

@@ -142,6 +142,7 @@ export class SchedulerWorld {
       engine: await disk.open(),
       transport: this.network.transport(name),
       schedulers: this.names,
+      haltScheduling: true,
       incarnation: this.#incarnation++,
       clock,
       random,

@@ -58,6 +58,7 @@ export class StoreWorld {
         name: 'scheduler-1',
         engine,
         expectedStores,
+        haltScheduling: true,
         transport: this.network.transport('scheduler-1'),
         clock,
         random,

@@ -51,6 +51,7 @@ describe('regions of real records', () => {
       nats.url,
       '--stores',
       '4',
+      '--halt-scheduling',
       ...small,
       '--data',
       place.path('data'),

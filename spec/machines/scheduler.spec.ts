@@ -13,6 +13,7 @@ function run(events: readonly SchedulerEvent[]): { readonly done: string[]; read
         stepRaft: () => done.push('raft'),
         prepare: () => done.push('prepare'),
         bootstrap: () => done.push('bootstrap'),
+        startPlacement: () => done.push('startPlacement'),
         resign: () => done.push('resign'),
       },
     },
@@ -65,17 +66,26 @@ describe('the scheduler machine', () => {
 
   it('serves when all have confirmed, and at once when they did before', () => {
     expect(run([elected, bootstrapping, { type: 'bootstrapped' }]).state).to.deep.equal({
-      leading: 'serving',
+      leading: { serving: 'collecting' },
     });
     expect(run([elected, serving, lookUp])).to.deep.equal({
-      done: ['prepare', 'answer pd.getRegion'],
-      state: { leading: 'serving' },
+      done: ['prepare', 'startPlacement', 'answer pd.getRegion'],
+      state: { leading: { serving: 'collecting' } },
+    });
+  });
+
+  it('places regions when enough have been heard of, and rests while it is halted', () => {
+    const placing = [elected, serving, { type: 'regionsCollected' }] as const;
+    expect(run(placing).state).to.deep.equal({ leading: { serving: 'scheduling' } });
+    expect(run([...placing, { type: 'halted' }]).state).to.deep.equal({ leading: { serving: 'paused' } });
+    expect(run([...placing, { type: 'halted' }, { type: 'resumed' }]).state).to.deep.equal({
+      leading: { serving: 'scheduling' },
     });
   });
 
   it('resigns when another leads, and begins anew when elected again', () => {
     const { done, state } = run([elected, serving, { type: 'deposed' }, lookUp, elected]);
-    expect(done).to.deep.equal(['prepare', 'resign', 'not-leader pd.getRegion', 'prepare']);
+    expect(done).to.deep.equal(['prepare', 'startPlacement', 'resign', 'not-leader pd.getRegion', 'prepare']);
     expect(state).to.deep.equal({ leading: 'preparing' });
   });
 
@@ -90,7 +100,7 @@ describe('the scheduler machine', () => {
       { type: 'raft' },
       elected,
     ]);
-    expect(done).to.deep.equal(['raft', 'prepare', 'resign', 'stopped pd.getRegion']);
+    expect(done).to.deep.equal(['raft', 'prepare', 'startPlacement', 'resign', 'stopped pd.getRegion']);
     expect(state).to.equal('stopped');
   });
 });

@@ -3,10 +3,10 @@ import { createActor } from 'xstate';
 import { type StoreDecision, type StoreEvent, storeMachine } from '../../machines/store.machine.js';
 
 const heartbeat = (now: number): StoreEvent => ({ type: 'heartbeat', now });
-const clock = (now: number): StoreEvent => ({ type: 'clock', now });
+const clock = (now: number): StoreEvent => ({ type: 'clock', now, downAfter: 1_000 });
 
 function run(decision: StoreDecision, events: readonly StoreEvent[]): string {
-  const input = { now: 100, disconnectedAfter: 20, downAfter: 1_000, decision };
+  const input = { now: 100, disconnectedAfter: 20, decision };
   const actor = createActor(storeMachine, { input }).start();
   for (const event of events) actor.send(event);
   return String(actor.getSnapshot().value);

@@ -22,6 +22,22 @@ const OPERATOR_INTERVAL_MS = 200;
 const COLLECTED_PART = 0.8;
 const COLLECTING_LIMIT_MS = 300_000;
 
+/** What regions may be asked for by. */
+export const REGION_STATES = [
+  'joint',
+  'learner',
+  'down',
+  'offline',
+  'missing',
+  'extra',
+  'misplaced',
+  'unknown',
+  'pending',
+  'small',
+  'large',
+  'hot',
+] as const;
+
 export interface CoordinatorOptions {
   readonly view: ClusterView;
   readonly clock: Clock;
@@ -48,6 +64,7 @@ export class Coordinator {
   readonly #scheduling: Scheduling;
   readonly #timers = new Set<TimerHandle>();
   readonly #intervals = new Map<string, { due: number; interval: number }>();
+  #schedulingTimer: TimerHandle | undefined;
   #beganAt = 0;
   #roundBeganAt = 0;
   /** The key at which the patrol goes on. */
@@ -77,13 +94,23 @@ export class Coordinator {
     return this.#states.get(regionId) ?? NEW_REGION;
   }
 
-  get scheduling(): Scheduling {
-    return this.#scheduling;
+  /** Too few regions have been heard of to place any. */
+  get isCollecting(): boolean {
+    return this.#schedulingTimer === undefined;
   }
 
-  /** Ids of the hot regions. */
-  get hotRegions(): Iterable<number> {
-    return this.#hot;
+  /** Ids of regions in one of `REGION_STATES`, by key; `undefined` for what is none. */
+  find(wanted: string, limit: number): readonly number[] | undefined {
+    const { view } = this.#options;
+    if (!REGION_STATES.some((state) => state === wanted)) return undefined;
+    const found: number[] = [];
+    for (const { id } of view.regions.all()) {
+      if (found.length >= limit) break;
+      const { replication, size, load } = this.stateOf(id);
+      const pending = wanted === 'pending' && (view.report(id)?.pendingPeers.length ?? 0) > 0;
+      if (pending || replication === wanted || size === wanted || load === wanted) found.push(id);
+    }
+    return found;
   }
 
   /** Begins to collect; what is to be done waits until most regions have been heard of. */
@@ -94,14 +121,22 @@ export class Coordinator {
   }
 
   stop(): void {
-    for (const timer of this.#timers) this.#options.clock.clearTimeout(timer);
-    this.#timers.clear();
+    for (const timer of this.#timers) this.#cancel(timer);
+    this.#schedulingTimer = undefined;
     this.operators.clear();
     this.#states.clear();
     this.#hot.clear();
     this.#splitAt.clear();
     this.#intervals.clear();
     this.#patrolled = NO_KEY;
+  }
+
+  /** Something was set at run time: every scheduler looks again at once. */
+  reconsider(): void {
+    this.#intervals.clear();
+    if (this.#schedulingTimer === undefined) return;
+    this.#cancel(this.#schedulingTimer);
+    this.#scheduleAll();
   }
 
   /**
@@ -202,7 +237,9 @@ export class Coordinator {
         next = Math.min(next, rhythm.due);
       }
     }
-    this.#later(Math.max(FIRST_INTERVAL_MS, next - view.now), () => this.#scheduleAll());
+    this.#schedulingTimer = this.#later(Math.max(FIRST_INTERVAL_MS, next - view.now), () =>
+      this.#scheduleAll(),
+    );
   }
 
   /** @returns whether it found something to do */
@@ -238,13 +275,19 @@ export class Coordinator {
     return proposals.length > 0 && this.operators.add(proposals) === undefined;
   }
 
-  #later(milliseconds: number, work: () => void): void {
+  #cancel(timer: TimerHandle): void {
+    this.#options.clock.clearTimeout(timer);
+    this.#timers.delete(timer);
+  }
+
+  #later(milliseconds: number, work: () => void): TimerHandle {
     const { clock } = this.#options;
     const timer = clock.setTimeout(() => {
       this.#timers.delete(timer);
       work();
     }, milliseconds);
     this.#timers.add(timer);
+    return timer;
   }
 }
 

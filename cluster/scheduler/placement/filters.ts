@@ -31,7 +31,7 @@ export function takesLeaders({ state, stats }: StoreStanding): boolean {
 
 /** Whether its replicas are to be replaced, for it has been silent so long. */
 export function isLost(view: ClusterView, { state, silence }: StoreStanding): boolean {
-  return state === 'down' || (state === 'disconnected' && silence > view.config.maxStoreDownTime);
+  return (state === 'down' || state === 'disconnected') && silence > view.config.maxStoreDownTime;
 }
 
 function isLowOnSpace({ config }: ClusterView, { stats }: StoreStanding): boolean {

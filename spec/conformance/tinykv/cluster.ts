@@ -142,6 +142,7 @@ export class TestCluster {
     this.#scheduler = await startScheduler({
       cluster: CLUSTER,
       name: SCHEDULER,
+      haltScheduling: true,
       engine,
       transport,
       clock,
