@@ -29,6 +29,9 @@ export interface RequestOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Reason of the error that a store gets which was removed from its cluster: it never serves again. */
+export const STORE_TOMBSTONE = 'store-tombstone';
+
 const DEFAULT_TIMEOUT_MS = 3_000;
 /** How long one scheduler may take before another one is asked. */
 const PATIENCE_MS = 2_000;
@@ -60,6 +63,11 @@ export class SchedulerClient {
   /** The cluster's id; 0 until a scheduler has told it. */
   get clusterId(): number {
     return this.#clusterId;
+  }
+
+  /** Whether a node is one of the cluster's schedulers. */
+  isScheduler(node: string): boolean {
+    return this.#options.schedulers.includes(node);
   }
 
   /** Whether the cluster has its first region, and the figures fixed at its birth. */
@@ -108,7 +116,10 @@ export class SchedulerClient {
     return (await this.request('pd.scanRegions', { startKey, endKey, limit }, options)).regions;
   }
 
-  /** @throws TroupeError `identity` when another process has taken this store's place: it must stop */
+  /**
+   * @throws TroupeError `identity` when another process has taken this store's place, or the store was removed from the
+   * cluster (reason `store-tombstone`): it must stop
+   */
   storeHeartbeat(stats: pdpb.StoreStats, options?: RequestOptions): Promise<pdpb.StoreHeartbeatResponse> {
     return this.request('pd.storeHeartbeat', { stats }, options);
   }
@@ -195,7 +206,8 @@ export class SchedulerClient {
     const error = header?.error;
     if (error !== undefined && error.type !== pdpb.ErrorType.OK) {
       if (error.type === pdpb.ErrorType.NOT_LEADER) return error;
-      throw new TroupeError(codeOf(error.type), error.message);
+      const reason = error.type === pdpb.ErrorType.STORE_TOMBSTONE ? STORE_TOMBSTONE : undefined;
+      throw new TroupeError(codeOf(error.type), error.message, { reason });
     }
     if (this.#clusterId === 0) this.#clusterId = clusterId;
     if (clusterId !== this.#clusterId) {

@@ -8,7 +8,7 @@ import { TroupeError } from '../errors.js';
 import { makeDirectory } from './directory.js';
 import { claimDirectory, LocalCluster, type LocalClusterEvents } from './local-cluster.js';
 import { readLogLine } from './log-lines.js';
-import type { NodeDamagedError } from './node-process.js';
+import type { NodeDamagedError, NodeRemovedError } from './node-process.js';
 import { connectionSettings, parseCount, withConnection } from './settings.js';
 import { type SplitFlags, splitArguments, withSplitOptions } from './split-options.js';
 import {
@@ -207,6 +207,11 @@ class Display implements LocalClusterEvents {
     const repair = await confirmed(`Repair ${part} now? Its directory is moved aside, nothing is deleted.`);
     this.begin();
     return repair;
+  }
+
+  removed(part: string, removal: NodeRemovedError): void {
+    this.#tell(this.#palette.yellow(`! ${removal.message}`));
+    this.#tell(`  The others go on without ${part}.`);
   }
 
   repaired(part: string, aside: string | undefined): void {

@@ -4,7 +4,7 @@ import { pdpb, troupepb } from '../proto/index.js';
 import type { Protocol, ProtocolEvent } from '../protocol.js';
 import { malformation, sameRegion } from '../region-tree.js';
 import type { IdWindow } from './id-window.js';
-import { byName, overtaken, type Refusal } from './registration.js';
+import { byName, overtaken, type Refusal, retired } from './registration.js';
 import type { Command, CommandResult, SchedulerState } from './state.js';
 import { DISCONNECTED_AFTER_MS, type StoreWatch } from './store-watch.js';
 
@@ -196,6 +196,7 @@ export class SchedulerService {
       if (sender !== undefined && sender !== store.address) {
         throw new SchedulerFault(ErrorType.INVALID_VALUE, `"${sender}" cannot speak for "${store.address}".`);
       }
+      if (store.state === metapb.StoreState.Tombstone) throw SchedulerFault.of(retired(store).refusal);
       if (stats === undefined || stats.incarnation < store.incarnation) {
         throw SchedulerFault.of(overtaken(store).refusal);
       }
