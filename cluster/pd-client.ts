@@ -33,6 +33,8 @@ export interface RequestOptions {
 /** More than two election timeouts: within those the schedulers have a leader again that serves. */
 const DEFAULT_TIMEOUT_MS = 5_000;
 const PID_TIMEOUT_MS = 500;
+/** Reason of the error that a store gets which was removed from its cluster: it never serves again. */
+export const STORE_TOMBSTONE = 'store-tombstone';
 
 /**
  * Talks to the scheduler that leads: finds it among the names, follows its hints, waits between tries.
@@ -58,6 +60,11 @@ export class SchedulerClient {
   /** The cluster's id; 0 until a scheduler has told it. */
   get clusterId(): number {
     return this.#clusterId;
+  }
+
+  /** Whether a node is one of the cluster's schedulers. */
+  isScheduler(node: string): boolean {
+    return this.#options.schedulers.includes(node);
   }
 
   /** Whether the cluster has its first region, and the figures fixed at its birth. */
@@ -106,7 +113,10 @@ export class SchedulerClient {
     return (await this.request('pd.scanRegions', { startKey, endKey, limit }, options)).regions;
   }
 
-  /** @throws TroupeError `identity` when another process has taken this store's place: it must stop */
+  /**
+   * @throws TroupeError `identity` when another process has taken this store's place, or the store was removed from the
+   * cluster (reason `store-tombstone`): it must stop
+   */
   storeHeartbeat(stats: pdpb.StoreStats, options?: RequestOptions): Promise<pdpb.StoreHeartbeatResponse> {
     return this.request('pd.storeHeartbeat', { stats }, options);
   }
@@ -218,7 +228,8 @@ export class SchedulerClient {
     const error = header?.error;
     if (error !== undefined && error.type !== pdpb.ErrorType.OK) {
       if (error.type === pdpb.ErrorType.NOT_LEADER) return error;
-      throw new TroupeError(codeOf(error.type), error.message);
+      const reason = error.type === pdpb.ErrorType.STORE_TOMBSTONE ? STORE_TOMBSTONE : undefined;
+      throw new TroupeError(codeOf(error.type), error.message, { reason });
     }
     if (this.#clusterId === 0) this.#clusterId = clusterId;
     if (clusterId !== this.#clusterId) {

@@ -80,6 +80,9 @@ export type PeerNotice = { readonly type: 'store.peerNotice' } & Omit<raft_serve
 /** A store's sign of life to a store that it shares regions with. */
 export type StoreAlive = { readonly type: 'store.alive' } & troupepb.StoreAlive;
 
+/** What the scheduler wants of a region, between two heartbeats; it says so again until it is done. */
+export type RegionOrder = { readonly type: 'store.regionOrder' } & pdpb.RegionHeartbeatResponse;
+
 const SERVERS: readonly Lane[] = ['peer'];
 const ANYBODY: readonly Lane[] = ['req', 'peer'];
 
@@ -187,6 +190,8 @@ export const codecs: ReadonlyMap<string, Codec> = new Map([
   ['write', region('write')],
   ['store.peerNotice', told('store.peerNotice', raft_serverpb.RaftMessage)],
   ['store.alive', told('store.alive', troupepb.StoreAlive)],
+  // Only a scheduler's counts: the store looks at the sender.
+  ['store.regionOrder', told('store.regionOrder', pdpb.RegionHeartbeatResponse)],
   ...snapshotCodecs,
   ...Object.entries(rows),
 ]);

@@ -24,6 +24,8 @@ export interface StoreNodeHost {
   answerTerm(event: unknown): void;
   /** Changes a region that this store leads. */
   changeRegion(event: unknown): void;
+  /** Does what the scheduler wants of a region that this store leads. */
+  carryOutOrder(event: unknown): void;
   /** Another store that shares regions is alive. */
   heardStore(event: unknown): void;
   /** What a peer on another store says outside of Raft. */
@@ -41,6 +43,7 @@ export type StoreNodeEvent =
   | { readonly type: 'store.regionHash' }
   | { readonly type: 'store.peerTerm' }
   | { readonly type: 'store.changeRegion' }
+  | { readonly type: 'store.regionOrder' }
   | { readonly type: 'store.alive' }
   | { readonly type: 'store.peerNotice' }
   | { readonly type: 'regionStarted' }
@@ -65,6 +68,7 @@ export const storeNodeMachine = setup({
     answerHash: ({ context, event }) => context.host.answerHash(event),
     answerTerm: ({ context, event }) => context.host.answerTerm(event),
     changeRegion: ({ context, event }) => context.host.changeRegion(event),
+    carryOutOrder: ({ context, event }) => context.host.carryOutOrder(event),
     heardStore: ({ context, event }) => context.host.heardStore(event),
     heedNotice: ({ context, event }) => context.host.heedNotice(event),
     report: ({ context }) => context.host.report(),
@@ -104,6 +108,7 @@ export const storeNodeMachine = setup({
         'store.regionHash': { actions: 'answerHash' },
         'store.peerTerm': { actions: 'answerTerm' },
         'store.peerNotice': { actions: 'heedNotice' },
+        'store.regionOrder': { actions: 'carryOutOrder' },
         raft: { actions: 'routeAbsent' },
         reportDue: { actions: 'report' },
       },

@@ -27,6 +27,9 @@ export function startLocalCluster(directory: string): Promise<LocalCluster> {
         process.stderr.write(`${part}: ${message}\n`);
         return false;
       },
+      removed: (_part, { message }) => {
+        process.stderr.write(`${message}\n`);
+      },
       died: (part, how) => {
         process.stderr.write(`${part} died: ${how}\n`);
       },

@@ -8,7 +8,7 @@ import { FIRST_REPLICAS } from './cluster-file.js';
 import { connectTo, natsOptions } from './connection.js';
 import { makeDirectory } from './directory.js';
 import { PASSING } from './importer.js';
-import { NodeDamagedError, NodeProcess } from './node-process.js';
+import { NodeDamagedError, NodeProcess, NodeRemovedError } from './node-process.js';
 import type { ConnectionSettings } from './settings.js';
 
 /** What happens while it runs. */
@@ -25,6 +25,8 @@ export interface LocalClusterEvents {
    * @returns whether it is to be repaired now; while the cluster serves nobody is asked
    */
   damaged(part: string, damage: NodeDamagedError, mayRepair: boolean): Promise<boolean>;
+  /** A store was removed from the cluster for good, so it does not run; the others go on. */
+  removed(part: string, removal: NodeRemovedError): void;
   repaired(part: string, aside: string | undefined): void;
 }
 
@@ -174,7 +176,9 @@ export class LocalCluster {
           await node.start();
         } catch (error) {
           if (error instanceof NodeDamagedError) return { node, damage: error };
-          throw error;
+          if (!(error instanceof NodeRemovedError)) throw error;
+          events.removed(node.name, error);
+          return undefined;
         }
         events.up(node.name, `pid ${node.pid}`, Date.now() - from);
         return undefined;
@@ -233,6 +237,7 @@ export class LocalCluster {
       onDeath: (how, pauseMs) => events.died(name, how, pauseMs),
       onReturn: () => events.returned(name, node.pid),
       onDamage: (damage) => void events.damaged(name, damage, false),
+      onRemoval: (removal) => events.removed(name, removal),
     });
     this.#nodes.push(node);
   }

@@ -2,6 +2,7 @@
 
 import type { Command } from 'commander';
 import { exitCodeOf, TroupeError } from '../errors.js';
+import { STORE_TOMBSTONE } from '../pd-client.js';
 import { natsOptions } from './connection.js';
 import { makeDirectory } from './directory.js';
 import { nodeLogger } from './log-lines.js';
@@ -25,6 +26,8 @@ export type NodeReport =
       readonly exitCode: number;
       /** The data is damaged: starting again is of no use before this command has repaired it. */
       readonly repair?: string;
+      /** The store was removed from its cluster: it never serves again. */
+      readonly removed?: boolean;
     };
 
 const LEVELS = ['debug', 'info', 'warn', 'error', 'silent'];
@@ -135,7 +138,8 @@ async function runNode(role: 'scheduler' | 'store', options: NodeFlags): Promise
     const error = role === 'store' ? await explained(failure, name, data, settings) : failure;
     const message = error instanceof Error ? error.message : String(error);
     const repair = error instanceof TroupeError && 'repair' in error ? { repair: String(error.repair) } : {};
-    report({ kind: 'failed', message, exitCode: exitCodeOf(error), ...repair });
+    const removed = error instanceof TroupeError && error.reason === STORE_TOMBSTONE;
+    report({ kind: 'failed', message, exitCode: exitCodeOf(error), removed, ...repair });
     throw error;
   } finally {
     if (process.connected) process.disconnect();

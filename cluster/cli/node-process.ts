@@ -38,6 +38,8 @@ export interface NodeProcessOptions {
   readonly onReturn: () => void;
   /** Its data is damaged, as it found while it ran: it is not started again. */
   readonly onDamage: (damage: NodeDamagedError) => void;
+  /** It was removed from its cluster while it ran: it is not started again. */
+  readonly onRemoval: (removal: NodeRemovedError) => void;
 }
 
 /** The node does not start before its data is repaired. */
@@ -48,6 +50,13 @@ export class NodeDamagedError extends TroupeError {
   constructor(sentence: string, repair: string) {
     super('failed', sentence);
     this.repair = repair;
+  }
+}
+
+/** The node was removed from its cluster, and never serves again. */
+export class NodeRemovedError extends TroupeError {
+  constructor(sentence: string) {
+    super('identity', sentence);
   }
 }
 
@@ -84,6 +93,7 @@ export class NodeProcess {
   /**
    * Starts it and waits until it serves.
    * @throws NodeDamagedError when its data is damaged
+   * @throws NodeRemovedError when it was removed from its cluster
    * @throws TroupeError with the node's own sentence and code
    */
   start(): Promise<void> {
@@ -153,10 +163,7 @@ export class NodeProcess {
     child.on('message', (report: NodeReport) => {
       switch (report.kind) {
         case 'failed':
-          failure =
-            report.repair === undefined
-              ? new TroupeError(codeOf(report.exitCode), `${this.name}: ${report.message}`)
-              : new NodeDamagedError(`${this.name}: ${report.message}`, report.repair);
+          failure = failureOf(report, `${this.name}: ${report.message}`);
           return;
         case 'counters':
           this.#asked.shift()?.(report.counters);
@@ -191,6 +198,7 @@ export class NodeProcess {
   #ended(failure: TroupeError | undefined, how: string, ranMs: number): void {
     if (this.#stopping) return;
     if (failure instanceof NodeDamagedError) this.#options.onDamage(failure);
+    else if (failure instanceof NodeRemovedError) this.#options.onRemoval(failure);
     else this.#scheduleRestart(failure?.message ?? how, ranMs);
   }
 
@@ -204,6 +212,11 @@ export class NodeProcess {
       this.#launch(true).catch(() => {});
     }, pauseMs);
   }
+}
+
+function failureOf(report: NodeReport & { readonly kind: 'failed' }, sentence: string): TroupeError {
+  if (report.repair !== undefined) return new NodeDamagedError(sentence, report.repair);
+  return report.removed ? new NodeRemovedError(sentence) : new TroupeError(codeOf(report.exitCode), sentence);
 }
 
 function codeOf(exitCode: number): TroupeErrorCode {

@@ -9,7 +9,7 @@ import { claimDirectory } from './cluster-file.js';
 import { makeDirectory } from './directory.js';
 import { LocalCluster, type LocalClusterEvents, schedulerNames } from './local-cluster.js';
 import { readLogLine } from './log-lines.js';
-import type { NodeDamagedError } from './node-process.js';
+import type { NodeDamagedError, NodeRemovedError } from './node-process.js';
 import { connectionSettings, parseCount, withConnection } from './settings.js';
 import { type SplitFlags, splitArguments, withSplitOptions } from './split-options.js';
 import {
@@ -228,6 +228,11 @@ class Display implements LocalClusterEvents {
     const repair = await confirmed(`Repair ${part} now? Its directory is moved aside, nothing is deleted.`);
     this.begin();
     return repair;
+  }
+
+  removed(part: string, removal: NodeRemovedError): void {
+    this.#tell(this.#palette.yellow(`! ${removal.message}`));
+    this.#tell(`  The others go on without ${part}.`);
   }
 
   repaired(part: string, aside: string | undefined): void {

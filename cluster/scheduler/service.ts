@@ -9,7 +9,7 @@ import { OperatorRequests } from './operator-requests.js';
 import { REGION_STATES } from './placement/coordinator.js';
 import type { Placement } from './placement/index.js';
 import { NO_FLOW, type RegionFlow } from './placement/region-report.js';
-import { byName, overtaken } from './registration.js';
+import { byName, overtaken, retired } from './registration.js';
 import type { Command, CommandResult, SchedulerState } from './state.js';
 import { Steering } from './steering.js';
 import { DISCONNECTED_AFTER_MS, type StoreWatch } from './store-watch.js';
@@ -180,6 +180,7 @@ export class SchedulerService {
       if (sender !== undefined && sender !== store.address) {
         throw new SchedulerFault(ErrorType.INVALID_VALUE, `"${sender}" cannot speak for "${store.address}".`);
       }
+      if (store.state === metapb.StoreState.Tombstone) throw SchedulerFault.of(retired(store).refusal);
       if (stats === undefined || stats.incarnation < store.incarnation) {
         throw SchedulerFault.of(overtaken(store).refusal);
       }

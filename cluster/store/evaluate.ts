@@ -92,6 +92,7 @@ export function comparesAndSwaps({ requests }: raft_cmdpb.RaftCmdRequest): boole
  * Puts the changes of a command into `batch`. The region's epoch and range are checked again here, because the region may
  * have changed since the leader proposed it.
  * @param overlay needed by a command that compares and swaps
+ * @param wrote told once what was written, if anything was: bytes of keys and values, and number of keys
  */
 export function evaluateCommand(
   command: raft_cmdpb.RaftCmdRequest,
@@ -99,19 +100,28 @@ export function evaluateCommand(
   batch: WriteBatch,
   overlay: Overlay | undefined,
   size?: SizeObserver,
+  wrote?: (bytes: number, keys: number) => void,
 ): CommandResult {
   const regionError =
     checkVersion(region, command.header?.regionEpoch) ?? checkKeys(command.requests, region);
   if (regionError !== undefined) return { regionError, swaps: undefined };
   if (overlay === undefined) {
-    for (const request of command.requests) change(request, batch, undefined, size);
+    let bytes = 0;
+    for (const request of command.requests) bytes += change(request, batch, undefined, size);
+    wrote?.(bytes, command.requests.length);
     return DONE;
   }
+  let bytes = 0;
+  let keys = 0;
   const swaps = command.requests.map((request) => {
-    if (request.compareAndSwap !== undefined) return swap(request.compareAndSwap, batch, overlay, size);
-    change(request, batch, overlay, size);
-    return undefined;
+    const { compareAndSwap } = request;
+    const result = compareAndSwap && swap(compareAndSwap, batch, overlay, size);
+    if (compareAndSwap === undefined) bytes += change(request, batch, overlay, size);
+    else if (result?.succeed) bytes += compareAndSwap.key.length + compareAndSwap.value.length;
+    if (result?.succeed !== false) keys++;
+    return result;
   });
+  if (keys > 0) wrote?.(bytes, keys);
   return { regionError: undefined, swaps };
 }
 
@@ -134,31 +144,37 @@ export function checkKeys(
   return undefined;
 }
 
+/** @returns bytes of keys and values */
 function change(
   request: raft_cmdpb.Request,
   batch: WriteBatch,
   overlay: Overlay | undefined,
   size: SizeObserver | undefined,
-): void {
+): number {
   const { put, delete: remove, deleteRange } = request;
   if (put !== undefined) {
     const cf = familyOf(put.cf);
     batch.put(cf, put.key, put.value);
     overlay?.set(cf, put.key, put.value);
-    size?.put(put.key.length + put.value.length);
-  } else if (remove !== undefined) {
+    const bytes = put.key.length + put.value.length;
+    size?.put(bytes);
+    return bytes;
+  }
+  if (remove !== undefined) {
     const cf = familyOf(remove.cf);
     batch.delete(cf, remove.key);
     overlay?.set(cf, remove.key, undefined);
     size?.deleted();
-  } else if (deleteRange !== undefined) {
+    return remove.key.length;
+  }
+  if (deleteRange !== undefined) {
     const cf = familyOf(deleteRange.cf);
     batch.deleteRange(cf, deleteRange.startKey, deleteRange.endKey);
     overlay?.deleteRange(cf, deleteRange.startKey, deleteRange.endKey);
     size?.rangeDeleted();
-  } else {
-    throw new Error(`a replicated command of kind ${request.cmdType} is unknown to this version`);
+    return deleteRange.startKey.length + deleteRange.endKey.length;
   }
+  throw new Error(`a replicated command of kind ${request.cmdType} is unknown to this version`);
 }
 
 function swap(

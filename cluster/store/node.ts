@@ -11,7 +11,14 @@ import { type metapb, type raft_cmdpb, raft_serverpb } from '../../storage/proto
 import { TroupeError } from '../errors.js';
 import type { SchedulerClient } from '../pd-client.js';
 import type { troupepb } from '../proto/index.js';
-import type { PeerNotice, ProtocolEvent, RaftEvent, RegionEvent, StoreAlive } from '../protocol.js';
+import type {
+  PeerNotice,
+  ProtocolEvent,
+  RaftEvent,
+  RegionEvent,
+  RegionOrder,
+  StoreAlive,
+} from '../protocol.js';
 import type { RaftGroup } from '../raft/group.js';
 import { RAFT_TURN_ORDER, RaftHost } from '../raft/host.js';
 import { LogGc, type LogGcLimits } from '../raft/log-gc.js';
@@ -27,6 +34,8 @@ import {
 } from './questions.js';
 import { ReadTurn } from './read-turn.js';
 import { errorOf } from './region-call.js';
+import { FlowCount } from './region-flow.js';
+import { RegionOrders } from './region-orders.js';
 import { RegionSplits } from './region-splits.js';
 import type { ChangeRegionEvent, RegionReplica } from './replica.js';
 import { type DiskUsage, Reporter } from './reporter.js';
@@ -100,6 +109,7 @@ export class StoreNode implements StoreNodeHost {
   readonly #questions: StoreQuestions;
   readonly #reads: ReadTurn;
   readonly #reporter: Reporter;
+  readonly #orders: RegionOrders;
   readonly #directory: StoreDirectory;
   readonly #peers: StorePeers;
   readonly #messages: PeerMessages;
@@ -111,6 +121,7 @@ export class StoreNode implements StoreNodeHost {
   readonly #actor: ActorRef;
   readonly #hooks: (() => void)[];
   #fail: (error: Error) => void = () => {};
+  #refusedAsBusy = 0;
   #stopped = false;
   #closing: Promise<void> | undefined;
 
@@ -177,6 +188,8 @@ export class StoreNode implements StoreNodeHost {
       ...(parts.tuning === undefined ? {} : { tuning: parts.tuning }),
     });
     this.#reads = new ReadTurn(engine, parts.maxEntryBytes, (error) => this.#diskFailed(error));
+    const flow = new FlowCount();
+    const rightDerive = parts.tuning?.rightDerive ?? true;
     this.#peers = new StorePeers({
       ...parts,
       storeId: this.storeId,
@@ -187,26 +200,28 @@ export class StoreNode implements StoreNodeHost {
       messages: this.#messages,
       started: () => this.#actor.tell({ type: 'regionStarted' }),
       mergeInterval: parts.tuning?.mergeInterval,
+      flow,
+      refusedAsBusy: () => this.#refusedAsBusy++,
       changes: {
         allocateIds: (count) => parts.scheduler.allocIds(count),
         askSplitIds: (region, count) => this.#askSplitIds(region, count),
         storeOf: (storeId) => this.#directory.storeOf(storeId),
         middleKey: (region) => this.#splits.middleKey(region),
-        rightDerive: parts.tuning?.rightDerive ?? true,
+        rightDerive,
         maxEntryBytes: parts.maxEntryBytes,
       },
       roleChanged: (replica) => {
         if (!replica.group.isLeader) this.#splits.load.forget(replica.region.id);
-        this.#reporter.regionChanged(replica);
+        this.#reporter.regions.regionChanged(replica);
       },
-      regionChanged: (replica) => this.#reporter.regionChanged(replica),
+      regionChanged: (replica) => this.#reporter.regions.regionChanged(replica),
       regionSplit: (parent, regions) => {
         this.#splits.load.forget(parent.region.id);
-        this.#reporter.regionSplit(parent, regions);
+        this.#reporter.regions.regionSplit(parent, regions);
       },
       regionGone: (id, peer) => {
         this.#splits.load.forget(id);
-        this.#reporter.regionGone(id);
+        this.#reporter.regions.regionGone(id);
         this.#snapshots.forget(id, peer);
         this.#stalePeers.buried(id);
       },
@@ -240,9 +255,16 @@ export class StoreNode implements StoreNodeHost {
       nodeOf: (storeId) => this.#directory.nodeOf(storeId),
       recovering: (regionId, peerId) => this.#peers.isRecovering(regionId, peerId),
     });
+    const change = (request: troupepb.ChangeRegionRequest) => this.#questions.change(request);
+    this.#orders = new RegionOrders({ logger, replicas, rightDerive, change });
     this.#reporter = new Reporter({
       ...parts,
       replicas,
+      flow,
+      refusedAsBusy: () => this.#refusedAsBusy,
+      snapshots: () => this.#snapshots.traffic,
+      silenceOf: (storeId) => this.#resting.silenceOf(storeId),
+      answered: (answer) => this.#orders.carryOut(answer),
       durableRegion: ({ region }) => this.#peers.meta.region(region.id) ?? region,
       displaced: (error) => this.#stopWith(error),
     });
@@ -367,6 +389,12 @@ export class StoreNode implements StoreNodeHost {
 
   changeRegion(event: ChangeRegionEvent): void {
     this.#questions.changeRegion(event);
+  }
+
+  /** The scheduler's own nodes alone may give orders. */
+  carryOutOrder({ sender, ...order }: RegionOrder & { readonly sender?: string }): void {
+    if (this.#parts.scheduler.isScheduler(sender ?? '')) this.#orders.carryOut(order);
+    else this.#parts.logger.debug({ sender, region: order.regionId }, 'an order of a stranger was dropped');
   }
 
   heardStore(event: StoreAlive): void {

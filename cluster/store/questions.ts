@@ -63,22 +63,25 @@ export class StoreQuestions {
     );
   }
 
-  /** Changes a region that this store leads. */
-  changeRegion({ replyTo, ...request }: ChangeRegionEvent): void {
+  /** Changes a region that this store leads. Never rejects. */
+  async change(request: troupepb.ChangeRegionRequest): Promise<troupepb.ChangeRegionResponse> {
+    const { system, replicas } = this.#options;
     const regionId = request.context?.regionId ?? 0;
-    const replica = this.#options.replicas.get(regionId);
-    if (replica === undefined || !replica.attached) {
-      replyTo?.send({ regionError: regionNotFound(regionId), refusal: undefined, regions: [] });
-      return;
+    const replica = replicas.get(regionId);
+    const notHere = { regionError: regionNotFound(regionId), refusal: undefined, regions: [] };
+    if (replica === undefined || !replica.attached) return notHere;
+    const peer = system.ref(`${system.node}/${peerPath(regionId, replica.peerId)}`);
+    const event = { ...request, type: 'store.changeRegion' };
+    try {
+      return (await peer.ask(event, { timeout: CHANGE_TIMEOUT_MS })) as troupepb.ChangeRegionResponse;
+    } catch {
+      return notHere;
     }
-    const { system } = this.#options;
-    system
-      .ref(`${system.node}/${peerPath(regionId, replica.peerId)}`)
-      .ask({ ...request, type: 'store.changeRegion' }, { timeout: CHANGE_TIMEOUT_MS })
-      .then(
-        (reply) => replyTo?.send(reply as troupepb.ChangeRegionResponse),
-        () => replyTo?.send({ regionError: regionNotFound(regionId), refusal: undefined, regions: [] }),
-      );
+  }
+
+  /** The same for somebody else. */
+  changeRegion({ replyTo, ...request }: ChangeRegionEvent): void {
+    void this.change(request).then((reply) => replyTo?.send(reply));
   }
 
   /** The hash of one replica here, when it is there: the caller's deadline ends the wait. */

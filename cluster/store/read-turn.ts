@@ -5,6 +5,7 @@ import type { errorpb, kvrpcpb, troupepb } from '../proto/index.js';
 import { dataFamily } from './evaluate.js';
 import type { RegionCall } from './region-call.js';
 import { checkVersion, containsKey, containsRange, keyNotInRegion } from './region-check.js';
+import type { FlowCount } from './region-flow.js';
 import type { LoadSampler } from './split/index.js';
 
 /** A call whose replica has confirmed that its state is new enough to answer. */
@@ -16,6 +17,8 @@ interface ConfirmedRead {
 export interface ReadableReplica {
   readonly region: metapb.Region;
   readonly stopped: boolean;
+  /** What is read counts there. */
+  readonly flow: FlowCount;
 }
 
 /** Keys one scan page may hold, whatever the client asks. */
@@ -72,7 +75,7 @@ export class ReadTurn {
         call.refuse({ ok: false, code: 'busy', leader: 0 });
         continue;
       }
-      const read = new CallRead(call, points, this.#load);
+      const read = new CallRead(call, points, replica.flow, this.#load);
       const regionError =
         checkVersion(replica.region, call.event.context.regionEpoch) ?? read.plan(replica.region);
       if (regionError !== undefined) {
@@ -169,6 +172,7 @@ class CallRead {
   constructor(
     readonly call: RegionCall,
     readonly points: PointReads,
+    readonly flow: FlowCount,
     readonly load: LoadSampler | undefined,
   ) {}
 
@@ -233,19 +237,24 @@ class CallRead {
   answer(points: PointReads, maxBytes: number): void {
     const responses: troupepb.RegionResponse[] = [];
     let bytes = 0;
+    let keys = 0;
+    let keyBytes = 0;
     for (const source of this.#sources) {
       let response: troupepb.RegionResponse;
       if (source.kind === 'point') {
         response = pointResponse(points, source.cf, source.place);
         const length = response.rawGet?.value?.length ?? 0;
         bytes += length;
+        keys++;
+        keyBytes += source.key.length;
         this.load?.noteRead(this.call.event.context.regionId, source.key, length);
       } else if (source.kind === 'scan') {
-        const { keys, values, more } = source.scan.result;
-        const kvs = keys.map((key, i) => pair(key, values[i]));
+        const { keys: found, values, more } = source.scan.result;
+        const kvs = found.map((key, i) => pair(key, values[i]));
         let length = 0;
         for (const { key, value } of kvs) length += key.length + value.length;
         bytes += length;
+        keys += kvs.length;
         this.#noteScan(source.scan, length);
         response = { rawScan: { regionError: undefined, kvs, error: '', more } };
       } else {
@@ -254,6 +263,7 @@ class CallRead {
       if (bytes > maxBytes && responses.length > 0) break;
       responses.push(response);
     }
+    this.flow.read(bytes + keyBytes, keys);
     this.call.answer(responses);
   }
 }

@@ -12,6 +12,8 @@ export interface CalledRegion {
   peerOf(peerId: number): metapb.Peer | undefined;
   /** Regions here that came of the same split. */
   siblings(): readonly metapb.Region[];
+  /** A call is refused because too much is under way. */
+  refusedAsBusy(): void;
 }
 
 /** One client's requests of one turn to one region, and the one answer that they get. */
@@ -62,6 +64,7 @@ export class RegionCall {
         );
         break;
       case 'busy':
+        this.#called.refusedAsBusy();
         this.fail(
           errorOf(`region ${region.id} has too much under way: send it again later`, {
             serverIsBusy: { reason: 'too much is uncommitted', backoffMs: BUSY_BACKOFF_MS },

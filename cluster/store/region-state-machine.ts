@@ -70,6 +70,8 @@ export interface RegionStateMachineOptions {
   readonly engine: Engine;
   readonly consistency: ConsistencyCheck;
   readonly size: SizeObserver;
+  /** A command was evaluated: bytes of keys and values, and number of keys. */
+  readonly wrote: (bytes: number, keys: number) => void;
   readonly surroundings: RegionSurroundings;
 }
 
@@ -205,10 +207,11 @@ export class RegionStateMachine {
     prepared: PreparedSplit | undefined,
   ): readonly unknown[] {
     this.#followUps = [];
+    const { size, wrote } = this.#options;
     const results = commands.map((one) => {
       if (one === undefined) return undefined;
       if (one.command.adminRequest !== undefined) return this.#admin(one, batch, effects, prepared);
-      return evaluateCommand(one.command, this.#region, batch, overlay, this.#options.size);
+      return evaluateCommand(one.command, this.#region, batch, overlay, size, wrote);
     });
     if (this.#followUps.length > 0) effects.hurry();
     this.#unseen.push({

@@ -35,6 +35,7 @@ import {
   type RegionChangesOptions,
 } from './region-changes.js';
 import { checkVersion, notLeader } from './region-check.js';
+import type { FlowCount } from './region-flow.js';
 import { RegionStateMachine, type RegionSurroundings } from './region-state-machine.js';
 import type { RegionSize } from './split/index.js';
 import { WriteTurn } from './write-turn.js';
@@ -69,6 +70,7 @@ export interface ReplicaOptions {
   /** Bytes of one log entry. */
   readonly maxEntryBytes: number;
   readonly size: RegionSize;
+  readonly flow: FlowCount;
   readonly changes: RegionChangesOptions;
   readonly surroundings: (replica: RegionReplica) => RegionSurroundings;
   /** Regions of this store that came of the same split as this one. */
@@ -81,6 +83,8 @@ export interface ReplicaOptions {
   readonly takesSnapshot: (replica: RegionReplica, region: metapb.Region, step: () => boolean) => void;
   /** This replica has writes to propose at the end of the turn. */
   readonly wantsTurn: (replica: RegionReplica) => void;
+  /** A call was refused because too much was under way. */
+  readonly refusedAsBusy: () => void;
   /** This store's disk does not hold what it should. */
   readonly damaged: (error: Error) => void;
   /** The leader or this replica's role changed. */
@@ -113,6 +117,8 @@ export class RegionReplica
   readonly changes: RegionChanges;
   /** Of its data, as far as known. */
   readonly size: RegionSize;
+  /** What is written and read while this replica leads. */
+  readonly flow: FlowCount;
   /** Peers that this one has heard from, for as long as its region does not name them. */
   readonly #correspondents = new Map<number, metapb.Peer>();
   /** While it knows no region: the newest membership of those who spoke to it as one of their members. */
@@ -127,6 +133,7 @@ export class RegionReplica
     this.#options = options;
     this.#peer = options.peer;
     this.size = options.size;
+    this.flow = options.flow;
     this.peerId = options.peer.id;
     this.#consistency = new ConsistencyCheck(options.region.id, options.engine, options.tasks);
     this.#writes = new WriteTurn(options.maxEntryBytes);
@@ -135,6 +142,9 @@ export class RegionReplica
       peerId: options.peer.id,
       storeId: options.peer.storeId,
       mergeState: options.mergeState,
+      wrote: (bytes, keys) => {
+        if (this.#group?.isLeader) this.flow.wrote(bytes, keys);
+      },
       consistency: this.#consistency,
       surroundings: options.surroundings(this),
     });
@@ -226,6 +236,10 @@ export class RegionReplica
 
   siblings(): readonly metapb.Region[] {
     return this.#options.siblings(this.region);
+  }
+
+  refusedAsBusy(): void {
+    this.#options.refusedAsBusy();
   }
 
   /** A peer that a message may go to: a member, or one that has spoken to this one. */

@@ -79,6 +79,11 @@ export class RestingRegions implements MemberStores {
     this.#liveness.heard(storeId, incarnation, answer);
   }
 
+  /** Milliseconds since a store was heard that is missing; `undefined` while it is not. */
+  silenceOf(storeId: number): number | undefined {
+    return this.#liveness.silenceOf(storeId);
+  }
+
   /** What a peer of another store says about resting. */
   heed({ regionId, fromPeer, toPeer, extraMsg }: PeerNotice): void {
     const replica = this.#parts.replicas().get(regionId);

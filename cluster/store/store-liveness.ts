@@ -24,6 +24,8 @@ interface Neighbour {
   /** 0 before it was heard. */
   incarnation: number;
   missing: boolean;
+  /** On the clock: when it was heard, or when this store began to wait for it. */
+  heardAt: number;
 }
 
 /** Beats between two looks at who the neighbours are. */
@@ -67,6 +69,12 @@ export class StoreLiveness {
     return this.#stores.get(storeId)?.missing ?? false;
   }
 
+  /** Milliseconds since a missing store was heard; `undefined` while it is not missing. */
+  silenceOf(storeId: number): number | undefined {
+    const store = this.#stores.get(storeId);
+    return store?.missing ? this.#options.clock.now() - store.heardAt : undefined;
+  }
+
   /** It has been heard lately: its silence would be noticed. */
   isAlive(storeId: number): boolean {
     const store = this.#stores.get(storeId);
@@ -87,6 +95,7 @@ export class StoreLiveness {
     const restarted = incarnation > store.incarnation && store.incarnation > 0;
     store.incarnation = incarnation;
     store.silence = 0;
+    store.heardAt = this.#options.clock.now();
     store.missing = false;
     if (restarted) this.#options.restarted(storeId);
     else if (missing) this.#options.returned(storeId);
@@ -109,7 +118,7 @@ export class StoreLiveness {
   #storeOf(id: number): Neighbour {
     let store = this.#stores.get(id);
     if (store === undefined) {
-      store = { silence: 0, incarnation: 0, missing: false };
+      store = { silence: 0, incarnation: 0, missing: false, heardAt: this.#options.clock.now() };
       this.#stores.set(id, store);
     }
     return store;

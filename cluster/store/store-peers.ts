@@ -27,6 +27,7 @@ import type { PeerMessages } from './peer-messages.js';
 import { PendingMerges } from './pending-merges.js';
 import type { ReadTurn } from './read-turn.js';
 import type { RegionChangesOptions } from './region-changes.js';
+import { FlowCount } from './region-flow.js';
 import { bury, type PreparedSplit, type RegionSurroundings, type SplitPart } from './region-state-machine.js';
 import { RepairedPeers, type RepairedPeersParts } from './repaired-peers.js';
 import { RegionReplica } from './replica.js';
@@ -53,6 +54,10 @@ export interface StorePeersOptions {
   /** Milliseconds between two attempts to end a merge (2 s). */
   readonly mergeInterval?: number | undefined;
   readonly changes: Omit<RegionChangesOptions, 'localRegion'>;
+  /** What is written and read in all regions that this store leads. */
+  readonly flow: FlowCount;
+  /** A call was refused because too much was under way. */
+  readonly refusedAsBusy: () => void;
   /** A peer's actor is there. */
   readonly started: () => void;
   readonly roleChanged: (replica: RegionReplica) => void;
@@ -210,6 +215,7 @@ export class StorePeers {
       reads,
       maxEntryBytes,
       size,
+      flow: new FlowCount(this.#options.flow),
       changes: { ...changes, localRegion: (id) => this.meta.region(id) },
       surroundings: (one) => this.#surroundingsOf(one),
       siblings: (one) => this.meta.siblings(one),
@@ -220,6 +226,7 @@ export class StorePeers {
         this.#writing.add(one);
         system.requestTurn();
       },
+      refusedAsBusy: () => this.#options.refusedAsBusy(),
       damaged: (error) => this.#options.diskFailed(error),
       roleChanged: (one) => this.#options.roleChanged(one),
       // A peer of a repaired store takes its snapshot in by itself.

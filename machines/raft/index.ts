@@ -15,7 +15,7 @@ export { RaftError, type RaftErrorCode, RaftInvariantError } from './errors.js';
 export { makeMessage } from './message.js';
 export type { ProgressState } from './progress.js';
 export * from './quorum.js';
-export { type ProposeResult, RawNode } from './raw-node.js';
+export { type MemberProgress, type ProposeResult, RawNode } from './raw-node.js';
 export { type RaftContext, type RaftEvent, type RaftInput, raftMachine } from './role.machine.js';
 export type { ProgressStatus, Status } from './status.js';
 export * from './types.js';

@@ -11,6 +11,7 @@ import { completeConfig, type RaftOptions } from './config.js';
 import type { RaftCore } from './core.js';
 import { type RaftError, RaftInvariantError } from './errors.js';
 import { makeMessage } from './message.js';
+import type { Progress } from './progress.js';
 import { QuietSteps } from './quiet-steps.js';
 import { isAtRest, isAtRestBehind, isQuorum } from './rest.js';
 import { type MessageEvent, type RaftEvent, raftMachine } from './role.machine.js';
@@ -38,6 +39,9 @@ import {
 export type ProposeResult =
   | { readonly ok: true; readonly index: number; readonly term: number }
   | { readonly ok: false; readonly error: RaftError };
+
+/** How a member does, as its leader sees it. */
+export type MemberProgress = Readonly<Pick<Progress, 'match' | 'state' | 'recentActive' | 'wasActive'>>;
 
 /**
  * A peer as its host sees it (etcd-io/raft's RawNode): events go in, Readys come out. Not reentrant; a throw of
@@ -406,6 +410,11 @@ export class RawNode {
 
   isMember(peer: number): boolean {
     return this.core.progress.has(peer);
+  }
+
+  /** Not a copy, as `status` gives one: it changes with every step. `undefined` for strangers, and where this peer does not lead. */
+  memberProgress(peer: number): MemberProgress | undefined {
+    return this.core.role === 'leader' ? this.core.progress.get(peer) : undefined;
   }
 
   /** Whether a log that ends with this entry is at least as good as this peer's own (Raft 5.4.1). */

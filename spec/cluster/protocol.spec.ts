@@ -136,7 +136,9 @@ describe('protocol', () => {
   it('gives every kind its replies, except what peers say to each other, which has none', () => {
     for (const [kind, { encodeReply, decodeReply }] of codecs) {
       const hasReply = encodeReply !== undefined && decodeReply !== undefined;
-      const told = ['raft', 'store.peerNotice', 'store.alive'].includes(kind) || kind.startsWith('snapshot.');
+      const told =
+        ['raft', 'store.peerNotice', 'store.alive', 'store.regionOrder'].includes(kind) ||
+        kind.startsWith('snapshot.');
       expect(hasReply, kind).to.equal(!told);
     }
   });
@@ -147,6 +149,7 @@ describe('protocol', () => {
       'raft',
       'store.peerNotice',
       'store.alive',
+      'store.regionOrder',
       'pd.askBatchSplit',
       'pd.reportBatchSplit',
       'pd.reportMerged',

@@ -23,6 +23,8 @@ export class StoreWorld {
   readonly clock = new VirtualClock();
   readonly random = seededRandom(3);
   readonly network = new MemoryNetwork(this.clock, this.random);
+  /** Names that stores take for the schedulers'; the first one is a scheduler. */
+  schedulers: readonly string[] = ['scheduler-1'];
   readonly disks = new Map<string, SimulatedDisk>();
   /** Milliseconds of each call of a disk, where it is not one. */
   readonly latencies = new Map<string, number>();
@@ -80,6 +82,7 @@ export class StoreWorld {
         name,
         engine,
         standalone: options.standalone ?? false,
+        schedulers: this.schedulers,
         transport: this.network.transport(name),
         clock,
         random,
@@ -103,12 +106,17 @@ export class StoreWorld {
     return this.until(system.ref(address).ask(event, { timeout })) as Promise<R>;
   }
 
-  async #startAsking(): Promise<ActorSystem> {
+  #startAsking(): Promise<ActorSystem> {
+    return this.bareSystem('client-9');
+  }
+
+  /** A node that does nothing but send. */
+  async bareSystem(node: string): Promise<ActorSystem> {
     const { clock, random, network } = this;
-    const node = 'client-9';
     const transport = network.transport(node);
+    const role = node.startsWith('client-') ? 'client' : 'server';
     const system = await this.until(
-      ActorSystem.start({ cluster: CLUSTER, node, role: 'client', transport, clock, random }),
+      ActorSystem.start({ cluster: CLUSTER, node, role, transport, clock, random }),
     );
     for (const [kind, codec] of codecs) system.registerCodec(kind, codec);
     return system;

@@ -4,6 +4,7 @@ export {
   type RegionSnapshotsOptions,
   type SnapshotCounters,
   type SnapshotLimits,
+  type SnapshotTraffic,
   type TransferStatus,
 } from './options.js';
 export type { SnapshotGroup } from './outgoing.js';

@@ -49,6 +49,14 @@ export const SNAPSHOT_TIMING: SnapshotTiming = {
   leftover: 600_000,
 };
 
+/** Snapshots of a store that are under way. */
+export interface SnapshotTraffic {
+  readonly sending: number;
+  readonly receiving: number;
+  /** Here whole, and being brought in. */
+  readonly applying: number;
+}
+
 /** Times in a row that a sender goes on though nothing came of the last time. */
 export const SENDER_PATIENCE = 12;
 

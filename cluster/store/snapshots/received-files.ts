@@ -71,6 +71,13 @@ export class ReceivedFiles {
     return this.#verified.size;
   }
 
+  /** Of these, how many are being brought in. */
+  get installingCount(): number {
+    let count = 0;
+    for (const { installing } of this.#verified.values()) if (installing) count++;
+    return count;
+  }
+
   /**
    * Removes the files that nothing needs: of parts of snapshots the newest are kept for a while, as many as transfers
    * may run at a time.

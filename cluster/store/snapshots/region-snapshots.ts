@@ -14,6 +14,7 @@ import {
   SNAPSHOT_TIMING,
   type SnapshotCounters,
   type SnapshotLimits,
+  type SnapshotTraffic,
   type TransferStatus,
 } from './options.js';
 import { OutgoingSnapshot, type SnapshotGroup } from './outgoing.js';
@@ -115,6 +116,12 @@ export class RegionSnapshots implements GroupSnapshots, SnapshotDesk {
       transfers: this.#outgoing.size + this.#incoming.size,
       verified: this.#files.verifiedCount,
     };
+  }
+
+  /** How many come and go, as the scheduler is told. */
+  get traffic(): SnapshotTraffic {
+    const { installingCount: applying } = this.#files;
+    return { sending: this.#outgoing.size, receiving: this.#incoming.size, applying };
   }
 
   /** The peer was removed: no snapshot of its region is received for it or waits for it any more. */
