@@ -66,23 +66,23 @@ function moveFrom(
     .flatMap(({ storeId }) => view.store(storeId) ?? []);
   const { locationLabels } = view.config;
   const stores = rest.map(({ store }) => store);
-  const least = distinctScore(locationLabels, stores, source.store);
+  const apart = distinctScore(locationLabels, stores, source.store);
   const target = candidates(view, operators, report, rest)
-    .filter(({ store }) => distinctScore(locationLabels, stores, store) >= least)
+    .filter(({ store }) => distinctScore(locationLabels, stores, store) >= apart)
     .map((standing) => ({ standing, score: scoreOf(operators, standing) }))
     .sort((a, b) => a.score - b.score || a.standing.id - b.standing.id)[0]?.standing;
   if (target === undefined) return undefined;
-  // After the move, and with what is tolerated, the source must still be the fuller one.
-  const worth =
-    scoreOf(operators, source, -size - tolerated / 2) > scoreOf(operators, target, size + tolerated / 2);
+  // After the move the source must still be the fuller one; where stores hold very much, by more than that.
+  const least = Math.max(size, tolerated);
+  const worth = scoreOf(operators, source, -least) > scoreOf(operators, target, least);
   if (!worth) return undefined;
   const steps = stepsTo(view, report, [...rest.map(({ id }) => id), target.id]);
   if (steps === undefined || steps.length === 0) return undefined;
   return { plan: { kind: 'region', by: 'balance-region', priority: Priority.normal, steps }, report };
 }
 
-/** Bytes by which stores may differ without a move: about the size of a region, more on stores of many. */
+/** Bytes of which a store may have more, and another less, without a move. */
 function tolerance(view: ClusterView, stores: readonly StoreStanding[]): number {
   const most = Math.max(0, ...stores.map(({ load }) => load.regionCount));
-  return view.averageRegionSize() * Math.max(1, TOLERATED_PART * most);
+  return view.averageRegionSize() * TOLERATED_PART * most;
 }
