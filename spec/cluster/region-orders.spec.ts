@@ -193,6 +193,7 @@ describe('Orders of the scheduler', function () {
       world.give(1, wish, 4);
       world.give(1, wish, 1, stranger);
       world.give(1, { ...wish, regionId: 99 });
+      world.give(1, { ...wish, header: { clusterId: 99, error: undefined } });
     }
     world.give(1, {});
     await world.rest(LONG_MS);
