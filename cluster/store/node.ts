@@ -393,8 +393,11 @@ export class StoreNode implements StoreNodeHost {
 
   /** The scheduler's own nodes alone may give orders. */
   carryOutOrder({ sender, ...order }: RegionOrder & { readonly sender?: string }): void {
-    if (this.#parts.scheduler.isScheduler(sender ?? '')) this.#orders.carryOut(order);
-    else this.#parts.logger.debug({ sender, region: order.regionId }, 'an order of a stranger was dropped');
+    const { scheduler, logger } = this.#parts;
+    const clusterId = order.header?.clusterId ?? 0;
+    const isOurs = clusterId === 0 || clusterId === scheduler.clusterId;
+    if (isOurs && scheduler.isScheduler(sender ?? '')) this.#orders.carryOut(order);
+    else logger.debug({ sender, region: order.regionId }, 'an order of a stranger was dropped');
   }
 
   heardStore(event: StoreAlive): void {

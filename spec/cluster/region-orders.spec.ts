@@ -1,7 +1,9 @@
 import { expect } from 'chai';
-import type { ActorSystem } from '../../actors/index.js';
+import { type ActorSystem, silentLogger } from '../../actors/index.js';
 import { SchedulerClient } from '../../cluster/pd-client.js';
-import { pdpb } from '../../cluster/proto/index.js';
+import { pdpb, type troupepb } from '../../cluster/proto/index.js';
+import { RegionOrders } from '../../cluster/store/region-orders.js';
+import type { RegionReplica } from '../../cluster/store/replica.js';
 import { rawKey } from '../../storage/index.js';
 import { eraftpb, metapb } from '../../storage/proto/index.js';
 import { storeName } from './faulty-region-world.js';
@@ -193,6 +195,7 @@ describe('Orders of the scheduler', function () {
       world.give(1, wish, 4);
       world.give(1, wish, 1, stranger);
       world.give(1, { ...wish, regionId: 99 });
+      world.give(1, { ...wish, header: { clusterId: 99, error: undefined } });
     }
     world.give(1, {});
     await world.rest(LONG_MS);
@@ -202,19 +205,36 @@ describe('Orders of the scheduler', function () {
     await world.close();
   });
 
-  it('are under way one at a time: who asks again meanwhile changes nothing', async () => {
-    const world = await OrderedWorld.start(4, 3);
-    world.latencies.set('store-2', 200).set('store-3', 200);
-    const changePeer = world.changeOf(ConfChangeType.AddLearnerNode, 4);
-    for (let i = 0; i < 5; i++) {
-      world.give(1, { changePeer });
-      world.give(1, { splitRegion: { policy: CheckPolicy.APPROXIMATE, keys: [] } });
-    }
-    await world.when('a learner', () => world.roles() === '1:Voter 2:Voter 3:Voter 4:Learner');
-    await world.rest(LONG_MS);
-    expect(world.regionsOn(1)).to.deep.equal([1]);
-    expect(world.leaderRegion(1).peers.length).to.equal(4);
-    world.latencies.clear();
-    await world.close();
+  it('are under way one at a time for each region: who asks again meanwhile is not heard', async () => {
+    const region = (id: number) =>
+      metapb.Region.from({ id, regionEpoch: { confVer: 1, version: 1 }, peers: [] });
+    const led = (id: number) =>
+      ({ region: region(id), peerId: 5, raftGroup: { isLeader: true } }) as unknown as RegionReplica;
+    const asked: troupepb.ChangeRegionRequest[] = [];
+    let end: () => void = () => {};
+    const orders = new RegionOrders({
+      logger: silentLogger,
+      replicas: new Map([1, 2].map((id) => [id, led(id)])),
+      rightDerive: true,
+      change: (request) => {
+        asked.push(request);
+        return new Promise((_resolve, reject) => {
+          end = () => reject(new Error('nobody answers'));
+        });
+      },
+    });
+    const split = (regionId: number) => {
+      const { regionEpoch } = region(regionId);
+      const splitRegion = { policy: CheckPolicy.APPROXIMATE, keys: [] };
+      orders.carryOut(pdpb.RegionHeartbeatResponse.from({ regionId, regionEpoch, splitRegion }));
+      return asked.map(({ context }) => context?.regionId);
+    };
+    expect(split(1)).to.deep.equal([1]);
+    expect(split(1)).to.deep.equal([1]);
+    expect(split(2)).to.deep.equal([1, 2]);
+    end();
+    await new Promise(setImmediate);
+    expect(split(1), 'the one of region 1 is not over').to.deep.equal([1, 2]);
+    expect(split(2), 'that of region 2 is').to.deep.equal([1, 2, 2]);
   });
 });
