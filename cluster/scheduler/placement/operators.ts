@@ -1,7 +1,7 @@
 import type { OperatorState } from '../../../machines/index.js';
 import { Operator, type OperatorKind, type OperatorPlan } from './operator.js';
-import type { RegionReport } from './region-report.js';
-import type { Influence, Order } from './steps.js';
+import { isDown, peerOn, type RegionReport } from './region-report.js';
+import { type Influence, type Order, storesThatTake } from './steps.js';
 import { StoreLimits } from './store-limit.js';
 import type { ClusterView } from './view.js';
 
@@ -169,6 +169,8 @@ export class Operators {
     for (const running of [...this.#running.values()]) {
       const { operator } = running;
       operator.tick(view.now);
+      const obstacle = operator.isOver ? undefined : this.#obstacle(operator);
+      if (obstacle !== undefined) operator.cancel(obstacle);
       if (operator.isOver) this.#end(operator);
       else if (view.now - running.orderedAt >= RESEND_MS) this.#tell(running);
     }
@@ -181,6 +183,25 @@ export class Operators {
     this.#influences.clear();
     this.#counts.clear();
     this.#limits.clear();
+  }
+
+  /** Why the current step will not be done, and others had better plan anew. */
+  #obstacle(operator: Operator): string | undefined {
+    const { view } = this.#options;
+    const step = operator.plan.steps[operator.step];
+    const report = view.report(operator.regionId);
+    if (step === undefined || report === undefined) return undefined;
+    for (const id of storesThatTake(step)) {
+      const state = view.store(id)?.state ?? 'tombstone';
+      const peer = peerOn(report.region, id);
+      // A new replica may wait for a store that is away for a moment; leadership may not.
+      const away = step.kind === 'transferLeader' && state === 'disconnected';
+      if (away || state === 'down' || state === 'tombstone' || state === 'offline')
+        return `store ${id} is ${state}`;
+      if (peer !== undefined && isDown(report, peer.id) && step.kind === 'transferLeader')
+        return `the peer on store ${id} does not answer`;
+    }
+    return undefined;
   }
 
   #refusal(plan: OperatorPlan, report: RegionReport): string | undefined {

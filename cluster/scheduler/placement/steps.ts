@@ -181,6 +181,20 @@ export function influencesOf(step: Step, report: RegionReport): readonly Influen
   }
 }
 
+/** Stores that get something by the step: a replica, a vote, or leadership. */
+export function storesThatTake(step: Step): readonly number[] {
+  switch (step.kind) {
+    case 'addLearner':
+    case 'promote':
+    case 'transferLeader':
+      return [step.store];
+    case 'enterJoint':
+      return step.promoted;
+    default:
+      return [];
+  }
+}
+
 /** The step in words. */
 export function sentenceOf(step: Step): string {
   switch (step.kind) {
