@@ -13,6 +13,8 @@ export interface SchedulerOptions extends NodeOptions {
   readonly expectedStores?: number;
   /** The largest replicated command, in bytes, fixed when the cluster is born (1 MiB less 64 KiB). */
   readonly maxEntryBytes?: number;
+  /** Unix milliseconds, which timestamps follow; `Date.now` when absent. */
+  readonly wallClock?: () => number;
 }
 
 const DEFAULT_EXPECTED_STORES = 3;
@@ -31,6 +33,7 @@ const MIN_MAX_ENTRY_BYTES = 16 * 1024;
  */
 export async function startScheduler(options: SchedulerOptions): Promise<SchedulerNode> {
   const { cluster, name, clock = realClock, random = Math.random, logger = silentLogger } = options;
+  const { wallClock = Date.now } = options;
   const schedulers = options.schedulers ?? [name];
   const expectedStores = options.expectedStores ?? DEFAULT_EXPECTED_STORES;
   const maxEntryBytes = options.maxEntryBytes ?? DEFAULT_MAX_ENTRY_BYTES;
@@ -73,6 +76,7 @@ export async function startScheduler(options: SchedulerOptions): Promise<Schedul
         expectedStores,
         maxEntryBytes,
         clock,
+        wallClock,
         random,
         logger,
         pid: process.pid,

@@ -20,6 +20,7 @@ import { IdWindow } from './id-window.js';
 import { emptyReply, SchedulerFault, type SchedulerKind, SchedulerService } from './service.js';
 import { type Command, type CommandResult, encodeCommand, type SchedulerState } from './state.js';
 import { StoreWatch } from './store-watch.js';
+import { TimestampOracle } from './timestamps.js';
 
 /** The id of the schedulers' own Raft group, in their own directories. */
 export const SCHEDULER_GROUP = 1;
@@ -39,6 +40,8 @@ export interface SchedulerParts {
   readonly expectedStores: number;
   readonly maxEntryBytes: number;
   readonly clock: Clock;
+  /** Unix milliseconds. */
+  readonly wallClock: () => number;
   readonly random: () => number;
   readonly logger: Logger;
   readonly pid: number;
@@ -57,6 +60,7 @@ export class SchedulerNode implements SchedulerDuties {
   readonly #tasks: TaskQueue;
   readonly #watch = new StoreWatch();
   readonly #ids: IdWindow;
+  readonly #timestamps: TimestampOracle;
   readonly #service: SchedulerService;
   readonly #actor: ActorRef;
   #group: RaftGroup | undefined;
@@ -70,7 +74,7 @@ export class SchedulerNode implements SchedulerDuties {
   #closing: Promise<void> | undefined;
 
   constructor(parts: SchedulerParts) {
-    const { cluster, system, engine, state, clock, random, logger, tuning } = parts;
+    const { cluster, system, engine, state, clock, wallClock, random, logger, tuning } = parts;
     this.#parts = parts;
     this.name = system.node;
     this.failed = new Promise((resolve) => {
@@ -93,12 +97,27 @@ export class SchedulerNode implements SchedulerDuties {
       if (!result.ok || result.firstId === undefined) throw new Error('ids were refused');
       return result.firstId;
     });
+    this.#timestamps = new TimestampOracle({
+      wallClock,
+      clock,
+      logger,
+      term: () => this.#group?.term ?? 0,
+      extend: async (physicalLimit) => {
+        await this.#propose({ extendTimestamps: { physicalLimit } });
+      },
+      refusal: () => this.#refusal('not-leader'),
+    });
     this.#service = new SchedulerService({
       cluster,
       state,
       clock,
       watch: this.#watch,
       ids: this.#ids,
+      timestamps: async (count) => {
+        // All requests of a turn share one confirmation.
+        await this.#caughtUp();
+        return this.#timestamps.allocate(count);
+      },
       propose: (command) => this.#propose(command),
       members: () => this.#members(),
       term: () => this.#group?.term ?? 0,
@@ -195,9 +214,10 @@ export class SchedulerNode implements SchedulerDuties {
 
   #takeOffice(reign: number, attempt: number): void {
     const { logger } = this.#parts;
+    const term = this.#group?.term ?? 0;
     this.#caughtUp()
       .then(() => this.#initialize())
-      .then(() => this.#prepared(reign))
+      .then(() => this.#prepared(reign, term))
       .catch((error: unknown) => {
         if (reign !== this.#reign) return;
         logger.debug({ err: error }, 'the scheduler could not take office yet');
@@ -227,6 +247,7 @@ export class SchedulerNode implements SchedulerDuties {
     this.#watch.clear();
     this.#service.reset();
     this.#ids.forget();
+    this.#timestamps.resign();
     this.#placing = false;
   }
 
@@ -238,9 +259,12 @@ export class SchedulerNode implements SchedulerDuties {
     await this.#propose({ initializeCluster: { clusterId, cluster, expectedStores, maxEntryBytes } });
   }
 
-  #prepared(reign: number): void {
+  #prepared(reign: number, term: number): void {
     if (reign !== this.#reign) return;
+    // Another leader may have come and gone since, and its entries need not be here yet.
+    if (term !== this.#group?.term) throw this.#refusal('not-leader');
     const { clock, state } = this.#parts;
+    this.#timestamps.takeOffice(state.timestampLimit);
     for (const store of state.stores.values()) this.#watch.follow(store, clock.now());
     this.#tick();
     this.#actor.tell({ type: 'prepared', phase: state.phase });
@@ -250,6 +274,7 @@ export class SchedulerNode implements SchedulerDuties {
   #tick(): void {
     const { clock } = this.#parts;
     this.#watch.tick(clock.now());
+    this.#timestamps.tick();
     this.#ticker = clock.setTimeout(() => this.#tick(), WATCH_INTERVAL_MS);
   }
 

@@ -24,7 +24,7 @@ export type CommandResult =
 const DONE: CommandResult = { ok: true };
 
 /** The kinds of commands; each names one field of troupepb.SchedulerCommand. */
-export type Command = Omit<troupepb.SchedulerCommand, 'version' | 'extendTimestamps'>;
+export type Command = Omit<troupepb.SchedulerCommand, 'version'>;
 
 export function encodeCommand(command: Command): Uint8Array {
   return troupepb.SchedulerCommand.encode({ ...command, version: SCHEDULER_COMMAND_VERSION });
@@ -38,6 +38,8 @@ export class SchedulerState {
   cluster: troupepb.InitializeCluster | undefined;
   /** The first id that no window has covered. */
   nextId = FIRST_FREE_ID;
+  /** Unix milliseconds; timestamps below may have been handed out. */
+  timestampLimit = 0;
   readonly stores = new Map<number, metapb.Store>();
   readonly regions = new RegionTree();
   /** Ids of regions that were merged into others: none of their peers is wanted any more. */
@@ -96,6 +98,7 @@ export class SchedulerState {
       placeFirstRegion,
       confirmFirstRegion,
       putRegions,
+      extendTimestamps,
       noteMerged,
     } = command;
     if (initializeCluster !== undefined) return this.#initialize(initializeCluster, batch);
@@ -104,6 +107,7 @@ export class SchedulerState {
     if (placeFirstRegion?.region !== undefined) return this.#placeFirstRegion(placeFirstRegion.region, batch);
     if (confirmFirstRegion !== undefined) return this.#confirm(confirmFirstRegion.storeId, batch);
     if (putRegions !== undefined) return this.#putRegions(putRegions.regions, batch);
+    if (extendTimestamps !== undefined) return this.#extendTimestamps(extendTimestamps.physicalLimit, batch);
     if (noteMerged !== undefined) return this.#noteMerged(noteMerged.regionIds, batch);
     throw new Error('a replicated command of the scheduler is of an unknown kind: start a newer version');
   }
@@ -162,6 +166,14 @@ export class SchedulerState {
     return DONE;
   }
 
+  /** The limit only grows: what an earlier leader proposed may come late. */
+  #extendTimestamps(limit: number, batch: WriteBatch): CommandResult {
+    if (limit <= this.timestampLimit) return DONE;
+    this.timestampLimit = limit;
+    batch.put('default', TIMESTAMP_LIMIT_KEY, number64(limit));
+    return DONE;
+  }
+
   #noteMerged(ids: readonly number[], batch: WriteBatch): CommandResult {
     for (const id of ids) {
       if (this.merged.has(id)) continue;
@@ -197,6 +209,9 @@ export class SchedulerState {
       case Kind.nextId:
         this.nextId = numberOf(value);
         break;
+      case Kind.timestampLimit:
+        this.timestampLimit = numberOf(value);
+        break;
       case Kind.firstRegion:
         this.firstRegion = metapb.Region.decode(value);
         break;
@@ -231,10 +246,20 @@ function decodeCommand(data: Uint8Array): Command {
 }
 
 /** First bytes of the records in the `default` family; ids follow as 8 bytes, big endian. */
-const Kind = { cluster: 1, nextId: 2, firstRegion: 3, store: 4, region: 5, confirmed: 6, merged: 7 } as const;
+const Kind = {
+  cluster: 1,
+  nextId: 2,
+  firstRegion: 3,
+  store: 4,
+  region: 5,
+  confirmed: 6,
+  merged: 7,
+  timestampLimit: 8,
+} as const;
 
 const CLUSTER_KEY = Uint8Array.of(Kind.cluster);
 const NEXT_ID_KEY = Uint8Array.of(Kind.nextId);
+const TIMESTAMP_LIMIT_KEY = Uint8Array.of(Kind.timestampLimit);
 const FIRST_REGION_KEY = Uint8Array.of(Kind.firstRegion);
 
 function recordKey(kind: number, id: number): Uint8Array {

@@ -60,6 +60,7 @@ export class StoreWorld {
         expectedStores,
         transport: this.network.transport('scheduler-1'),
         clock,
+        wallClock: () => clock.now(),
         random,
         incarnation: ++this.#lives,
       }),

@@ -236,7 +236,14 @@ class StoreSimulation {
       before: (engine) =>
         observeScheduler(engine, (region) => this.#invariants.regions.schedulerWrites(region)),
       boot: (process) =>
-        startScheduler({ ...process, cluster: CLUSTER, name: SCHEDULER, random, expectedStores }),
+        startScheduler({
+          ...process,
+          wallClock: () => process.clock.now(),
+          cluster: CLUSTER,
+          name: SCHEDULER,
+          random,
+          expectedStores,
+        }),
     });
   }
 
