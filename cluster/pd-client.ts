@@ -6,6 +6,7 @@ import { TroupeError, type TroupeErrorCode } from './errors.js';
 import { LeaderSearch } from './leader-search.js';
 import { pdpb } from './proto/index.js';
 import type { Protocol, ProtocolEvent } from './protocol.js';
+import { composeTimestamp, PHYSICAL_END, TIMESTAMPS_PER_MS } from './timestamp.js';
 
 type SchedulerKind = Extract<keyof Protocol, `pd.${string}`>;
 type Reply<K extends SchedulerKind> = Protocol[K]['reply'];
@@ -86,6 +87,30 @@ export class SchedulerClient {
   /** The first of `count` consecutive ids that nobody else was or will be given. */
   async allocIds(count: number, options?: RequestOptions): Promise<number> {
     return (await this.request('pd.allocId', { count }, options)).id;
+  }
+
+  /**
+   * Timestamps that nobody else was or will be given, larger than every one that anybody had before the call.
+   * @param count from 1 to MAX_TIMESTAMPS_AT_ONCE
+   * @returns the first of `count` consecutive ones
+   */
+  async timestamps(count: number, options?: RequestOptions): Promise<bigint> {
+    const { count: given, timestamp } = await this.request('pd.tso', { count }, options);
+    const { physical = -1, logical = -1 } = timestamp ?? {};
+    // The reply carries the last.
+    const first = logical - (count - 1);
+    if (
+      given !== count ||
+      physical < 0 ||
+      physical >= PHYSICAL_END ||
+      first < 0 ||
+      logical >= TIMESTAMPS_PER_MS
+    )
+      throw new TroupeError(
+        'failed',
+        `The scheduler's answer is none to a request for ${count} timestamps: use a client and schedulers of the same version.`,
+      );
+    return composeTimestamp(physical, first);
   }
 
   /** Every store, those whose time is over included. */

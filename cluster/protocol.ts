@@ -41,6 +41,7 @@ export interface Protocol {
   'pd.bootstrapInfo': { request: pdpb.IsBootstrappedRequest; reply: pdpb.IsBootstrappedResponse };
   'pd.putStore': { request: pdpb.PutStoreRequest; reply: pdpb.PutStoreResponse };
   'pd.allocId': { request: pdpb.AllocIDRequest; reply: pdpb.AllocIDResponse };
+  'pd.tso': { request: pdpb.TsoRequest; reply: pdpb.TsoResponse };
   'pd.getStore': { request: pdpb.GetStoreRequest; reply: pdpb.GetStoreResponse };
   'pd.getAllStores': { request: pdpb.GetAllStoresRequest; reply: pdpb.GetAllStoresResponse };
   'pd.getRegion': { request: pdpb.GetRegionRequest; reply: pdpb.GetRegionResponse };
@@ -96,6 +97,7 @@ const rows: { readonly [K in keyof Protocol]: Codec } = {
   ),
   'pd.putStore': row('pd.putStore', pdpb.PutStoreRequest, pdpb.PutStoreResponse, SERVERS),
   'pd.allocId': row('pd.allocId', pdpb.AllocIDRequest, pdpb.AllocIDResponse, SERVERS),
+  'pd.tso': row('pd.tso', pdpb.TsoRequest, pdpb.TsoResponse, ANYBODY),
   'pd.getStore': row('pd.getStore', pdpb.GetStoreRequest, pdpb.GetStoreResponse, ANYBODY),
   'pd.getAllStores': row('pd.getAllStores', pdpb.GetAllStoresRequest, pdpb.GetAllStoresResponse, ANYBODY),
   'pd.getRegion': row('pd.getRegion', pdpb.GetRegionRequest, pdpb.GetRegionResponse, ANYBODY),

@@ -14,6 +14,7 @@ import { addLearner, addPeer, promote, removePeer, transferLeader } from './regi
 import { mergeRegions } from './region-merges.js';
 import { movePeer } from './region-moves.js';
 import { type SplitPlace, splitAtKeys, splitInHalf, storedKey } from './region-splits.js';
+import type { TimestampClient } from './timestamps.js';
 
 export interface AdminCallOptions {
   /** Milliseconds until the call fails; the database's where nothing is said. */
@@ -28,6 +29,7 @@ export interface SplitOptions extends RegionChangeOptions, SplitPlace {}
 export interface ClusterAdminOptions extends WaitingParts {
   readonly system: ActorSystem;
   readonly scheduler: SchedulerClient;
+  readonly timestamps: TimestampClient;
   /** Milliseconds of a call that says nothing else. */
   readonly timeout: number;
 }
@@ -52,6 +54,16 @@ export class ClusterAdmin {
   /** Nodes, stores and regions. @throws TroupeError `unavailable` when no scheduler answers */
   async status(options: AdminCallOptions = {}): Promise<ClusterStatus> {
     return clusterStatus(this.#options.scheduler, this.#deadline(options));
+  }
+
+  /**
+   * A timestamp that nobody else was or will be given: 46 bits of Unix milliseconds, then 18 bits that count within one.
+   * It is larger than every one that anybody, anywhere, was given before the call, and those of one connection grow in the
+   * order of the calls. Calls that are under way together share a request.
+   * @throws TroupeError `unavailable` when no scheduler gave one in time
+   */
+  timestamp(options: AdminCallOptions = {}): Promise<bigint> {
+    return this.#options.timestamps.timestamp(options);
   }
 
   /** Every region, by key. @throws TroupeError `unavailable` when no scheduler answers */

@@ -4,6 +4,7 @@ import type { ClusterAdmin } from './cluster-admin.js';
 import type { Dispatcher } from './dispatcher.js';
 import type { Pauses } from './pauses.js';
 import type { RawSpace } from './raw.js';
+import type { TimestampClient } from './timestamps.js';
 
 interface DatabaseParts {
   readonly system: ActorSystem;
@@ -11,6 +12,7 @@ interface DatabaseParts {
   readonly raw: RawSpace;
   readonly cluster: ClusterAdmin;
   readonly scheduler: SchedulerClient;
+  readonly timestamps: TimestampClient;
   /** The waits of `cluster`. */
   readonly pauses: Pauses;
 }
@@ -22,10 +24,12 @@ export class Database {
   readonly #system: ActorSystem;
   readonly #dispatcher: Dispatcher;
   readonly #scheduler: SchedulerClient;
+  readonly #timestamps: TimestampClient;
   readonly #pauses: Pauses;
 
-  constructor({ system, dispatcher, raw, cluster, scheduler, pauses }: DatabaseParts) {
+  constructor({ system, dispatcher, raw, cluster, scheduler, timestamps, pauses }: DatabaseParts) {
     this.#scheduler = scheduler;
+    this.#timestamps = timestamps;
     this.#pauses = pauses;
     this.raw = raw;
     this.cluster = cluster;
@@ -36,6 +40,7 @@ export class Database {
   /** Rejects what is under way with `closed`, and disconnects. Idempotent. */
   async close(): Promise<void> {
     this.#dispatcher.close();
+    this.#timestamps.close();
     this.#scheduler.close();
     this.#pauses.close();
     await this.#system.close();

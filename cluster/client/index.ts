@@ -20,6 +20,7 @@ import { Dispatcher } from './dispatcher.js';
 import { Pauses } from './pauses.js';
 import { RawSpace } from './raw.js';
 import { RAW_SPACE } from './space.js';
+import { TimestampClient } from './timestamps.js';
 
 /** NATS options (`servers` or your own `connection`, credentials), and which cluster to talk to. */
 export interface ConnectOptions extends NatsTransportOptions {
@@ -80,8 +81,9 @@ export async function connect(options: ConnectOptions): Promise<Database> {
     });
     const raw = new RawSpace({ dispatcher, clock, timeout, maxEntryBytes });
     const pauses = new Pauses(clock);
-    const admin = new ClusterAdmin({ system, scheduler, clock, random, pauses, timeout });
-    return new Database({ system, dispatcher, raw, scheduler, cluster: admin, pauses });
+    const timestamps = new TimestampClient({ system, source: scheduler, clock, timeout });
+    const admin = new ClusterAdmin({ system, scheduler, timestamps, clock, random, pauses, timeout });
+    return new Database({ system, dispatcher, raw, scheduler, cluster: admin, timestamps, pauses });
   } catch (error) {
     await system.close();
     throw error;

@@ -19,6 +19,8 @@ export interface SchedulerOptions extends NodeOptions {
   readonly maxEntryBytes?: number;
   /** Its data directory is lost: an empty one takes its place (false). The other schedulers must run. */
   readonly rejoin?: boolean;
+  /** Unix milliseconds, which timestamps follow; `Date.now` when absent. */
+  readonly wallClock?: () => number;
 }
 
 const DEFAULT_EXPECTED_STORES = 3;
@@ -38,6 +40,7 @@ const MIN_MAX_ENTRY_BYTES = 16 * 1024;
  */
 export async function startScheduler(options: SchedulerOptions): Promise<SchedulerNode> {
   const { cluster, name, clock = realClock, random = Math.random, logger = silentLogger } = options;
+  const { wallClock = Date.now } = options;
   const schedulers = options.schedulers ?? [name];
   const expectedStores = options.expectedStores ?? DEFAULT_EXPECTED_STORES;
   const maxEntryBytes = options.maxEntryBytes ?? DEFAULT_MAX_ENTRY_BYTES;
@@ -89,8 +92,8 @@ export async function startScheduler(options: SchedulerOptions): Promise<Schedul
         expectedStores,
         maxEntryBytes,
         clock,
-        wallClock: Date.now,
         haltScheduling: options.haltScheduling ?? false,
+        wallClock,
         random,
         logger,
         pid: process.pid,

@@ -27,6 +27,7 @@ import { emptyReply, type SchedulerKind, SchedulerService } from './service.js';
 import { memberPeer, SCHEDULER_GROUP, SchedulerSnapshots } from './snapshots.js';
 import { type Command, type CommandResult, encodeCommand, type SchedulerState } from './state.js';
 import { StoreWatch } from './store-watch.js';
+import { TimestampOracle } from './timestamps.js';
 
 /** Milliseconds between two looks at who has been silent. */
 const WATCH_INTERVAL_MS = 1_000;
@@ -83,6 +84,7 @@ export class SchedulerNode implements SchedulerDuties {
   readonly #watch = new StoreWatch();
   readonly #ids: IdWindow;
   readonly #placement: Placement;
+  readonly #timestamps: TimestampOracle;
   readonly #service: SchedulerService;
   readonly #actor: ActorRef;
   #group: RaftGroup | undefined;
@@ -98,7 +100,7 @@ export class SchedulerNode implements SchedulerDuties {
   #closing: Promise<void> | undefined;
 
   constructor(parts: SchedulerParts) {
-    const { cluster, system, engine, state, clock, random, logger, tuning } = parts;
+    const { cluster, system, engine, state, clock, wallClock, random, logger, tuning } = parts;
     this.#parts = parts;
     this.name = system.node;
     this.failed = new Promise((resolve) => {
@@ -141,6 +143,16 @@ export class SchedulerNode implements SchedulerDuties {
       halted: (halted) => this.#actor.tell({ type: halted ? 'halted' : 'resumed' }),
       drained: (storeId) => this.#bury(storeId),
     });
+    this.#timestamps = new TimestampOracle({
+      wallClock,
+      clock,
+      logger,
+      term: () => this.#group?.term ?? 0,
+      extend: async (physicalLimit) => {
+        await this.#propose({ extendTimestamps: { physicalLimit } });
+      },
+      refusal: () => this.#refusal('not-leader'),
+    });
     this.#service = new SchedulerService({
       placement: this.#placement,
       cluster,
@@ -148,6 +160,11 @@ export class SchedulerNode implements SchedulerDuties {
       clock,
       watch: this.#watch,
       ids: this.#ids,
+      timestamps: async (count) => {
+        // All requests of a turn share one confirmation.
+        await this.#caughtUp();
+        return this.#timestamps.allocate(count);
+      },
       propose: (command) => this.#propose(command),
       members: () => this.#members(),
       term: () => this.#group?.term ?? 0,
@@ -278,9 +295,10 @@ export class SchedulerNode implements SchedulerDuties {
 
   #takeOffice(reign: number, attempt: number): void {
     const { logger } = this.#parts;
+    const term = this.#group?.term ?? 0;
     this.#caughtUp()
       .then(() => this.#initialize())
-      .then(() => this.#prepared(reign))
+      .then(() => this.#prepared(reign, term))
       .catch((error: unknown) => {
         if (reign !== this.#reign) return;
         logger.debug({ err: error }, 'the scheduler could not take office yet');
@@ -314,6 +332,7 @@ export class SchedulerNode implements SchedulerDuties {
     this.#watch.clear();
     this.#placement.stop();
     this.#ids.forget();
+    this.#timestamps.resign();
     this.#placing = false;
   }
 
@@ -325,9 +344,12 @@ export class SchedulerNode implements SchedulerDuties {
     await this.#propose({ initializeCluster: { clusterId, cluster, expectedStores, maxEntryBytes } });
   }
 
-  #prepared(reign: number): void {
+  #prepared(reign: number, term: number): void {
     if (reign !== this.#reign) return;
+    // Another leader may have come and gone since, and its entries need not be here yet.
+    if (term !== this.#group?.term) throw this.#refusal('not-leader');
     const { clock, state } = this.#parts;
+    this.#timestamps.takeOffice(state.timestampLimit);
     for (const store of state.stores.values()) this.#watch.follow(store, clock.now());
     this.#placement.listen();
     this.#tick();
@@ -339,6 +361,7 @@ export class SchedulerNode implements SchedulerDuties {
     const { clock } = this.#parts;
     this.#watch.tick(clock.now(), this.#placement.config.maxStoreDownTime);
     this.#placement.tick();
+    this.#timestamps.tick();
     this.#ticker = clock.setTimeout(() => this.#tick(), WATCH_INTERVAL_MS);
   }
 

@@ -4,6 +4,7 @@ import { pdpb, troupepb } from '../proto/index.js';
 import type { Protocol, ProtocolEvent } from '../protocol.js';
 import { malformation, sameRegion } from '../region-tree.js';
 import { SchedulerFault } from './fault.js';
+import { MAX_TIMESTAMPS_AT_ONCE } from '../timestamp.js';
 import type { IdWindow } from './id-window.js';
 import { OperatorRequests } from './operator-requests.js';
 import { REGION_STATES } from './placement/coordinator.js';
@@ -26,6 +27,11 @@ export interface ServiceOptions {
   readonly state: SchedulerState;
   readonly watch: StoreWatch;
   readonly ids: IdWindow;
+  /**
+   * The first of so many consecutive timestamps, under leadership confirmed after the call.
+   * @throws SchedulerFault `NOT_LEADER` when it cannot
+   */
+  readonly timestamps: (count: number) => Promise<pdpb.Timestamp>;
   readonly clock: Clock;
   /** Replicates a command. @throws SchedulerFault `NOT_LEADER` when it cannot */
   readonly propose: (command: Command) => Promise<CommandResult>;
@@ -147,6 +153,18 @@ export class SchedulerService {
         );
       }
       return { header: this.header(), id: await this.#options.ids.allocate(count), count };
+    },
+
+    'pd.tso': async ({ count }) => {
+      if (count < 1 || count > MAX_TIMESTAMPS_AT_ONCE) {
+        throw new SchedulerFault(
+          ErrorType.INVALID_VALUE,
+          `${count} timestamps at once; ask for 1 to ${MAX_TIMESTAMPS_AT_ONCE}.`,
+        );
+      }
+      const { physical, logical } = await this.#options.timestamps(count);
+      // The reply carries the last, as PD's does.
+      return { header: this.header(), count, timestamp: { physical, logical: logical + count - 1 } };
     },
 
     'pd.getStore': ({ storeId }) => {
@@ -464,6 +482,7 @@ export const emptyReply: { readonly [K in SchedulerKind]: (header: pdpb.Response
   'pd.bootstrapInfo': (header) => pdpb.IsBootstrappedResponse.from({ header }),
   'pd.putStore': (header) => pdpb.PutStoreResponse.from({ header }),
   'pd.allocId': (header) => pdpb.AllocIDResponse.from({ header }),
+  'pd.tso': (header) => pdpb.TsoResponse.from({ header }),
   'pd.getStore': (header) => pdpb.GetStoreResponse.from({ header }),
   'pd.getAllStores': (header) => pdpb.GetAllStoresResponse.from({ header }),
   'pd.getRegion': (header) => pdpb.GetRegionResponse.from({ header }),

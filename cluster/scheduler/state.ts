@@ -33,7 +33,7 @@ const NODE_STATES: Readonly<Partial<Record<metapb.StoreState, metapb.NodeState>>
 };
 
 /** The kinds of commands; each names one field of troupepb.SchedulerCommand. */
-export type Command = Omit<troupepb.SchedulerCommand, 'version' | 'extendTimestamps'>;
+export type Command = Omit<troupepb.SchedulerCommand, 'version'>;
 
 type LogEffects = Pick<ApplyEffects, 'truncateLog'>;
 
@@ -49,6 +49,8 @@ export class SchedulerState {
   cluster: troupepb.InitializeCluster | undefined;
   /** The first id that no window has covered. */
   nextId = FIRST_FREE_ID;
+  /** Unix milliseconds; timestamps below may have been handed out. */
+  timestampLimit = 0;
   readonly stores = new Map<number, metapb.Store>();
   readonly regions = new RegionTree();
   /** Ids of regions that were merged into others: none of their peers is wanted any more. */
@@ -92,6 +94,7 @@ export class SchedulerState {
   #clear(): void {
     this.cluster = undefined;
     this.nextId = FIRST_FREE_ID;
+    this.timestampLimit = 0;
     this.firstRegion = undefined;
     for (const records of [this.stores, this.regions, this.merged, this.confirmed, this.placement])
       records.clear();
@@ -132,6 +135,7 @@ export class SchedulerState {
       placeFirstRegion,
       confirmFirstRegion,
       putRegions,
+      extendTimestamps,
       noteMerged,
     } = command;
     const placed = this.#place(command, batch);
@@ -142,6 +146,7 @@ export class SchedulerState {
     if (placeFirstRegion?.region !== undefined) return this.#placeFirstRegion(placeFirstRegion.region, batch);
     if (confirmFirstRegion !== undefined) return this.#confirm(confirmFirstRegion.storeId, batch);
     if (putRegions !== undefined) return this.#putRegions(putRegions.regions, batch);
+    if (extendTimestamps !== undefined) return this.#extendTimestamps(extendTimestamps.physicalLimit, batch);
     if (noteMerged !== undefined) return this.#noteMerged(noteMerged.regionIds, batch);
     throw new Error('a replicated command of the scheduler is of an unknown kind: start a newer version');
   }
@@ -228,6 +233,14 @@ export class SchedulerState {
     return DONE;
   }
 
+  /** The limit only grows: what an earlier leader proposed may come late. */
+  #extendTimestamps(limit: number, batch: WriteBatch): CommandResult {
+    if (limit <= this.timestampLimit) return DONE;
+    this.timestampLimit = limit;
+    batch.put('default', TIMESTAMP_LIMIT_KEY, number64(limit));
+    return DONE;
+  }
+
   #noteMerged(ids: readonly number[], batch: WriteBatch): CommandResult {
     for (const id of ids) {
       if (this.merged.has(id)) continue;
@@ -262,6 +275,9 @@ export class SchedulerState {
         break;
       case Kind.nextId:
         this.nextId = numberOf(value);
+        break;
+      case Kind.timestampLimit:
+        this.timestampLimit = numberOf(value);
         break;
       case Kind.firstRegion:
         this.firstRegion = metapb.Region.decode(value);
@@ -324,10 +340,12 @@ const Kind = {
   setting: 9,
   scheduler: 10,
   storeLimit: 11,
+  timestampLimit: 8,
 } as const;
 
 const CLUSTER_KEY = Uint8Array.of(Kind.cluster);
 const NEXT_ID_KEY = Uint8Array.of(Kind.nextId);
+const TIMESTAMP_LIMIT_KEY = Uint8Array.of(Kind.timestampLimit);
 const FIRST_REGION_KEY = Uint8Array.of(Kind.firstRegion);
 
 function wordKey(kind: number, word: string): Uint8Array {

@@ -69,6 +69,10 @@ export class ClientWorld {
   readonly reports = new Map<number, RegionReport>();
   /** Store id of each region's leader. */
   readonly leaders = new Map<number, number>();
+  /** How the scheduler takes a request for timestamps; where nothing is said, it counts. */
+  tso: ((count: number, reply: (response: Partial<pdpb.TsoResponse>) => void) => void) | undefined;
+  /** The last timestamp's count. */
+  #timestamps = 0;
   /** The scheduler answers nothing when false. */
   schedulerAnswers = true;
   script: ((received: Received, serve: () => Answer) => Answer) | undefined;
@@ -185,6 +189,11 @@ export class ClientWorld {
         registeredStores: 3,
       };
       event.replyTo.send({ ...reply, header, cluster: 'spec' });
+    } else if (event.type === 'pd.tso') {
+      const reply = (response: Partial<pdpb.TsoResponse>) =>
+        event.replyTo.send(pdpb.TsoResponse.from({ header, ...response }));
+      if (this.tso === undefined) reply(this.takeTimestamps(event.count));
+      else this.tso(event.count, reply);
     } else if (event.type === 'pd.getAllStores') {
       event.replyTo.send({ header, stores: this.stores });
     } else if (event.type === 'pd.scanRegions') {
@@ -201,6 +210,12 @@ export class ClientWorld {
     } else {
       event.replyTo.send(emptyReply[event.type](header));
     }
+  }
+
+  /** The reply of a scheduler that counts. */
+  takeTimestamps(count: number): Pick<pdpb.TsoResponse, 'count' | 'timestamp'> {
+    this.#timestamps += count;
+    return { count, timestamp: { physical: 1_700_000_000_000, logical: this.#timestamps } };
   }
 
   #told(region: metapb.Region): pdpb.Region {

@@ -198,15 +198,20 @@ describe('the replicated state', () => {
     fc.record({
       noteMerged: fc.record({ regionIds: fc.array(fc.integer({ min: 1, max: 4 }), { maxLength: 2 }) }),
     }),
+    fc.record({
+      extendTimestamps: fc.record({
+        physicalLimit: fc.constantFrom(1_700_000_000_000, 1_700_000_003_000, 2 ** 46 - 1),
+      }),
+    }),
     fc.record({ putRegions: fc.record({ regions: fc.array(told, { maxLength: 3 }) }) }),
   );
 
   function visible(state: SchedulerState) {
-    const { cluster, nextId, stores, regions, merged, firstRegion, confirmed, phase } = state;
+    const { cluster, nextId, timestampLimit, stores, regions, merged, firstRegion, confirmed, phase } = state;
     const byId = [...stores].sort(([a], [b]) => a - b);
     const tree = regions.scan(bytes(''), bytes(''), 99);
     const sorted = { confirmed: [...confirmed].sort(), merged: [...merged].sort() };
-    return { cluster, nextId, byId, tree, firstRegion, phase, ...sorted };
+    return { cluster, nextId, timestampLimit, byId, tree, firstRegion, phase, ...sorted };
   }
 
   it('is after a restart what it was, and the same on every member', async () => {
@@ -245,6 +250,19 @@ describe('the replicated state', () => {
     apply({ placeFirstRegion: { region: region(1, '', '', 1, 1, [2]) } });
     expect([state.cluster?.clusterId, state.cluster?.expectedStores]).to.deep.equal([7, 1]);
     expect(state.firstRegion?.peers[0]?.storeId).to.equal(1);
+  });
+
+  it('never takes the limit of timestamps back', async () => {
+    const engine = await new SimulatedDisk({ random: () => 0.5 }).open();
+    const state = new SchedulerState();
+    const batch = engine.batch();
+    const limits = [0, 5_000, 2 ** 46 - 1, 8_000].map((physicalLimit, i) => {
+      state.apply([entry(6 + i, { extendTimestamps: { physicalLimit } })], batch);
+      return state.timestampLimit;
+    });
+    expect(limits).to.deep.equal([0, 5_000, 2 ** 46 - 1, 2 ** 46 - 1]);
+    await engine.write(batch);
+    expect((await SchedulerState.load(engine)).timestampLimit).to.equal(2 ** 46 - 1);
   });
 
   it('believes nobody who still speaks of a region that was merged', async () => {

@@ -15,6 +15,9 @@ import { type SchedulerNode, type SchedulerOptions, startScheduler } from '../..
 import { SimulatedDisk } from '../../storage/index.js';
 import { metapb } from '../../storage/proto/index.js';
 
+/** What wall clocks show when virtual time begins. */
+const WALL_START = 1_700_000_000_000;
+
 type BootstrapEvent = troupepb.BootstrapRegionRequest & { readonly type: string; readonly replyTo: ReplyTo };
 
 const storeActor = setup({
@@ -117,6 +120,8 @@ export class SchedulerWorld {
   readonly disks = new Map<string, SimulatedDisk>();
   readonly schedulers = new Map<string, SchedulerNode>();
   readonly stores: FakeStore[] = [];
+  /** By how many milliseconds a scheduler's wall clock is ahead; may change at any time. */
+  readonly wallSkew = new Map<string, number>();
   readonly #processes = new Map<string, ProcessClock>();
   #incarnation = 1;
 
@@ -145,11 +150,17 @@ export class SchedulerWorld {
       haltScheduling: true,
       incarnation: this.#incarnation++,
       clock,
+      wallClock: () => this.wall(name),
       random,
       ...options,
     });
     this.schedulers.set(name, node);
     return node;
+  }
+
+  /** Unix milliseconds that a scheduler's machine shows. */
+  wall(name = 'scheduler-1'): number {
+    return WALL_START + this.clock.now() + (this.wallSkew.get(name) ?? 0);
   }
 
   /** The power goes: what was not synced is gone. */

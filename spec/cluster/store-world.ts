@@ -63,6 +63,7 @@ export class StoreWorld {
         haltScheduling: true,
         transport: this.network.transport('scheduler-1'),
         clock,
+        wallClock: () => clock.now(),
         random,
         incarnation: ++this.#lives,
       }),

@@ -238,6 +238,7 @@ class StoreSimulation {
       boot: (process) =>
         startScheduler({
           ...process,
+          wallClock: () => process.clock.now(),
           cluster: CLUSTER,
           name: SCHEDULER,
           random,

@@ -146,6 +146,7 @@ export class TestCluster {
       engine,
       transport,
       clock,
+      wallClock: () => clock.now(),
       random,
       incarnation: ++this.#lives,
       expectedStores: this.stores.length,
