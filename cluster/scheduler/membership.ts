@@ -6,6 +6,7 @@ import {
   type Logger,
   type ReplyTo,
 } from '../../actors/index.js';
+import type { MessageType } from '../../machines/raft/types.js';
 import { type SchedulerMemberDesk, schedulerMemberMachine } from '../../machines/scheduler-member.machine.js';
 import { type Engine, RaftLog } from '../../storage/index.js';
 import { backoffMs } from '../client/backoff.js';
@@ -26,6 +27,15 @@ export interface MembershipParts {
   /** The directory takes the place of one that was lost. */
   readonly rejoin: boolean;
 }
+
+/** By which leaders are made. Without the answers no campaign gets beyond its first question (PreVote). */
+const ELECTION: ReadonlySet<MessageType> = new Set<MessageType>([
+  'requestPreVote',
+  'requestPreVoteResponse',
+  'requestVote',
+  'requestVoteResponse',
+  'timeoutNow',
+]);
 
 type JoinEvent = troupepb.JoinSchedulersRequest & { readonly sender?: string; readonly replyTo?: ReplyTo };
 
@@ -66,9 +76,16 @@ export class Membership implements SchedulerMemberDesk {
     this.#group = group;
   }
 
-  /** Position that the log has to reach before this member votes. */
-  get floor(): { readonly term: number; readonly index: number } {
-    return { term: this.#record.floorTerm, index: this.#record.floorIndex };
+  /**
+   * Whether such a message must not reach this member's Raft group: its log lacks what may have been acknowledged under its
+   * name, so it must elect nobody, and not be elected.
+   */
+  withholds(type: MessageType): boolean {
+    const { floorTerm, floorIndex } = this.#record;
+    const group = this.#group();
+    if (floorIndex === 0 || group === undefined || !ELECTION.has(type)) return false;
+    const { lastIndex } = group.raft;
+    return isBehind({ term: group.raft.termAt(lastIndex), index: lastIndex }, floorTerm, floorIndex);
   }
 
   /**
@@ -208,7 +225,7 @@ export class Membership implements SchedulerMemberDesk {
 }
 
 /** Whether a log that ends at `position` does not reach as far as one that ends at (term, index). */
-export function isBehind(
+function isBehind(
   position: { readonly term: number; readonly index: number },
   term: number,
   index: number,

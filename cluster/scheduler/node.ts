@@ -18,7 +18,7 @@ import type { RaftTuning } from '../raft/tuning.js';
 import { TaskQueue } from '../tasks.js';
 import { SchedulerFault } from './fault.js';
 import { IdWindow } from './id-window.js';
-import { isBehind, type Membership } from './membership.js';
+import type { Membership } from './membership.js';
 import { Placement } from './placement/index.js';
 import type { RegionReport } from './placement/region-report.js';
 import type { Order } from './placement/steps.js';
@@ -59,15 +59,6 @@ export interface SchedulerParts {
 const LONG_TASKS = 2;
 /** Slow work that may wait. */
 const WAITING_TASKS = 16;
-
-/** By which leaders are made. Without the answers no campaign gets beyond its first question (PreVote). */
-const ELECTION: ReadonlySet<Message['type']> = new Set<Message['type']>([
-  'requestPreVote',
-  'requestPreVoteResponse',
-  'requestVote',
-  'requestVoteResponse',
-  'timeoutNow',
-]);
 
 type AnyRequest = { readonly type: SchedulerKind; readonly replyTo?: ReplyTo };
 
@@ -275,17 +266,8 @@ export class SchedulerNode implements SchedulerDuties {
 
   stepRaft(event: unknown): void {
     const { message } = event as RaftEvent;
-    if (this.#isRecovering && ELECTION.has(message.type)) return;
+    if (this.#parts.membership.withholds(message.type)) return;
     this.#group?.step(message);
-  }
-
-  /** Its log lacks what may have been acknowledged under its name: it must elect nobody, and not be elected. */
-  get #isRecovering(): boolean {
-    const { floor } = this.#parts.membership;
-    if (this.#group === undefined || floor.index === 0) return false;
-    const { raft } = this.#group;
-    const end = { term: raft.termAt(raft.lastIndex), index: raft.lastIndex };
-    return isBehind(end, floor.term, floor.index);
   }
 
   /** Applies what earlier leaders left, gives the cluster its identity if it has none, then begins to serve. */
