@@ -9,13 +9,15 @@ import { type Engine, EngineFailedError } from '../../storage/index.js';
 import { metapb, type RaftEvent } from '../../storage/proto/index.js';
 import { backoffMs } from '../client/backoff.js';
 import { TroupeError } from '../errors.js';
-import { pdpb, type troupepb } from '../proto/index.js';
+import { pdpb } from '../proto/index.js';
 import type { RaftGroup } from '../raft/group.js';
 import { RaftHost } from '../raft/host.js';
 import { LogGc, type LogGcLimits } from '../raft/log-gc.js';
 import type { StateMachine } from '../raft/state-machine.js';
 import type { RaftTuning } from '../raft/tuning.js';
 import { TaskQueue } from '../tasks.js';
+import { ClusterBirth } from './birth.js';
+import { emptyReply } from './empty-replies.js';
 import { SchedulerFault } from './fault.js';
 import { IdWindow } from './id-window.js';
 import type { Membership } from './membership.js';
@@ -23,7 +25,7 @@ import { Placement } from './placement/index.js';
 import type { RegionReport } from './placement/region-report.js';
 import type { Order } from './placement/steps.js';
 import { isRead } from './reads.js';
-import { emptyReply, type SchedulerKind, SchedulerService } from './service.js';
+import { type SchedulerKind, SchedulerService } from './service.js';
 import { memberPeer, SCHEDULER_GROUP, SchedulerSnapshots } from './snapshots.js';
 import { type Command, type CommandResult, encodeCommand, type SchedulerState } from './state.js';
 import { StoreWatch } from './store-watch.js';
@@ -31,8 +33,6 @@ import { TimestampOracle } from './timestamps.js';
 
 /** Milliseconds between two looks at who has been silent. */
 const WATCH_INTERVAL_MS = 1_000;
-/** How long a store may take to make the first region durable before it is asked again. */
-const BOOTSTRAP_TIMEOUT_MS = 2_000;
 
 export interface SchedulerParts {
   readonly cluster: string;
@@ -82,7 +82,7 @@ export class SchedulerNode implements SchedulerDuties {
   #leading = false;
   /** Grows with each leadership, so that what an earlier one began knows that it is over. */
   #reign = 0;
-  #placing = false;
+  readonly #birth: ClusterBirth;
   /** Stores whose end is being replicated. */
   readonly #burying = new Set<number>();
   #ticker: TimerHandle | undefined;
@@ -144,6 +144,13 @@ export class SchedulerNode implements SchedulerDuties {
       },
       refusal: () => this.#refusal('not-leader'),
     });
+    this.#birth = new ClusterBirth({
+      ...parts,
+      propose: (command) => this.#propose(command),
+      later: (attempt, again) => this.#later(attempt, again),
+      chosen: () => this.#actor.tell({ type: 'storesChosen' }),
+      born: () => this.#actor.tell({ type: 'bootstrapped' }),
+    });
     this.#service = new SchedulerService({
       placement: this.#placement,
       cluster,
@@ -159,7 +166,7 @@ export class SchedulerNode implements SchedulerDuties {
       propose: (command) => this.#propose(command),
       members: () => this.#members(),
       term: () => this.#group?.term ?? 0,
-      storeJoined: () => this.#placeFirstRegion(),
+      storeJoined: () => this.#birth.placeFirstRegion(),
     });
     this.#actor = system.spawn(schedulerMachine, {
       path: 'pd',
@@ -298,7 +305,7 @@ export class SchedulerNode implements SchedulerDuties {
 
   /** Asks every store of the first region for it, again and again until each has it. */
   bootstrap(): void {
-    for (const peer of this.#parts.state.unconfirmed) this.#bootstrapStore(peer, this.#reign, 1);
+    this.#birth.bootstrapStores();
   }
 
   startPlacement(): void {
@@ -315,7 +322,7 @@ export class SchedulerNode implements SchedulerDuties {
     this.#placement.stop();
     this.#ids.forget();
     this.#timestamps.resign();
-    this.#placing = false;
+    this.#birth.resign();
   }
 
   async #initialize(): Promise<void> {
@@ -336,7 +343,7 @@ export class SchedulerNode implements SchedulerDuties {
     this.#placement.listen();
     this.#tick();
     this.#actor.tell({ type: 'prepared', phase: state.phase });
-    if (state.phase === 'collecting') this.#placeFirstRegion();
+    this.#birth.placeFirstRegion();
   }
 
   #tick(): void {
@@ -345,49 +352,6 @@ export class SchedulerNode implements SchedulerDuties {
     this.#placement.tick();
     this.#timestamps.tick();
     this.#ticker = clock.setTimeout(() => this.#tick(), WATCH_INTERVAL_MS);
-  }
-
-  /** Once enough stores have shown that they carry their ids, the first of them get a voter of region 1 each. */
-  #placeFirstRegion(): void {
-    const { state } = this.#parts;
-    const wanted = state.cluster?.expectedStores ?? 0;
-    if (this.#placing || state.phase !== 'collecting' || wanted === 0) return;
-    const ready = [...state.stores.values()]
-      .filter((store) => store.nodeState === metapb.NodeState.Serving && store.state === metapb.StoreState.Up)
-      .sort((a, b) => a.id - b.id);
-    if (ready.length < wanted) return;
-    this.#placing = true;
-    const reign = this.#reign;
-    this.#propose({ placeFirstRegion: { region: firstRegion(ready.slice(0, wanted)) } })
-      .then(() => {
-        if (reign === this.#reign) this.#actor.tell({ type: 'storesChosen' });
-      })
-      .catch((error: unknown) => {
-        if (reign !== this.#reign) return;
-        this.#parts.logger.debug({ err: error }, 'the first region is not placed yet');
-        this.#placing = false;
-        this.#later(1, () => this.#placeFirstRegion());
-      });
-  }
-
-  #bootstrapStore(peer: metapb.Peer, reign: number, attempt: number): void {
-    const { state, system, logger } = this.#parts;
-    const { firstRegion: region, stores } = state;
-    const store = stores.get(peer.storeId);
-    if (reign !== this.#reign || region === undefined || store === undefined) return;
-    const event = { type: 'store.bootstrapRegion', region, peer };
-    (system.ref(`${store.address}/store`).ask(event, { timeout: BOOTSTRAP_TIMEOUT_MS }) as Promise<unknown>)
-      .then(async (reply) => {
-        if (!(reply as troupepb.BootstrapRegionResponse).durable)
-          throw new Error('the first region is not durable yet');
-        await this.#propose({ confirmFirstRegion: { storeId: peer.storeId } });
-        if (reign === this.#reign && state.phase === 'serving') this.#actor.tell({ type: 'bootstrapped' });
-      })
-      .catch((error: unknown) => {
-        if (reign !== this.#reign) return;
-        logger.debug({ err: error, store: peer.storeId }, 'a store has not confirmed the first region yet');
-        this.#later(attempt, () => this.#bootstrapStore(peer, reign, attempt + 1));
-      });
   }
 
   /** Tries again after a wait, unless this leadership is over by then. */
@@ -502,14 +466,3 @@ export class SchedulerNode implements SchedulerDuties {
 }
 
 const NO_KEY = new Uint8Array(0);
-
-/** The whole key space, one voter on each store; its ids are below those that windows hand out. */
-function firstRegion(stores: readonly metapb.Store[]): metapb.Region {
-  return {
-    id: 1,
-    startKey: NO_KEY,
-    endKey: NO_KEY,
-    regionEpoch: { confVer: 1, version: 1 },
-    peers: stores.map((store, i) => ({ id: i + 2, storeId: store.id, role: metapb.PeerRole.Voter })),
-  };
-}

@@ -1,15 +1,16 @@
 import { type Clock, isName, roleOf } from '../../actors/index.js';
 import { metapb } from '../../storage/proto/index.js';
-import { pdpb, troupepb } from '../proto/index.js';
+import { pdpb } from '../proto/index.js';
 import type { Protocol, ProtocolEvent } from '../protocol.js';
-import { malformation, sameRegion } from '../region-tree.js';
+import { malformation } from '../region-tree.js';
 import { MAX_TIMESTAMPS_AT_ONCE } from '../timestamp.js';
 import { SchedulerFault } from './fault.js';
 import type { IdWindow } from './id-window.js';
 import { OperatorRequests } from './operator-requests.js';
 import { REGION_STATES } from './placement/coordinator.js';
 import type { Placement } from './placement/index.js';
-import { NO_FLOW, type RegionFlow } from './placement/region-report.js';
+import { NO_FLOW } from './placement/region-report.js';
+import { RegionHeartbeats } from './region-heartbeats.js';
 import { byName, overtaken, retired } from './registration.js';
 import type { Command, CommandResult, SchedulerState } from './state.js';
 import { Steering } from './steering.js';
@@ -64,6 +65,7 @@ export class SchedulerService {
   readonly #options: ServiceOptions;
   readonly #steering: Steering;
   readonly #operators: OperatorRequests;
+  readonly #heartbeats: RegionHeartbeats;
 
   constructor(options: ServiceOptions) {
     this.#options = options;
@@ -74,6 +76,7 @@ export class SchedulerService {
       storeDecided: (store) => watch.decided(store, clock.now()),
     });
     this.#operators = new OperatorRequests(placement);
+    this.#heartbeats = new RegionHeartbeats({ ...options, mustKnow: (id) => void this.#knownStore(id) });
   }
 
   /** Answers one request. @throws SchedulerFault, at once or later */
@@ -215,25 +218,8 @@ export class SchedulerService {
     },
 
     'pd.regionHeartbeat': async (heartbeat) => {
-      const { region, leader } = this.#checkedHeartbeat(heartbeat);
-      const { state, propose } = this.#options;
-      const known = state.regions.get(region.id);
-      if (known === undefined || !sameRegion(known, region)) {
-        const result = await propose({ putRegions: { regions: [region] } });
-        if (!result.ok) throw SchedulerFault.of(result.refusal);
-        this.#refuseStale(region, heartbeat.term);
-      }
-      const { term, downPeers, pendingPeers, approximateSize, approximateKeys } = heartbeat;
-      const order = this.#options.placement.heard({
-        region: state.regions.get(region.id) ?? region,
-        leader,
-        term,
-        downPeers,
-        pendingPeers,
-        approximateSize,
-        approximateKeys,
-        flow: flowOf(heartbeat),
-      });
+      const { report, order } = await this.#heartbeats.take(heartbeat);
+      const { region, leader } = report;
       return pdpb.RegionHeartbeatResponse.from({
         ...order,
         header: this.header(),
@@ -364,40 +350,6 @@ export class SchedulerService {
     return store;
   }
 
-  #checkedHeartbeat(heartbeat: Request<'pd.regionHeartbeat'>): {
-    region: metapb.Region;
-    leader: metapb.Peer;
-  } {
-    const { region, leader, term } = heartbeat;
-    const flaw = region === undefined ? 'no region' : malformation(region);
-    if (region === undefined || flaw !== undefined) {
-      throw new SchedulerFault(ErrorType.INVALID_VALUE, `The heartbeat describes ${flaw}.`);
-    }
-    for (const peer of region.peers) this.#knownStore(peer.storeId);
-    if (
-      leader === undefined ||
-      !region.peers.some((one) => one.id === leader.id && one.storeId === leader.storeId)
-    ) {
-      throw new SchedulerFault(
-        ErrorType.INVALID_VALUE,
-        `The leader is none of the peers of region ${region.id}.`,
-      );
-    }
-    this.#refuseStale(region, term);
-    return { region, leader };
-  }
-
-  #refuseStale(region: metapb.Region, term: number): void {
-    const report = this.#options.placement.view.report(region.id);
-    const stale =
-      this.#options.state.staleness(region) ??
-      (report !== undefined && term < report.term
-        ? `region ${region.id} has a leader of term ${report.term}`
-        : undefined);
-    if (stale !== undefined)
-      throw new SchedulerFault(ErrorType.DUPLICATED_ENTRY, `The heartbeat is stale: ${stale}.`);
-  }
-
   /** The region as the caller has it, when nothing newer is known. */
   #current(region: metapb.Region | undefined): metapb.Region {
     const known = this.#options.state.regions.get(region?.id ?? 0);
@@ -457,47 +409,3 @@ export class SchedulerService {
 }
 
 const NO_KEY = new Uint8Array(0);
-
-/** What a heartbeat counts, a second. */
-function flowOf({
-  bytesWritten,
-  keysWritten,
-  bytesRead,
-  keysRead,
-  interval,
-}: pdpb.RegionHeartbeatRequest): RegionFlow {
-  const seconds = Math.max(1, (interval?.endTimestamp ?? 0) - (interval?.startTimestamp ?? 0));
-  const rate = (count: number): number => Math.round(count / seconds);
-  return {
-    bytesWritten: rate(bytesWritten),
-    keysWritten: rate(keysWritten),
-    bytesRead: rate(bytesRead),
-    keysRead: rate(keysRead),
-  };
-}
-
-/** A reply of each kind that holds nothing but its header. */
-export const emptyReply: { readonly [K in SchedulerKind]: (header: pdpb.ResponseHeader) => Reply<K> } = {
-  'pd.getMembers': (header) => pdpb.GetMembersResponse.from({ header }),
-  'pd.bootstrapInfo': (header) => pdpb.IsBootstrappedResponse.from({ header }),
-  'pd.putStore': (header) => pdpb.PutStoreResponse.from({ header }),
-  'pd.allocId': (header) => pdpb.AllocIDResponse.from({ header }),
-  'pd.tso': (header) => pdpb.TsoResponse.from({ header }),
-  'pd.getStore': (header) => pdpb.GetStoreResponse.from({ header }),
-  'pd.getAllStores': (header) => pdpb.GetAllStoresResponse.from({ header }),
-  'pd.getRegion': (header) => pdpb.GetRegionResponse.from({ header }),
-  'pd.getRegionById': (header) => pdpb.GetRegionResponse.from({ header }),
-  'pd.scanRegions': (header) => pdpb.ScanRegionsResponse.from({ header }),
-  'pd.storeHeartbeat': (header) => pdpb.StoreHeartbeatResponse.from({ header }),
-  'pd.regionHeartbeat': (header) => pdpb.RegionHeartbeatResponse.from({ header }),
-  'pd.askBatchSplit': (header) => pdpb.AskBatchSplitResponse.from({ header }),
-  'pd.reportBatchSplit': (header) => pdpb.ReportBatchSplitResponse.from({ header }),
-  'pd.reportMerged': (header) => pdpb.ReportMergedResponse.from({ header }),
-  'pd.getStatus': (header) => troupepb.GetStatusResponse.from({ header }),
-  'pd.getPlacement': (header) => troupepb.GetPlacementResponse.from({ header }),
-  'pd.steerPlacement': (header) => troupepb.SteerPlacementResponse.from({ header }),
-  'pd.getOperators': (header) => troupepb.GetOperatorsResponse.from({ header }),
-  'pd.addOperator': (header) => troupepb.AddOperatorResponse.from({ header }),
-  'pd.cancelOperator': (header) => troupepb.CancelOperatorResponse.from({ header }),
-  'pd.findRegions': (header) => troupepb.FindRegionsResponse.from({ header }),
-};

@@ -6,7 +6,8 @@ import { holds } from '../../cluster/client/region-search.js';
 import type { errorpb, kvrpcpb, troupepb } from '../../cluster/proto/index.js';
 import { pdpb } from '../../cluster/proto/index.js';
 import { codecs, type ProtocolEvent, type RegionEvent } from '../../cluster/protocol.js';
-import { emptyReply, type SchedulerKind } from '../../cluster/scheduler/service.js';
+import { emptyReply } from '../../cluster/scheduler/empty-replies.js';
+import type { SchedulerKind } from '../../cluster/scheduler/service.js';
 import { compareBytes, rawKey, rawRange } from '../../storage/keys.js';
 import { metapb } from '../../storage/proto/index.js';
 

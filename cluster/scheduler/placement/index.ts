@@ -73,6 +73,8 @@ export class Placement {
   /** Leadership was won: reports are taken in from now on. */
   listen(): void {
     this.#beganAt = this.#options.clock.now();
+    // What came in while an earlier leadership ended counts for nothing.
+    this.view.clear();
     this.configure();
   }
 
