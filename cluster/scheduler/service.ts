@@ -2,14 +2,14 @@ import { type Clock, isName, roleOf } from '../../actors/index.js';
 import { metapb } from '../../storage/proto/index.js';
 import { pdpb, troupepb } from '../proto/index.js';
 import type { Protocol, ProtocolEvent } from '../protocol.js';
+import { REGION_STATES } from '../region-states.js';
 import { malformation, sameRegion } from '../region-tree.js';
 import { SchedulerFault } from './fault.js';
 import type { IdWindow } from './id-window.js';
 import { OperatorRequests } from './operator-requests.js';
-import { REGION_STATES } from './placement/coordinator.js';
 import type { Placement } from './placement/index.js';
 import { NO_FLOW, type RegionFlow } from './placement/region-report.js';
-import { byName, overtaken } from './registration.js';
+import { byName, overtaken, retired } from './registration.js';
 import type { Command, CommandResult, SchedulerState } from './state.js';
 import { Steering } from './steering.js';
 import { DISCONNECTED_AFTER_MS, type StoreWatch } from './store-watch.js';
@@ -183,6 +183,7 @@ export class SchedulerService {
       if (stats === undefined || stats.incarnation < store.incarnation) {
         throw SchedulerFault.of(overtaken(store).refusal);
       }
+      if (store.state === metapb.StoreState.Tombstone) throw SchedulerFault.of(retired(store).refusal);
       watch.follow(store, clock.now());
       watch.heartbeat(stats, clock.now());
       if (store.nodeState === metapb.NodeState.Preparing) {
