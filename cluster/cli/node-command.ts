@@ -2,9 +2,11 @@
 
 import type { Command } from 'commander';
 import { exitCodeOf, TroupeError } from '../errors.js';
+import { STORE_GONE } from '../store-gone.js';
 import { natsOptions } from './connection.js';
 import { makeDirectory } from './directory.js';
 import { nodeLogger } from './log-lines.js';
+import { checkNodeOptions, nodeGroup, withNodeOptions } from './node-group.js';
 import {
   type ConnectionSettings,
   checkToken,
@@ -25,6 +27,8 @@ export type NodeReport =
       readonly exitCode: number;
       /** The data is damaged: starting again is of no use before this command has repaired it. */
       readonly repair?: string;
+      /** The store was taken offline and is gone: there is nothing to start again. */
+      readonly gone?: boolean;
     };
 
 const LEVELS = ['debug', 'info', 'warn', 'error', 'silent'];
@@ -77,12 +81,15 @@ export function addNodeCommands(program: Command): void {
   );
   withSplitOptions(store);
   for (const role of ['scheduler', 'store'] as const) {
-    program.commands
-      .find((command) => command.name() === role)
-      ?.requiredOption('--name <name>', 'name of this node, unique in the cluster')
-      .requiredOption('--data <dir>', 'directory for its data, made if absent')
+    withNodeOptions(nodeGroup(program, role))
       .option('--log-level <level>', LEVELS.join(', '), process.env.TROUPE_LOG_LEVEL ?? 'info')
-      .action((options: NodeFlags) => runNode(role, options));
+      .enablePositionalOptions()
+      // A word that is none may be a mistyped command: `checkNodeOptions` says so.
+      .allowExcessArguments()
+      .allowUnknownOption()
+      .action((options: Partial<NodeFlags>, command: Command) =>
+        runNode(role, checkNodeOptions(options, command) as NodeFlags),
+      );
   }
 }
 
@@ -135,7 +142,8 @@ async function runNode(role: 'scheduler' | 'store', options: NodeFlags): Promise
     const error = role === 'store' ? await explained(failure, name, data, settings) : failure;
     const message = error instanceof Error ? error.message : String(error);
     const repair = error instanceof TroupeError && 'repair' in error ? { repair: String(error.repair) } : {};
-    report({ kind: 'failed', message, exitCode: exitCodeOf(error), ...repair });
+    const gone = error instanceof TroupeError && error.reason === STORE_GONE;
+    report({ kind: 'failed', message, exitCode: exitCodeOf(error), ...repair, ...(gone ? { gone } : {}) });
     throw error;
   } finally {
     if (process.connected) process.disconnect();

@@ -38,6 +38,8 @@ export interface NodeProcessOptions {
   readonly onReturn: () => void;
   /** Its data is damaged, as it found while it ran: it is not started again. */
   readonly onDamage: (damage: NodeDamagedError) => void;
+  /** The store was taken offline and is gone for good, as it was told while it ran: it is not started again. */
+  readonly onGone: () => void;
 }
 
 /** The node does not start before its data is repaired. */
@@ -50,6 +52,9 @@ export class NodeDamagedError extends TroupeError {
     this.repair = repair;
   }
 }
+
+/** The store was taken offline and is gone for good. */
+export class StoreGoneError extends TroupeError {}
 
 export class NodeProcess {
   readonly #options: NodeProcessOptions;
@@ -83,7 +88,7 @@ export class NodeProcess {
 
   /**
    * Starts it and waits until it serves.
-   * @throws NodeDamagedError when its data is damaged
+   * @throws NodeDamagedError when its data is damaged, StoreGoneError when it was taken offline before
    * @throws TroupeError with the node's own sentence and code
    */
   start(): Promise<void> {
@@ -153,10 +158,7 @@ export class NodeProcess {
     child.on('message', (report: NodeReport) => {
       switch (report.kind) {
         case 'failed':
-          failure =
-            report.repair === undefined
-              ? new TroupeError(codeOf(report.exitCode), `${this.name}: ${report.message}`)
-              : new NodeDamagedError(`${this.name}: ${report.message}`, report.repair);
+          failure = failureOf(this.name, report);
           return;
         case 'counters':
           this.#asked.shift()?.(report.counters);
@@ -191,6 +193,7 @@ export class NodeProcess {
   #ended(failure: TroupeError | undefined, how: string, ranMs: number): void {
     if (this.#stopping) return;
     if (failure instanceof NodeDamagedError) this.#options.onDamage(failure);
+    else if (failure instanceof StoreGoneError) this.#options.onGone();
     else this.#scheduleRestart(failure?.message ?? how, ranMs);
   }
 
@@ -204,6 +207,16 @@ export class NodeProcess {
       this.#launch(true).catch(() => {});
     }, pauseMs);
   }
+}
+
+function failureOf(
+  name: string,
+  { message, exitCode, repair, gone }: Extract<NodeReport, { kind: 'failed' }>,
+): TroupeError {
+  const sentence = `${name}: ${message}`;
+  if (repair !== undefined) return new NodeDamagedError(sentence, repair);
+  if (gone === true) return new StoreGoneError(codeOf(exitCode), sentence);
+  return new TroupeError(codeOf(exitCode), sentence);
 }
 
 function codeOf(exitCode: number): TroupeErrorCode {
