@@ -58,9 +58,9 @@ export function addNodeCommands(program: Command): void {
   withConnection(
     program
       .command('scheduler')
-      .summary('run a scheduler node')
+      .summary('run a scheduler node; steer placement')
       .description(
-        'Runs a scheduler node: bootstrap, ids, the registry of stores and regions.\n\nExamples:\n  troupe scheduler --name scheduler-1 --data /var/lib/troupe/scheduler-1 --cluster prod\n  troupe scheduler --name scheduler-2 --schedulers scheduler-1,scheduler-2,scheduler-3 --data /var/lib/troupe/scheduler-2',
+        'Runs a scheduler node: bootstrap, ids, the registry of stores and regions, and where these are placed. The commands below it see and steer placement.\n\nExamples:\n  troupe scheduler --name scheduler-1 --data /var/lib/troupe/scheduler-1 --cluster prod\n  troupe scheduler --name scheduler-2 --schedulers scheduler-1,scheduler-2,scheduler-3 --data /var/lib/troupe/scheduler-2',
       )
       .option('--halt-scheduling', 'place no regions until `scheduler config halt-scheduling false` is said')
       .option('--rejoin', 'its data directory is lost: an empty one takes its place while the others run')
@@ -73,9 +73,9 @@ export function addNodeCommands(program: Command): void {
   const store = withConnection(
     program
       .command('store')
-      .summary('run a store node')
+      .summary('run a store node; see and steer stores')
       .description(
-        'Runs a store node: it keeps replicas of regions on its disk and serves them.\n\nExamples:\n  troupe store --name store-1 --data /var/lib/troupe/store-1 --cluster prod',
+        'Runs a store node: it keeps replicas of regions on its disk and serves them. The commands below it see and steer the stores of a cluster.\n\nExamples:\n  troupe store --name store-1 --data /var/lib/troupe/store-1 --cluster prod',
       )
       .option('--standalone', 'raw operations on this store alone, without replication'),
   );

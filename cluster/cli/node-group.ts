@@ -14,6 +14,12 @@ export function nodeGroup(program: Command, role: 'scheduler' | 'store'): Comman
   return group;
 }
 
+/** A new command below a role's. */
+export function commandBelow(group: Command, name: string): Command {
+  // The group takes any word, to say what is wrong with it; its commands do not.
+  return group.command(name).allowExcessArguments(false);
+}
+
 /** Adds what says which node it is. They are looked at by `checkNodeOptions`: commands below the role's have no need of them. */
 export function withNodeOptions(command: Command): Command {
   return command

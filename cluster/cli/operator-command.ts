@@ -43,7 +43,7 @@ export function addOperatorCommands(program: Command): void {
     withConnection(command.option('--json', 'print a JSON object an operator')).action(
       async (...given: readonly unknown[]) => {
         const ids = words.flatMap((word, place) =>
-          [given[place]].flat().map((text) => parseCount(word.replace('s...', ''), String(text))),
+          [given[place]].flat().map((text) => parseCount(word.replace('...', ''), String(text))),
         );
         await adding(request(ids), given[words.length] as Flags);
       },

@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { TroupeError } from '../errors.js';
 import type { PlacementAdmin, PlacementInfo } from '../index.js';
 import { withDatabase } from './connection.js';
-import { nodeGroup } from './node-group.js';
+import { commandBelow, nodeGroup } from './node-group.js';
 import { connectionSettings, parseCount, parseDuration, withConnection } from './settings.js';
 import { didYouMean } from './suggestion.js';
 import { type Palette, paletteFor, print, table } from './terminal.js';
@@ -19,8 +19,7 @@ const NAMES = 'balance-region, balance-leader, hot-region, evict-leader-STORE or
 export function addSchedulerCommands(program: Command): void {
   const group = nodeGroup(program, 'scheduler');
   steering(
-    group
-      .command('list')
+    commandBelow(group, 'list')
       .summary('show what spreads regions, leaders and load')
       .description(
         'Shows the schedulers of placement, which spread regions, leaders and load over the stores.\n\nExamples:\n  troupe scheduler list\n  troupe scheduler list --json | jq -r .schedulers[].name',
@@ -28,8 +27,7 @@ export function addSchedulerCommands(program: Command): void {
   ).action((options: Flags) => steer(options, async () => {}));
 
   steering(
-    group
-      .command('add')
+    commandBelow(group, 'add')
       .summary('add a scheduler, or change its limit')
       .description(
         `Adds a scheduler of placement: ${NAMES}. Of one that runs already the limit is changed.\n\nExamples:\n  troupe scheduler add evict-leader-2\n  troupe scheduler add balance-region --limit 4`,
@@ -42,8 +40,7 @@ export function addSchedulerCommands(program: Command): void {
   });
 
   steering(
-    group
-      .command('pause')
+    commandBelow(group, 'pause')
       .summary('let a scheduler rest')
       .description(
         'Lets a scheduler of placement rest: for a while, or until it is resumed. Its operators go on.\n\nExamples:\n  troupe scheduler pause balance-region --for 10m\n  troupe scheduler pause hot-region',
@@ -57,8 +54,7 @@ export function addSchedulerCommands(program: Command): void {
   });
 
   steering(
-    group
-      .command('resume')
+    commandBelow(group, 'resume')
       .summary('let a scheduler work again')
       .description('Ends the rest of a scheduler.\n\nExamples:\n  troupe scheduler resume balance-region')
       .argument('<name>', 'the scheduler'),
@@ -67,8 +63,7 @@ export function addSchedulerCommands(program: Command): void {
   );
 
   steering(
-    group
-      .command('remove')
+    commandBelow(group, 'remove')
       .summary('remove a scheduler')
       .description(
         'Removes a scheduler of placement until it is added again. Its operators go on.\n\nExamples:\n  troupe scheduler remove evict-leader-2',
@@ -79,8 +74,7 @@ export function addSchedulerCommands(program: Command): void {
   );
 
   steering(
-    group
-      .command('config')
+    commandBelow(group, 'config')
       .summary('show or change settings of placement')
       .description(
         'Shows the settings of placement, or one, or changes one.\n\nExamples:\n  troupe scheduler config\n  troupe scheduler config max-replicas 5\n  troupe scheduler config location-labels zone,rack\n  troupe scheduler config halt-scheduling true',

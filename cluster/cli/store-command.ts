@@ -3,7 +3,7 @@
 import type { Command } from 'commander';
 import { TroupeError } from '../errors.js';
 import { natsOptions } from './connection.js';
-import { checkNodeOptions, nodeGroup, withNodeOptions } from './node-group.js';
+import { checkNodeOptions, commandBelow, nodeGroup, withNodeOptions } from './node-group.js';
 import { checkToken, connectionSettings, withConnection } from './settings.js';
 import { addStorePlacementCommands } from './store-placement-commands.js';
 import { confirmed, endSoon, paletteFor, say } from './terminal.js';
@@ -18,8 +18,7 @@ interface RepairFlags extends Readonly<Record<string, unknown>> {
 export function addStoreCommands(program: Command): void {
   const group = nodeGroup(program, 'store');
   addStorePlacementCommands(group);
-  const repairing = group
-    .command('repair')
+  const repairing = commandBelow(group, 'repair')
     .summary('replace a store’s damaged data by what the other stores have')
     .description(
       `Repairs a store whose disk is damaged. Its data directory is moved aside (nothing is deleted), and a fresh one is made

@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { TroupeError } from '../errors.js';
 import type { PlacementAdmin, StoreInfo } from '../index.js';
 import { withDatabase } from './connection.js';
+import { commandBelow } from './node-group.js';
 import { connectionSettings, parseCount, withConnection } from './settings.js';
 import { storeLines, storePage, storeTable } from './store-table.js';
 import { LiveLine, paletteFor, print, say } from './terminal.js';
@@ -12,8 +13,7 @@ type Flags = Readonly<Record<string, unknown>> & { readonly json?: boolean };
 
 export function addStorePlacementCommands(store: Command): void {
   withConnection(
-    store
-      .command('list')
+    commandBelow(store, 'list')
       .summary('show the stores and what they hold')
       .description(
         'Shows the stores of the cluster as its scheduler sees them.\n\nExamples:\n  troupe store list\n  troupe store list --json | jq -r \'select(.state != "Up").node\'',
@@ -23,8 +23,7 @@ export function addStorePlacementCommands(store: Command): void {
   ).action(list);
 
   withConnection(
-    store
-      .command('show')
+    commandBelow(store, 'show')
       .summary('show one store')
       .description('Shows a store.\n\nExamples:\n  troupe store show 2\n  troupe store show 2 --json')
       .argument('<id>', 'the store')
@@ -32,8 +31,7 @@ export function addStorePlacementCommands(store: Command): void {
   ).action(show);
 
   withConnection(
-    store
-      .command('offline')
+    commandBelow(store, 'offline')
       .summary('drain a store, so that it may go')
       .description(
         'Takes a store offline: its replicas move to other stores, then it is gone for good, and its process may be stopped. It must run meanwhile, or its replicas come from the others. Refused with 4 when too few stores would be left.\nWaits until it is gone, at most as long as --timeout says; draining goes on when that is over. --no-wait returns as soon as it is being drained.\n\nExamples:\n  troupe store offline 4 --timeout 10m\n  troupe store offline 4 --cancel',
@@ -45,8 +43,7 @@ export function addStorePlacementCommands(store: Command): void {
   ).action(offline);
 
   withConnection(
-    store
-      .command('label')
+    commandBelow(store, 'label')
       .summary('say where a store is')
       .description(
         'Sets labels of a store, and removes others; those that are not named stay. With the setting location-labels, replicas are spread over their values.\n\nExamples:\n  troupe store label 2 zone=east rack=r7\n  troupe store label 2 --remove rack',
@@ -58,8 +55,7 @@ export function addStorePlacementCommands(store: Command): void {
   ).action(label);
 
   withConnection(
-    store
-      .command('limit')
+    commandBelow(store, 'limit')
       .summary('bound how fast a store is filled and drained')
       .description(
         'Sets how many peers may be added to a store, and removed from it, in a minute. The setting store-limit holds for all stores that have none of their own.\n\nExamples:\n  troupe store limit 2 60\n  troupe store limit 2 --default',
@@ -101,6 +97,7 @@ export async function drain(
   storeId: number,
   { wait }: { readonly wait: boolean },
 ): Promise<void> {
+  const { state } = await placement.read();
   let doing = `store ${storeId} is being taken offline`;
   const live = new LiveLine(() => doing);
   try {
@@ -108,6 +105,7 @@ export async function drain(
       wait,
       progress: (replicas) => {
         doing = `store ${storeId} is being drained: ${replicas === 1 ? '1 replica' : `${replicas} replicas`} left`;
+        if (replicas > 0 && state === 'halted') doing += `; ${NOTHING_MOVES}`;
         if (process.stderr.isTTY !== true) say(doing);
       },
     });
@@ -115,6 +113,9 @@ export async function drain(
     live.done();
   }
 }
+
+const NOTHING_MOVES =
+  'placement is halted, so nothing moves before `troupe scheduler config halt-scheduling false`';
 
 async function label(
   id: string,
