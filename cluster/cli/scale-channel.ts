@@ -3,7 +3,7 @@
  * `troupe.<cluster>.api.up`, in JSON. Only the `up` that runs the cluster answers.
  */
 
-import type { Msg, NatsConnection } from '@nats-io/transport-node';
+import { errors, type Msg, type NatsConnection } from '@nats-io/transport-node';
 import { ActorSystemError, connectNats, silentLogger } from '../../actors/index.js';
 import { TROUPE_ERROR_CODES, TroupeError } from '../errors.js';
 import { clusterError } from '../node-options.js';
@@ -52,6 +52,8 @@ export async function serveScaling(
       starting = false;
     }
   });
+  // From here on the server knows of both.
+  await connection.flush();
   return { close: () => connection.close() };
 }
 
@@ -87,25 +89,38 @@ export class ScaleClient {
   }
 
   async #ask(endpoint: 'stores' | 'scale-out'): Promise<readonly LocalStore[]> {
-    const { cluster, timeoutMs, nats } = this.#settings;
+    const { cluster, timeoutMs } = this.#settings;
     let reply: Msg;
     try {
       reply = await this.#connection.request(subjectOf(cluster, endpoint), '', { timeout: timeoutMs });
     } catch (cause) {
-      if (cause instanceof Error && /no responders/i.test(`${cause.name} ${cause.message}`)) {
-        throw new TroupeError(
-          'unavailable',
-          `no \`troupe up\` runs the cluster "${cluster}" on ${nats}: start it with \`troupe up\`, or start a store by itself with \`troupe store --name NAME --data DIR\``,
-          { cause },
-        );
-      }
-      throw new TroupeError(
+      throw this.#unanswered(cause);
+    }
+    return this.#read(reply);
+  }
+
+  #unanswered(cause: unknown): TroupeError {
+    const { cluster, timeoutMs, nats } = this.#settings;
+    if (cause instanceof errors.TimeoutError) {
+      return new TroupeError(
         'timeout',
         `\`troupe up\` did not answer within ${timeoutMs} ms: look at its terminal, or give it longer with --timeout`,
         { cause },
       );
     }
-    return this.#read(reply);
+    if (cause instanceof errors.RequestError && cause.isNoResponders()) {
+      return new TroupeError(
+        'unavailable',
+        `no \`troupe up\` runs the cluster "${cluster}" on ${nats}: start it with \`troupe up\`, or start a store by itself with \`troupe store --name NAME --data DIR\``,
+        { cause },
+      );
+    }
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    return new TroupeError(
+      'unavailable',
+      `\`troupe up\` of the cluster "${cluster}" cannot be asked (${reason}): use the credentials that it was started with`,
+      { cause },
+    );
   }
 
   #read(reply: Msg): readonly LocalStore[] {
