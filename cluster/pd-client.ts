@@ -4,8 +4,9 @@ import { backoffMs } from './client/backoff.js';
 import { Pauses } from './client/pauses.js';
 import { TroupeError, type TroupeErrorCode } from './errors.js';
 import { LeaderSearch } from './leader-search.js';
-import { pdpb } from './proto/index.js';
+import { pdpb, type troupepb } from './proto/index.js';
 import type { Protocol, ProtocolEvent } from './protocol.js';
+import { STORE_GONE } from './store-gone.js';
 import { composeTimestamp, PHYSICAL_END, TIMESTAMPS_PER_MS } from './timestamp.js';
 
 type SchedulerKind = Extract<keyof Protocol, `pd.${string}`>;
@@ -34,8 +35,14 @@ export interface RequestOptions {
 /** More than two election timeouts: within those the schedulers have a leader again that serves. */
 const DEFAULT_TIMEOUT_MS = 5_000;
 const PID_TIMEOUT_MS = 500;
-/** Reason of the error that a store gets which was removed from its cluster: it never serves again. */
-export const STORE_TOMBSTONE = 'store-tombstone';
+
+const NO_CHANGE: Body<'pd.steerPlacement'> = {
+  setting: undefined,
+  scheduler: undefined,
+  storeState: undefined,
+  storeLabels: undefined,
+  storeLimit: undefined,
+};
 
 /**
  * Talks to the scheduler that leads: finds it among the names, follows its hints, waits between tries.
@@ -180,6 +187,51 @@ export class SchedulerClient {
     return this.request('pd.getStatus', {}, options);
   }
 
+  /** One store's record. @throws TroupeError `not-found` for a store that never was */
+  async getStore(storeId: number, options?: RequestOptions): Promise<metapb.Store | undefined> {
+    return (await this.request('pd.getStore', { storeId }, options)).store;
+  }
+
+  /** Settings and schedulers of placement, and what it does. */
+  placement(options?: RequestOptions): Promise<Reply<'pd.getPlacement'>> {
+    return this.request('pd.getPlacement', {}, options);
+  }
+
+  /**
+   * Changes one thing of placement: a setting, a scheduler, or a store's state, labels or limit.
+   * @throws TroupeError `invalid-argument`, `not-found` or `conflict`, by which nothing was changed
+   */
+  async steerPlacement(change: Partial<Body<'pd.steerPlacement'>>, options?: RequestOptions): Promise<void> {
+    await this.request('pd.steerPlacement', { ...NO_CHANGE, ...change }, options);
+  }
+
+  /** Operators that wait or run, and the newest that have `ended`. */
+  async operators(ended: boolean, options?: RequestOptions): Promise<readonly troupepb.OperatorInfo[]> {
+    return (await this.request('pd.getOperators', { ended }, options)).operators;
+  }
+
+  /** @throws TroupeError `not-found`, or `conflict` when another operator stands in the way */
+  async addOperator(
+    operator: Body<'pd.addOperator'>,
+    options?: RequestOptions,
+  ): Promise<readonly troupepb.OperatorInfo[]> {
+    return (await this.request('pd.addOperator', operator, options)).operators;
+  }
+
+  /** @throws TroupeError `not-found` when the region has none */
+  async cancelOperator(regionId: number, options?: RequestOptions): Promise<void> {
+    await this.request('pd.cancelOperator', { regionId }, options);
+  }
+
+  /** Regions in a state, by key. @param limit 0 for as many as the scheduler tells at once */
+  async findRegions(
+    state: string,
+    limit: number,
+    options?: RequestOptions,
+  ): Promise<readonly troupepb.FoundRegion[]> {
+    return (await this.request('pd.findRegions', { state, limit }, options)).regions;
+  }
+
   /**
    * The process id of a scheduler, whether it leads or not.
    * @returns `undefined` when it does not answer in time
@@ -253,7 +305,7 @@ export class SchedulerClient {
     const error = header?.error;
     if (error !== undefined && error.type !== pdpb.ErrorType.OK) {
       if (error.type === pdpb.ErrorType.NOT_LEADER) return error;
-      const reason = error.type === pdpb.ErrorType.STORE_TOMBSTONE ? STORE_TOMBSTONE : undefined;
+      const reason = error.type === pdpb.ErrorType.STORE_TOMBSTONE ? STORE_GONE : undefined;
       throw new TroupeError(codeOf(error.type), error.message, { reason });
     }
     if (this.#clusterId === 0) this.#clusterId = clusterId;

@@ -1,5 +1,6 @@
 /** Troupe as `troupe up` starts it: nats-server, one scheduler, three stores, fsync on. */
 
+import { storeNames } from '../cli/cluster-file.js';
 import { LocalCluster } from '../cli/local-cluster.js';
 import { connectionSettings } from '../cli/settings.js';
 import type { RunningTarget } from './target.js';
@@ -11,7 +12,7 @@ const CLUSTER = 'bench';
 export function startLocalCluster(directory: string): Promise<LocalCluster> {
   return LocalCluster.start({
     settings: connectionSettings({ cluster: CLUSTER }, {}),
-    stores: STORES,
+    stores: storeNames(STORES),
     directory,
     ownNats: true,
     // Nothing but the load moves regions.
@@ -23,12 +24,10 @@ export function startLocalCluster(directory: string): Promise<LocalCluster> {
       returned() {},
       line() {},
       repaired() {},
+      gone() {},
       damaged: async (part, { message }) => {
         process.stderr.write(`${part}: ${message}\n`);
         return false;
-      },
-      removed: (_part, { message }) => {
-        process.stderr.write(`${message}\n`);
       },
       died: (part, how) => {
         process.stderr.write(`${part} died: ${how}\n`);

@@ -8,7 +8,7 @@ import { FIRST_REPLICAS } from './cluster-file.js';
 import { connectTo, natsOptions } from './connection.js';
 import { makeDirectory } from './directory.js';
 import { PASSING } from './importer.js';
-import { NodeDamagedError, NodeProcess, NodeRemovedError } from './node-process.js';
+import { NodeDamagedError, NodeProcess, StoreGoneError } from './node-process.js';
 import type { ConnectionSettings } from './settings.js';
 
 /** What happens while it runs. */
@@ -25,14 +25,15 @@ export interface LocalClusterEvents {
    * @returns whether it is to be repaired now; while the cluster serves nobody is asked
    */
   damaged(part: string, damage: NodeDamagedError, mayRepair: boolean): Promise<boolean>;
-  /** A store was removed from the cluster for good, so it does not run; the others go on. */
-  removed(part: string, removal: NodeRemovedError): void;
   repaired(part: string, aside: string | undefined): void;
+  /** A store was taken offline and is gone for good: it does not run any more. */
+  gone(part: string): void;
 }
 
 export interface LocalClusterOptions {
   readonly settings: ConnectionSettings;
-  readonly stores: number;
+  /** Node names of the stores. */
+  readonly stores: readonly string[];
   /** How many schedulers (1). */
   readonly schedulers?: number;
   /** The scheduler whose lost directory an empty one takes the place of. */
@@ -134,6 +135,32 @@ export class LocalCluster {
     return [...all.values()].reduce((sum, counters) => sum + (counters[name] ?? 0), 0);
   }
 
+  /** The stores that belong to it. */
+  stores(): { readonly node: string; readonly pid: number }[] {
+    const stores = this.#nodes.filter(({ role }) => role === 'store');
+    return stores.map(({ name, pid }) => ({ node: name, pid: pid ?? 0 }));
+  }
+
+  /**
+   * Starts one store more, and waits until it serves; when it does not, all is as before.
+   * @throws TroupeError with the store's own sentence and code
+   */
+  async addStore(name: string): Promise<{ readonly node: string; readonly pid: number }> {
+    this.#checkStopping();
+    const from = Date.now();
+    const node = this.#addStoreNode(name);
+    try {
+      await node.start();
+      this.#checkStopping();
+    } catch (error) {
+      await node.stop();
+      this.#nodes.splice(this.#nodes.indexOf(node), 1);
+      throw error;
+    }
+    this.#options.events.up(name, `pid ${node.pid}`, Date.now() - from);
+    return { node: name, pid: node.pid ?? 0 };
+  }
+
   /** Stops stores, schedulers and nats-server, in this order, cleanly. Idempotent. */
   async stop(): Promise<void> {
     this.#stopping = true;
@@ -150,14 +177,14 @@ export class LocalCluster {
   }
 
   async #start(): Promise<void> {
-    const { stores, events, directory, settings, standalone, storeArguments = [] } = this.#options;
+    const { stores, events, directory, settings } = this.#options;
     const { rejoin, haltScheduling = false } = this.#options;
     const { schedulers } = this.settings;
     makeDirectory('--data', join(directory, 'logs'));
     await this.#findNats();
     this.#checkStopping();
-    events.starting(`${numbered(schedulers.length, 'scheduler')} and ${numbered(stores, 'store')}`);
-    const expected = Math.min(stores, FIRST_REPLICAS);
+    events.starting(`${numbered(schedulers.length, 'scheduler')} and ${numbered(stores.length, 'store')}`);
+    const expected = Math.min(stores.length, FIRST_REPLICAS);
     for (const name of schedulers) {
       this.#addNode('scheduler', name, [
         '--expected-stores',
@@ -166,9 +193,7 @@ export class LocalCluster {
         ...(name === rejoin ? ['--rejoin'] : []),
       ]);
     }
-    for (let number = 1; number <= stores; number++) {
-      this.#addNode('store', `store-${number}`, [...(standalone ? ['--standalone'] : []), ...storeArguments]);
-    }
+    for (const name of stores) this.#addStoreNode(name);
     const from = Date.now();
     const damaged = await Promise.all(
       this.#nodes.map(async (node) => {
@@ -176,9 +201,8 @@ export class LocalCluster {
           await node.start();
         } catch (error) {
           if (error instanceof NodeDamagedError) return { node, damage: error };
-          if (!(error instanceof NodeRemovedError)) throw error;
-          events.removed(node.name, error);
-          return undefined;
+          if (error instanceof StoreGoneError) return this.#gone(node);
+          throw error;
         }
         events.up(node.name, `pid ${node.pid}`, Date.now() - from);
         return undefined;
@@ -223,7 +247,20 @@ export class LocalCluster {
     return new TroupeError('conflict', `${error.message.replace(/\.$/, '')}; ${hint}`, { cause: error });
   }
 
-  #addNode(role: 'scheduler' | 'store', name: string, args: readonly string[]): void {
+  #addStoreNode(name: string): NodeProcess {
+    const { standalone, storeArguments = [] } = this.#options;
+    return this.#addNode('store', name, [...(standalone ? ['--standalone'] : []), ...storeArguments]);
+  }
+
+  #gone(node: NodeProcess): undefined {
+    const place = this.#nodes.indexOf(node);
+    if (place < 0) return;
+    this.#nodes.splice(place, 1);
+    void node.stop();
+    this.#options.events.gone(node.name);
+  }
+
+  #addNode(role: 'scheduler' | 'store', name: string, args: readonly string[]): NodeProcess {
     const { directory, events } = this.#options;
     const data = join(directory, name);
     makeDirectory('--data', data);
@@ -237,9 +274,10 @@ export class LocalCluster {
       onDeath: (how, pauseMs) => events.died(name, how, pauseMs),
       onReturn: () => events.returned(name, node.pid),
       onDamage: (damage) => void events.damaged(name, damage, false),
-      onRemoval: (removal) => events.removed(name, removal),
+      onGone: () => this.#gone(node),
     });
     this.#nodes.push(node);
+    return node;
   }
 
   /** Says so at once when none of the servers that were named answers; what else may be wrong with one, the nodes find. */

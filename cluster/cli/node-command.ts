@@ -2,10 +2,11 @@
 
 import type { Command } from 'commander';
 import { exitCodeOf, TroupeError } from '../errors.js';
-import { STORE_TOMBSTONE } from '../pd-client.js';
+import { STORE_GONE } from '../store-gone.js';
 import { natsOptions } from './connection.js';
 import { makeDirectory } from './directory.js';
 import { nodeLogger } from './log-lines.js';
+import { checkNodeOptions, nodeGroup, withNodeOptions } from './node-group.js';
 import {
   type ConnectionSettings,
   checkToken,
@@ -26,8 +27,8 @@ export type NodeReport =
       readonly exitCode: number;
       /** The data is damaged: starting again is of no use before this command has repaired it. */
       readonly repair?: string;
-      /** The store was removed from its cluster: it never serves again. */
-      readonly removed?: boolean;
+      /** The store was taken offline and is gone: there is nothing to start again. */
+      readonly gone?: boolean;
     };
 
 const LEVELS = ['debug', 'info', 'warn', 'error', 'silent'];
@@ -57,9 +58,9 @@ export function addNodeCommands(program: Command): void {
   withConnection(
     program
       .command('scheduler')
-      .summary('run a scheduler node')
+      .summary('run a scheduler node; steer placement')
       .description(
-        'Runs a scheduler node: bootstrap, ids, the registry of stores and regions.\n\nExamples:\n  troupe scheduler --name scheduler-1 --data /var/lib/troupe/scheduler-1 --cluster prod\n  troupe scheduler --name scheduler-2 --schedulers scheduler-1,scheduler-2,scheduler-3 --data /var/lib/troupe/scheduler-2',
+        'Runs a scheduler node: bootstrap, ids, the registry of stores and regions, and where these are placed. The commands below it see and steer placement.\n\nExamples:\n  troupe scheduler --name scheduler-1 --data /var/lib/troupe/scheduler-1 --cluster prod\n  troupe scheduler --name scheduler-2 --schedulers scheduler-1,scheduler-2,scheduler-3 --data /var/lib/troupe/scheduler-2',
       )
       .option('--halt-scheduling', 'place no regions until `scheduler config halt-scheduling false` is said')
       .option('--rejoin', 'its data directory is lost: an empty one takes its place while the others run')
@@ -72,20 +73,23 @@ export function addNodeCommands(program: Command): void {
   const store = withConnection(
     program
       .command('store')
-      .summary('run a store node')
+      .summary('run a store node; see and steer stores')
       .description(
-        'Runs a store node: it keeps replicas of regions on its disk and serves them.\n\nExamples:\n  troupe store --name store-1 --data /var/lib/troupe/store-1 --cluster prod',
+        'Runs a store node: it keeps replicas of regions on its disk and serves them. The commands below it see and steer the stores of a cluster.\n\nExamples:\n  troupe store --name store-1 --data /var/lib/troupe/store-1 --cluster prod',
       )
       .option('--standalone', 'raw operations on this store alone, without replication'),
   );
   withSplitOptions(store);
   for (const role of ['scheduler', 'store'] as const) {
-    program.commands
-      .find((command) => command.name() === role)
-      ?.requiredOption('--name <name>', 'name of this node, unique in the cluster')
-      .requiredOption('--data <dir>', 'directory for its data, made if absent')
+    withNodeOptions(nodeGroup(program, role))
       .option('--log-level <level>', LEVELS.join(', '), process.env.TROUPE_LOG_LEVEL ?? 'info')
-      .action((options: NodeFlags) => runNode(role, options));
+      .enablePositionalOptions()
+      // A word that is none may be a mistyped command: `checkNodeOptions` says so.
+      .allowExcessArguments()
+      .allowUnknownOption()
+      .action((options: Partial<NodeFlags>, command: Command) =>
+        runNode(role, checkNodeOptions(options, command) as NodeFlags),
+      );
   }
 }
 
@@ -138,8 +142,8 @@ async function runNode(role: 'scheduler' | 'store', options: NodeFlags): Promise
     const error = role === 'store' ? await explained(failure, name, data, settings) : failure;
     const message = error instanceof Error ? error.message : String(error);
     const repair = error instanceof TroupeError && 'repair' in error ? { repair: String(error.repair) } : {};
-    const removed = error instanceof TroupeError && error.reason === STORE_TOMBSTONE;
-    report({ kind: 'failed', message, exitCode: exitCodeOf(error), removed, ...repair });
+    const gone = error instanceof TroupeError && error.reason === STORE_GONE;
+    report({ kind: 'failed', message, exitCode: exitCodeOf(error), ...repair, ...(gone ? { gone } : {}) });
     throw error;
   } finally {
     if (process.connected) process.disconnect();

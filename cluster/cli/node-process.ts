@@ -38,8 +38,8 @@ export interface NodeProcessOptions {
   readonly onReturn: () => void;
   /** Its data is damaged, as it found while it ran: it is not started again. */
   readonly onDamage: (damage: NodeDamagedError) => void;
-  /** It was removed from its cluster while it ran: it is not started again. */
-  readonly onRemoval: (removal: NodeRemovedError) => void;
+  /** The store was taken offline and is gone for good, as it was told while it ran: it is not started again. */
+  readonly onGone: () => void;
 }
 
 /** The node does not start before its data is repaired. */
@@ -53,12 +53,8 @@ export class NodeDamagedError extends TroupeError {
   }
 }
 
-/** The node was removed from its cluster, and never serves again. */
-export class NodeRemovedError extends TroupeError {
-  constructor(sentence: string) {
-    super('identity', sentence);
-  }
-}
+/** The store was taken offline and is gone for good. */
+export class StoreGoneError extends TroupeError {}
 
 export class NodeProcess {
   readonly #options: NodeProcessOptions;
@@ -92,8 +88,7 @@ export class NodeProcess {
 
   /**
    * Starts it and waits until it serves.
-   * @throws NodeDamagedError when its data is damaged
-   * @throws NodeRemovedError when it was removed from its cluster
+   * @throws NodeDamagedError when its data is damaged, StoreGoneError when it was taken offline before
    * @throws TroupeError with the node's own sentence and code
    */
   start(): Promise<void> {
@@ -163,7 +158,7 @@ export class NodeProcess {
     child.on('message', (report: NodeReport) => {
       switch (report.kind) {
         case 'failed':
-          failure = failureOf(report, `${this.name}: ${report.message}`);
+          failure = failureOf(this.name, report);
           return;
         case 'counters':
           this.#asked.shift()?.(report.counters);
@@ -198,7 +193,7 @@ export class NodeProcess {
   #ended(failure: TroupeError | undefined, how: string, ranMs: number): void {
     if (this.#stopping) return;
     if (failure instanceof NodeDamagedError) this.#options.onDamage(failure);
-    else if (failure instanceof NodeRemovedError) this.#options.onRemoval(failure);
+    else if (failure instanceof StoreGoneError) this.#options.onGone();
     else this.#scheduleRestart(failure?.message ?? how, ranMs);
   }
 
@@ -214,9 +209,14 @@ export class NodeProcess {
   }
 }
 
-function failureOf(report: NodeReport & { readonly kind: 'failed' }, sentence: string): TroupeError {
-  if (report.repair !== undefined) return new NodeDamagedError(sentence, report.repair);
-  return report.removed ? new NodeRemovedError(sentence) : new TroupeError(codeOf(report.exitCode), sentence);
+function failureOf(
+  name: string,
+  { message, exitCode, repair, gone }: Extract<NodeReport, { kind: 'failed' }>,
+): TroupeError {
+  const sentence = `${name}: ${message}`;
+  if (repair !== undefined) return new NodeDamagedError(sentence, repair);
+  if (gone === true) return new StoreGoneError(codeOf(exitCode), sentence);
+  return new TroupeError(codeOf(exitCode), sentence);
 }
 
 function codeOf(exitCode: number): TroupeErrorCode {

@@ -6,7 +6,10 @@ import { ExitCode, exitCodeOf, TroupeError } from '../errors.js';
 import { addBenchCommand } from './bench-command.js';
 import { addKvCommands } from './kv-command.js';
 import { addNodeCommands } from './node-command.js';
+import { addOperatorCommands } from './operator-command.js';
 import { addRegionCommands } from './region-command.js';
+import { addScaleCommands } from './scale-command.js';
+import { addSchedulerCommands } from './scheduler-command.js';
 import { addStatusCommand } from './status-command.js';
 import { addStoreCommands } from './store-command.js';
 import { paletteFor, say } from './terminal.js';
@@ -26,10 +29,15 @@ export function createProgram(): Command {
     .version(version(), '-V, --version', 'print the version')
     .helpOption('-h, --help', 'show help')
     .showSuggestionAfterError()
+    // What stands behind a command's name is that one's: `store --name …` runs a node, `store list` does not.
+    .enablePositionalOptions()
     .addHelpText('after', AFTER_HELP);
   addUpCommand(program);
+  addScaleCommands(program);
   addNodeCommands(program);
   addStoreCommands(program);
+  addSchedulerCommands(program);
+  addOperatorCommands(program);
   addKvCommands(program);
   addStatusCommand(program);
   addRegionCommands(program);

@@ -3,24 +3,34 @@
 import type { Command } from 'commander';
 import { TroupeError } from '../errors.js';
 import type { RegionCheckReport } from '../index.js';
+import { REGION_STATES } from '../region-states.js';
 import { withDatabase } from './connection.js';
+import { isRegionState, showRegionsIn } from './region-states-command.js';
 import { connectionSettings, parseCount, withConnection } from './settings.js';
+import { didYouMean } from './suggestion.js';
 import { paletteFor, print, say, table } from './terminal.js';
 
 export function addRegionCheckCommand(region: Command): void {
   withConnection(
     region
       .command('check')
-      .summary('compare the data of a region’s replicas')
+      .summary('compare the data of a region’s replicas, or find regions by their state')
       .description(
-        'Compares the replicas of a region, or of all regions: each hashes its data as it stands at the same place of the log.\nEnds with 1 when a replica differs. A replica that differs from the majority stops, and its store wants a repair.\n\nExamples:\n  troupe region check\n  troupe region check 17 --json',
+        `Compares the replicas of a region, or of all regions: each hashes its data as it stands at the same place of the log.\nEnds with 1 when a replica differs. A replica that differs from the majority stops, and its store wants a repair.\n\nWith a state, shows the regions that the scheduler sees in it instead: ${REGION_STATES.join(', ')}.\n\nExamples:\n  troupe region check\n  troupe region check 17 --json\n  troupe region check missing`,
       )
-      .argument('[id]', 'region (default: all)')
+      .argument('[id or state]', 'a region, or a state (default: compare all)')
       .option('--json', 'print a JSON object a region'),
   ).action(check);
 }
 
-async function check(id: string | undefined, options: Readonly<Record<string, unknown>>): Promise<void> {
+async function check(what: string | undefined, options: Readonly<Record<string, unknown>>): Promise<void> {
+  if (what === undefined || /^\d/.test(what)) return compare(what, options);
+  if (isRegionState(what)) return showRegionsIn(what, connectionSettings(options), options.json === true);
+  const near = didYouMean(what, REGION_STATES) || `: a region's id, or one of ${REGION_STATES.join(', ')}`;
+  throw new TroupeError('usage', `"${what}" is neither a region nor a state${near}`);
+}
+
+async function compare(id: string | undefined, options: Readonly<Record<string, unknown>>): Promise<void> {
   const wanted = id === undefined ? undefined : parseCount('region', id);
   const reports: RegionCheckReport[] = [];
   await withDatabase(connectionSettings(options), async (db) => {

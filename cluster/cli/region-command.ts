@@ -7,6 +7,7 @@ import { withDatabase } from './connection.js';
 import { parseBytes, spaceOption } from './kv-bytes.js';
 import { addRegionChangeCommands } from './region-change-commands.js';
 import { addRegionCheckCommand } from './region-check-command.js';
+import { addRegionHotCommand } from './region-states-command.js';
 import { regionLines, regionPage, regionTable } from './region-table.js';
 import { connectionSettings, parseCount, withConnection } from './settings.js';
 import { paletteFor, print } from './terminal.js';
@@ -44,6 +45,7 @@ export function addRegionCommands(program: Command): void {
 
   addRegionChangeCommands(region);
   addRegionCheckCommand(region);
+  addRegionHotCommand(region);
 }
 
 async function list(options: Readonly<Record<string, unknown>>): Promise<void> {

@@ -1,9 +1,11 @@
-/** `troupe store repair`, beside `troupe store`, whose options it shares. */
+/** `troupe store repair`, and the other commands below `troupe store`. */
 
 import type { Command } from 'commander';
 import { TroupeError } from '../errors.js';
 import { natsOptions } from './connection.js';
-import { checkToken, connectionSettings } from './settings.js';
+import { checkNodeOptions, commandBelow, nodeGroup, withNodeOptions } from './node-group.js';
+import { checkToken, connectionSettings, withConnection } from './settings.js';
+import { addStorePlacementCommands } from './store-placement-commands.js';
 import { confirmed, endSoon, paletteFor, say } from './terminal.js';
 
 interface RepairFlags extends Readonly<Record<string, unknown>> {
@@ -14,9 +16,9 @@ interface RepairFlags extends Readonly<Record<string, unknown>> {
 
 /** To be called when `troupe store` is there. */
 export function addStoreCommands(program: Command): void {
-  program.commands
-    .find((command) => command.name() === 'store')
-    ?.command('repair')
+  const group = nodeGroup(program, 'store');
+  addStorePlacementCommands(group);
+  const repairing = commandBelow(group, 'repair')
     .summary('replace a store’s damaged data by what the other stores have')
     .description(
       `Repairs a store whose disk is damaged. Its data directory is moved aside (nothing is deleted), and a fresh one is made
@@ -31,8 +33,11 @@ Examples:
   troupe store repair --name store-2 --data /var/lib/troupe/store-2 --cluster prod
   troupe store repair --name store-2 --data ./demo-data/store-2 --yes`,
     )
-    .option('--yes', 'do not ask')
-    .action((_: unknown, command: Command) => repair(command.optsWithGlobals<RepairFlags>()));
+    .option('--yes', 'do not ask');
+  // Its options may stand before its name too.
+  withConnection(withNodeOptions(repairing)).action((_: unknown, command: Command) =>
+    repair(checkNodeOptions(command.optsWithGlobals<Partial<RepairFlags>>(), command) as RepairFlags),
+  );
 }
 
 async function repair(options: RepairFlags): Promise<void> {

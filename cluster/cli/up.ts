@@ -5,11 +5,12 @@ import { tmpdir } from 'node:os';
 import { basename, join, relative, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { TroupeError } from '../errors.js';
-import { claimDirectory } from './cluster-file.js';
+import { ClusterFile } from './cluster-file.js';
 import { makeDirectory } from './directory.js';
 import { LocalCluster, type LocalClusterEvents, schedulerNames } from './local-cluster.js';
 import { readLogLine } from './log-lines.js';
-import type { NodeDamagedError, NodeRemovedError } from './node-process.js';
+import type { NodeDamagedError } from './node-process.js';
+import { type ScaleService, serveScaling } from './scale-channel.js';
 import { connectionSettings, parseCount, withConnection } from './settings.js';
 import { type SplitFlags, splitArguments, withSplitOptions } from './split-options.js';
 import {
@@ -27,6 +28,7 @@ import {
 /** A launcher may pass one Ctrl-C on a second time (npm does): signals closer together than this are one. */
 const SAME_SIGNAL_MS = 250;
 const PARENT_CHECK_MS = 1000;
+const MOST_STORES = 32;
 
 export function addUpCommand(program: Command): void {
   const command = withConnection(
@@ -66,7 +68,7 @@ async function up(options: UpOptions & Readonly<Record<string, unknown>>): Promi
   // It names its schedulers itself: here the option says how many.
   const settings = connectionSettings({ ...options, schedulers: undefined });
   const asked = {
-    stores: options.stores === undefined ? undefined : parseCount('--stores', options.stores, 1, 32),
+    stores: options.stores === undefined ? undefined : parseCount('--stores', options.stores, 1, MOST_STORES),
     schedulers:
       options.schedulers === undefined ? undefined : parseCount('--schedulers', options.schedulers, 1, 7),
   };
@@ -85,13 +87,16 @@ async function up(options: UpOptions & Readonly<Record<string, unknown>>): Promi
   const display = new Display(options.verbose === true);
   const interruption = new Interruption();
   let cluster: LocalCluster | undefined;
+  let scaling: { close(): Promise<void> } | undefined;
   interruption.onSecond(() => {
     cluster?.kill();
     removeTemporary();
   });
   try {
     if (!temporary) makeDirectory('--data', directory);
-    const { stores, schedulers } = claimDirectory(directory, settings.cluster, asked);
+    const file = ClusterFile.claim(directory, settings.cluster, asked);
+    const { stores, schedulers } = file;
+    display.storeGone = (name) => file.removeStore(name);
     const { rejoin } = options;
     if (rejoin !== undefined && !schedulerNames(schedulers).includes(rejoin)) {
       const names = schedulerNames(schedulers).join(', ');
@@ -110,6 +115,7 @@ async function up(options: UpOptions & Readonly<Record<string, unknown>>): Promi
       events: display,
       signal: interruption.signal,
     });
+    scaling = await serveScaling(cluster.settings, scaleService(cluster, file, standalone));
     display.ready(cluster, { temporary, directory, tookMs: Date.now() - from, standalone });
     await interruption.first;
   } catch (error) {
@@ -118,12 +124,33 @@ async function up(options: UpOptions & Readonly<Record<string, unknown>>): Promi
   } finally {
     display.end();
     if (interruption.signal.aborted) say(`\nStopping … (Ctrl-C again stops at once)`);
+    await scaling?.close();
     await cluster?.stop();
     removeTemporary();
     endSoon();
   }
   say(temporary ? 'Stopped. Its data was temporary and is gone.' : `Stopped. Its data is in ${directory}.`);
   interruption.release();
+}
+
+/** What another terminal may ask: `troupe scale-out`, `troupe scale-in`. */
+function scaleService(cluster: LocalCluster, file: ClusterFile, standalone: boolean): ScaleService {
+  return {
+    stores: () => cluster.stores(),
+    async addStore() {
+      if (standalone)
+        throw new TroupeError('conflict', 'this cluster runs with --standalone: it is one store');
+      if (file.stores.length >= MOST_STORES)
+        throw new TroupeError('conflict', `there are ${MOST_STORES} stores already, which is the most`);
+      const name = file.addStore();
+      try {
+        return await cluster.addStore(name);
+      } catch (error) {
+        file.takeBack(name);
+        throw error;
+      }
+    },
+  };
 }
 
 /** Signals: the first asks for a clean stop, a second one ends everything at once. */
@@ -181,6 +208,8 @@ class Display implements LocalClusterEvents {
   readonly #palette = paletteFor(process.stderr);
   readonly #verbose: boolean;
   readonly #parts: string[] = [];
+  /** Told of a store that is gone for good. */
+  storeGone: (name: string) => void = () => {};
   #live: LiveLine | undefined;
   #doing = 'starting';
 
@@ -230,14 +259,14 @@ class Display implements LocalClusterEvents {
     return repair;
   }
 
-  removed(part: string, removal: NodeRemovedError): void {
-    this.#tell(this.#palette.yellow(`! ${removal.message}`));
-    this.#tell(`  The others go on without ${part}.`);
-  }
-
   repaired(part: string, aside: string | undefined): void {
     const kept = aside === undefined ? '' : `, the damaged data is in ${aside}`;
     this.#tell(`${this.#palette.green('✔')} ${part} repaired${kept}`);
+  }
+
+  gone(part: string): void {
+    this.storeGone(part);
+    this.#tell(`${this.#palette.green('✔')} ${part} was taken offline and is gone`);
   }
 
   line(part: string, line: string): void {

@@ -3,8 +3,10 @@ import type { KeySpace } from '../../storage/keys.js';
 import { TroupeError } from '../errors.js';
 import type { SchedulerClient } from '../pd-client.js';
 import type { Protocol, ProtocolEvent } from '../protocol.js';
+import { type AdminCallOptions, checkIds, isCount } from './call-options.js';
 import { allRegions, type ClusterStatus, clusterStatus } from './cluster-status.js';
 import { Deadline, type WaitingParts } from './deadline.js';
+import { PlacementAdmin } from './placement.js';
 import type { Bytes } from './raw.js';
 import type { ChangeCall, RegionChangeOptions } from './region-change.js';
 import { checkRegion, type RegionCheckReport } from './region-checks.js';
@@ -15,13 +17,6 @@ import { mergeRegions } from './region-merges.js';
 import { movePeer } from './region-moves.js';
 import { type SplitPlace, splitAtKeys, splitInHalf, storedKey } from './region-splits.js';
 import type { TimestampClient } from './timestamps.js';
-
-export interface AdminCallOptions {
-  /** Milliseconds until the call fails; the database's where nothing is said. */
-  readonly timeout?: number;
-  /** Aborting rejects with the signal's reason. */
-  readonly signal?: AbortSignal;
-}
 
 /** Where a split is to fall, and how it is asked for. */
 export interface SplitOptions extends RegionChangeOptions, SplitPlace {}
@@ -45,10 +40,13 @@ export interface ClusterAdminOptions extends WaitingParts {
  * knows. Abort leaves open whether what was sent happens.
  */
 export class ClusterAdmin {
+  /** How regions are placed: settings, schedulers, stores and operators. */
+  readonly placement: PlacementAdmin;
   readonly #options: ClusterAdminOptions;
 
   constructor(options: ClusterAdminOptions) {
     this.#options = options;
+    this.placement = new PlacementAdmin(options);
   }
 
   /** Nodes, stores and regions. @throws TroupeError `unavailable` when no scheduler answers */
@@ -215,18 +213,4 @@ export class ClusterAdmin {
     patience: { readonly timeout: number; readonly signal?: AbortSignal },
   ): Promise<Protocol[K]['reply']> =>
     (await this.#options.system.ref(`${node}/store`).ask(event, patience)) as Protocol[K]['reply'];
-}
-
-/** @throws TroupeError `invalid-argument` */
-function checkIds(...ids: readonly number[]): void {
-  const wrong = ids.find((id) => !isCount(id));
-  if (wrong === undefined) return;
-  throw new TroupeError(
-    'invalid-argument',
-    `${JSON.stringify(wrong)} is no id: regions and stores have whole numbers above 0.`,
-  );
-}
-
-function isCount(value: number): boolean {
-  return Number.isSafeInteger(value) && value > 0;
 }

@@ -78,6 +78,7 @@ export function overtaken(known: metapb.Store): { ok: false; refusal: Refusal } 
   );
 }
 
+/** For a store that was drained. */
 export function retired(known: metapb.Store): { ok: false; refusal: Refusal } {
   const message = `Store ${known.id} ("${known.address}") was removed from the cluster for good: use an empty directory and a new name.`;
   return { ok: false, refusal: { type: pdpb.ErrorType.STORE_TOMBSTONE, message } };

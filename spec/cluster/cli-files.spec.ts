@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { expect } from 'chai';
 import { Checkpoint } from '../../cluster/cli/checkpoint.js';
-import { claimDirectory } from '../../cluster/cli/cluster-file.js';
+import { type AskedSize, ClusterFile } from '../../cluster/cli/cluster-file.js';
 import { ExportFile } from '../../cluster/cli/export-file.js';
 import { openLines } from '../../cluster/cli/lines.js';
 
@@ -83,30 +83,56 @@ describe('files of the command line', () => {
     expect(fresh.lastKey).to.equal(undefined);
   });
 
-  it('remembers whose a data directory is', () => {
-    const schedulers = 1;
-    expect(claimDirectory(directory, 'demo', {})).to.deep.equal({ stores: 3, schedulers });
-    expect(claimDirectory(directory, 'demo', { stores: 5 })).to.deep.equal({ stores: 5, schedulers });
-    expect(claimDirectory(directory, 'demo', {})).to.deep.equal({ stores: 5, schedulers });
-    expect(() => claimDirectory(directory, 'demo', { stores: 3 }))
-      .to.throw('holds 5 stores and cannot start with 3')
-      .with.property('code', 'identity');
-    expect(() => claimDirectory(directory, 'other', { stores: 5 })).to.throw(
-      'holds cluster "demo", not "other"',
-    );
-    writeFileSync(join(directory, 'cluster.json'), '{');
-    expect(() => claimDirectory(directory, 'demo', {})).to.throw('is damaged');
-  });
+  describe('of a data directory', () => {
+    const claim = (asked: AskedSize = {}, cluster = 'demo') => ClusterFile.claim(directory, cluster, asked);
+    const path = () => join(directory, 'cluster.json');
 
-  it('remembers how many schedulers a cluster was made with, for good', () => {
-    expect(claimDirectory(directory, 'demo', { schedulers: 3 })).to.deep.equal({ stores: 3, schedulers: 3 });
-    expect(claimDirectory(directory, 'demo', { stores: 4 })).to.deep.equal({ stores: 4, schedulers: 3 });
-    for (const schedulers of [1, 5]) {
-      expect(() => claimDirectory(directory, 'demo', { schedulers }))
-        .to.throw('was made with --schedulers 3')
+    it('remembers whose it is', () => {
+      expect(claim().stores).to.deep.equal(['store-1', 'store-2', 'store-3']);
+      expect(claim({ stores: 5 }).stores).to.have.length(5);
+      expect(claim().stores).to.have.length(5);
+      expect(() => claim({ stores: 3 }))
+        .to.throw('holds 5 stores and cannot start with 3')
         .with.property('code', 'identity');
-    }
-    writeFileSync(join(directory, 'cluster.json'), '{"cluster":"demo","stores":3}');
-    expect(claimDirectory(directory, 'demo', {}).schedulers).to.equal(1);
+      expect(() => claim({ stores: 5 }, 'other')).to.throw('holds cluster "demo", not "other"');
+      for (const damage of [
+        '{',
+        '{"cluster":"demo","stores":1e9}',
+        '{"cluster":"demo","stores":3,"gone":[4]}',
+      ]) {
+        writeFileSync(path(), damage);
+        expect(() => claim(), damage).to.throw('is damaged');
+      }
+    });
+
+    it('remembers how many schedulers a cluster was made with, for good', () => {
+      expect(claim({ schedulers: 3 }).schedulers).to.equal(3);
+      expect(claim({ stores: 4 })).to.include({ schedulers: 3 });
+      for (const schedulers of [1, 5]) {
+        expect(() => claim({ schedulers }))
+          .to.throw('was made with --schedulers 3')
+          .with.property('code', 'identity');
+      }
+      writeFileSync(path(), '{"cluster":"demo","stores":3}');
+      expect(claim().schedulers).to.equal(1);
+    });
+
+    it('never gives the name of a store that is gone to another', () => {
+      const file = claim();
+      expect(file.addStore()).to.equal('store-4');
+      file.removeStore('store-4');
+      file.removeStore('store-2');
+      file.removeStore('store-2');
+      expect(file.stores).to.deep.equal(['store-1', 'store-3']);
+      expect(claim().stores).to.deep.equal(['store-1', 'store-3']);
+      expect(claim({ stores: 3 }).stores).to.deep.equal(['store-1', 'store-3', 'store-5']);
+    });
+
+    it('gives the name of one that could not be started again', () => {
+      const file = claim();
+      file.takeBack(file.addStore());
+      expect(claim().stores).to.have.length(3);
+      expect(claim().addStore()).to.equal('store-4');
+    });
   });
 });

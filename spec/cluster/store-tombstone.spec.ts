@@ -41,7 +41,7 @@ describe('A store that was removed from its cluster', function () {
     await bury(world, 'store-4');
     await world.clock.runUntil(() => failure !== undefined, 10_000);
     expect(failure).to.be.instanceOf(TroupeError);
-    expect(failure).to.deep.include({ code: 'identity', reason: 'store-tombstone' });
+    expect(failure).to.deep.include({ code: 'identity', reason: 'store-gone' });
     expect(failure?.message).to.equal(
       'Store 4 ("store-4") was removed from the cluster for good: use an empty directory and a new name.',
     );
@@ -51,7 +51,7 @@ describe('A store that was removed from its cluster', function () {
     await world.startStore('store-4').catch((error: unknown) => {
       refused = error;
     });
-    expect(refused).to.deep.include({ code: 'identity', reason: 'store-tombstone' });
+    expect(refused).to.deep.include({ code: 'identity', reason: 'store-gone' });
     await world.put('a', 'a');
     await world.close();
   });

@@ -1,5 +1,6 @@
 import type { Clock, TimerHandle } from '../../../actors/index.js';
 import { NEW_REGION, type RegionState, regionAfter } from '../../../machines/index.js';
+import { REGION_STATES } from '../../region-states.js';
 import { check } from './checkers/index.js';
 import { diagnose, isUntouchable } from './diagnosis.js';
 import { Operators, type Proposal } from './operators.js';
@@ -21,22 +22,6 @@ const OPERATOR_INTERVAL_MS = 200;
 /** The part of all regions whose leaders must have been heard of before anything is done, or how long that is awaited. */
 const COLLECTED_PART = 0.8;
 const COLLECTING_LIMIT_MS = 300_000;
-
-/** What regions may be asked for by. */
-export const REGION_STATES = [
-  'joint',
-  'learner',
-  'down',
-  'offline',
-  'missing',
-  'extra',
-  'misplaced',
-  'unknown',
-  'pending',
-  'small',
-  'large',
-  'hot',
-] as const;
 
 export interface CoordinatorOptions {
   readonly view: ClusterView;

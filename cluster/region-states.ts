@@ -1,0 +1,17 @@
+/** The states of a region's chart that people ask for, as in `troupe region check`. */
+export const REGION_STATES = [
+  'joint',
+  'learner',
+  'down',
+  'offline',
+  'missing',
+  'extra',
+  'misplaced',
+  'unknown',
+  'pending',
+  'small',
+  'large',
+  'hot',
+] as const;
+
+export type RegionPlacementState = (typeof REGION_STATES)[number];
