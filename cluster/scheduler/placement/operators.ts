@@ -1,7 +1,7 @@
 import type { OperatorState } from '../../../machines/index.js';
 import { Operator, type OperatorKind, type OperatorPlan } from './operator.js';
 import type { RegionReport } from './region-report.js';
-import type { Influence, Order } from './steps.js';
+import { type Influence, type Order, obstacleTo } from './steps.js';
 import { StoreLimits } from './store-limit.js';
 import type { ClusterView } from './view.js';
 
@@ -97,6 +97,13 @@ export class Operators {
     return influence;
   }
 
+  /** Whether an operator makes a peer on a store. */
+  brings(storeId: number): boolean {
+    for (const { plan } of this.all())
+      if (plan.steps.some((step) => step.kind === 'addLearner' && step.store === storeId)) return true;
+    return false;
+  }
+
   /** Whether a store may have peers added (1) or removed (-1) now. */
   allows(storeId: number, change: number, size: number): boolean {
     return this.#limits.allows(storeId, change, size, this.#options.view.now);
@@ -143,6 +150,7 @@ export class Operators {
     const { operator } = running;
     const { now } = this.#options.view;
     operator.heard(report, now, (influences) => this.#influence(influences, -1));
+    this.#cancelUnfit(operator, report);
     if (operator.isOver) {
       this.#end(operator);
       return undefined;
@@ -186,8 +194,10 @@ export class Operators {
   #refusal(plan: OperatorPlan, report: RegionReport): string | undefined {
     const { view } = this.#options;
     const { id, regionEpoch } = report.region;
-    const known = view.report(id)?.region.regionEpoch;
-    if (known === undefined) return `no leader of region ${id} has been heard of`;
+    // A split may have been told of by others than the region's own leader.
+    const known = view.regions.get(id)?.regionEpoch;
+    if (known === undefined || view.report(id) === undefined)
+      return `no leader of region ${id} has been heard of`;
     if (known.version !== regionEpoch?.version || known.confVer !== regionEpoch.confVer)
       return `region ${id} has changed meanwhile`;
     const earlier = this.of(id);
@@ -200,6 +210,11 @@ export class Operators {
 
   #start(operator: Operator): void {
     const { view, changed } = this.#options;
+    const { confVer, version } = view.regions.get(operator.regionId)?.regionEpoch ?? operator.epoch;
+    if (confVer !== operator.epoch.confVer || version !== operator.epoch.version) {
+      operator.cancel(`region ${operator.regionId} has changed before it was begun`);
+      return this.#end(operator);
+    }
     const peers = operator.influences.flat().filter(({ replicas }) => replicas !== 0);
     const free = peers.every(({ store, replicas }) => this.allows(store, replicas, operator.size));
     if (!free && operator.plan.kind !== 'admin') return;
@@ -220,6 +235,18 @@ export class Operators {
     const order = operator.order(report);
     running.orderedAt = view.now;
     if (order !== undefined) send(report, order);
+  }
+
+  /** What a step needs may be lost while it is under way. */
+  #cancelUnfit(operator: Operator, report: RegionReport): void {
+    const { view } = this.#options;
+    const step = operator.plan.steps[operator.step];
+    if (operator.isOver || step === undefined) return;
+    const obstacle = obstacleTo(step, report);
+    if (obstacle !== undefined) return operator.cancel(obstacle);
+    if (step.kind !== 'addLearner') return;
+    const state = view.store(step.store)?.state ?? 'gone';
+    if (state !== 'up' && state !== 'disconnected') operator.cancel(`store ${step.store} is ${state}`);
   }
 
   #end(operator: Operator): void {
