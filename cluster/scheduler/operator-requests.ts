@@ -63,6 +63,8 @@ export class OperatorRequests {
     switch (kind) {
       case 'transfer-leader':
         this.#mustHold(report, toStore);
+        if (!stores.includes(toStore))
+          throw conflict(`The peer of region ${regionId} on store ${toStore} is a learner: choose a voter.`);
         return [admin(report, [{ kind: 'transferLeader', store: toStore }])];
       case 'add-peer':
         this.#mustTake(report, toStore);

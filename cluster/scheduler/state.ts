@@ -227,9 +227,13 @@ export class SchedulerState {
       const message = `The cluster has ${this.regions.size} regions, which is the most its scheduler keeps.`;
       return { ok: false, refusal: { type: pdpb.ErrorType.INVALID_VALUE, message } };
     }
+    const gone = new Set<number>();
     for (const region of regions) {
-      if (this.staleness(region) === undefined) this.#putRegion(region, batch);
+      if (this.staleness(region) !== undefined) continue;
+      for (const id of this.#putRegion(region, batch)) gone.add(id);
     }
+    // A new part may come before the region that it was split off: that one is not gone.
+    for (const id of gone) if (this.regions.get(id) === undefined) this.regionGone?.(id);
     return DONE;
   }
 
@@ -260,12 +264,12 @@ export class SchedulerState {
     }
   }
 
-  #putRegion(region: metapb.Region, batch: WriteBatch): void {
-    for (const { id } of this.regions.put(region)) {
-      batch.delete('default', recordKey(Kind.region, id));
-      this.regionGone?.(id);
-    }
+  /** @returns ids of those that it covers now */
+  #putRegion(region: metapb.Region, batch: WriteBatch): number[] {
+    const covered = this.regions.put(region).map(({ id }) => id);
+    for (const id of covered) batch.delete('default', recordKey(Kind.region, id));
     batch.put('default', recordKey(Kind.region, region.id), metapb.Region.encode(region));
+    return covered;
   }
 
   #restore(key: Uint8Array, value: Uint8Array): void {

@@ -99,6 +99,8 @@ export class Steering {
     const store = this.#store(storeId);
     if (state === metapb.StoreState.Up && store.state !== metapb.StoreState.Offline)
       throw conflict(`Store ${storeId} is not being taken offline.`);
+    if (![metapb.StoreState.Up, metapb.StoreState.Offline, metapb.StoreState.Tombstone].includes(state))
+      throw invalid(`A store is brought up or taken offline; ${state} is neither.`);
     if (state === metapb.StoreState.Tombstone)
       throw invalid(`Store ${storeId} is gone for good when it has been drained: take it offline.`);
     if (state === metapb.StoreState.Offline) this.#refuseLast(store);
@@ -114,8 +116,8 @@ export class Steering {
     );
     const needed = Math.max(config.maxReplicas, ...config.rules.map(({ count }) => count));
     const level = config.isolationLevel;
-    const places =
-      level === '' ? staying.length : new Set(staying.map((one) => labelOf(one, level) || one.id)).size;
+    const labels = config.locationLabels.slice(0, config.locationLabels.indexOf(level) + 1);
+    const places = level === '' ? staying.length : new Set(staying.map((one) => placeOf(one, labels))).size;
     if (places >= needed) return;
     const where = level === '' ? 'stores' : `different values of "${level}"`;
     throw conflict(
@@ -157,6 +159,12 @@ export class Steering {
       throw error;
     }
   }
+}
+
+/** Where a store is down to the isolation level; one that does not say so is somewhere else than all others. */
+function placeOf(store: metapb.Store, labels: readonly string[]): string {
+  const values = labels.map((label) => labelOf(store, label));
+  return values.includes('') ? `store ${store.id}` : values.join('/');
 }
 
 function invalid(message: string): SchedulerFault {

@@ -86,7 +86,14 @@ const SIZES: readonly (readonly [unit: string, bytes: number])[] = [
 const SETTINGS: { readonly [K in keyof PlacementConfig]: Setting<PlacementConfig[K]> } = {
   maxReplicas: whole(1, 15),
   locationLabels: { parse: (text) => words(text), print: (labels) => labels.join(',') },
-  isolationLevel: { parse: (text) => words(text)[0] ?? '', print: (label) => label },
+  isolationLevel: {
+    parse: (text) => {
+      const [level = '', ...more] = words(text);
+      if (more.length > 0) throw wrong(text, 'one of the location labels');
+      return level;
+    },
+    print: (label) => label,
+  },
   rules: { parse: parseRules, print: (rules) => JSON.stringify(rules) },
   haltScheduling: {
     parse: (text) => {

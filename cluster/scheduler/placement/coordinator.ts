@@ -3,6 +3,7 @@ import { NEW_REGION, type RegionState, regionAfter } from '../../../machines/ind
 import { REGION_STATES } from '../../region-states.js';
 import { check } from './checkers/index.js';
 import { diagnose, isUntouchable } from './diagnosis.js';
+import type { OperatorKind } from './operator.js';
 import { Operators, type Proposal } from './operators.js';
 import type { RegionReport } from './region-report.js';
 import { type SchedulerEntry, type Scheduling, schedule, schedulerName } from './schedulers/index.js';
@@ -136,7 +137,7 @@ export class Coordinator {
   /** A region was split off just now: it is not merged for a while. */
   wasSplit(regionIds: readonly number[]): void {
     const { view } = this.#options;
-    for (const id of regionIds) this.#splitAt.set(id, view.now);
+    for (const id of regionIds) if (view.regions.get(id) !== undefined) this.#splitAt.set(id, view.now);
   }
 
   regionGone(regionId: number): void {
@@ -231,7 +232,11 @@ export class Coordinator {
   #scheduleOne(entry: SchedulerEntry): boolean {
     if (this.#isAtLimit(entry)) return false;
     let taken = false;
-    for (const proposal of schedule(entry, this.#scheduling)) taken = this.#propose([proposal]) || taken;
+    for (const proposal of schedule(entry, this.#scheduling)) {
+      const { kind } = proposal.plan;
+      if (this.#isAtLimit(entry) || this.operators.count(kind) >= this.#limitOf(kind)) break;
+      taken = this.#propose([proposal]) || taken;
+    }
     return taken;
   }
 
@@ -242,6 +247,13 @@ export class Coordinator {
       this.#intervals.set(name, rhythm);
     }
     return rhythm;
+  }
+
+  #limitOf(kind: OperatorKind): number {
+    const { config } = this.#options.view;
+    if (kind === 'leader') return config.leaderScheduleLimit;
+    if (kind === 'hot') return config.hotRegionScheduleLimit;
+    return kind === 'region' ? config.regionScheduleLimit : Number.POSITIVE_INFINITY;
   }
 
   #isAtLimit({ limit, kind }: SchedulerEntry): boolean {

@@ -1,5 +1,5 @@
 import type { RegionEvent, RegionState } from '../../../machines/index.js';
-import { isLost } from './filters.js';
+import { isLeft, isLost } from './filters.js';
 import { allows, isIsolated } from './isolation.js';
 import { isJoint, learnersOf, type RegionReport, votersOf } from './region-report.js';
 import type { ClusterView } from './view.js';
@@ -20,7 +20,7 @@ function replicationOf(view: ClusterView, report: RegionReport): Found {
   const voters = votersOf(region);
   const standings = voters.flatMap(({ storeId }) => view.store(storeId) ?? []);
   if (standings.some((standing) => isLost(view, standing))) return 'foundDown';
-  if (standings.some(({ state }) => state === 'offline') || standings.length < voters.length)
+  if (standings.some((standing) => isLeft(standing)) || standings.length < voters.length)
     return 'foundOffline';
   if (voters.length < count) return 'foundMissing';
   if (voters.length > count) return 'foundExtra';

@@ -29,6 +29,11 @@ export function takesLeaders({ state, stats }: StoreStanding): boolean {
   return state === 'up' && stats?.isBusy !== true;
 }
 
+/** Whether no replica is to stay there: it is being drained, or is gone for good. */
+export function isLeft({ state }: StoreStanding): boolean {
+  return state === 'offline' || state === 'tombstone';
+}
+
 /** Whether its replicas are to be replaced, for it has been silent so long. */
 export function isLost(view: ClusterView, { state, silence }: StoreStanding): boolean {
   return (state === 'down' || state === 'disconnected') && silence > view.config.maxStoreDownTime;

@@ -5,6 +5,7 @@ import type { StoreWatch } from '../store-watch.js';
 import type { PlacementConfig } from './config.js';
 import { Coordinator } from './coordinator.js';
 import type { RegionReport } from './region-report.js';
+import type { SchedulerEntry } from './schedulers/index.js';
 import type { Order } from './steps.js';
 import { ClusterView } from './view.js';
 
@@ -100,9 +101,10 @@ export class Placement {
       : this.#options.haltedAtFirst;
     this.view.config = { ...placement.config, haltScheduling };
     this.view.storeLimits = placement.storeLimits;
-    this.view.evicted = new Set(
-      placement.schedulers.filter(({ kind }) => kind === 'evict-leader').map(({ store }) => store),
-    );
+    const storesOf = (wanted: SchedulerEntry['kind']): ReadonlySet<number> =>
+      new Set(placement.schedulers.filter(({ kind }) => kind === wanted).map(({ store }) => store));
+    this.view.evicted = storesOf('evict-leader');
+    this.view.granted = storesOf('grant-leader');
     if (haltScheduling !== this.#halted) {
       this.#halted = haltScheduling;
       this.#options.halted(haltScheduling);
@@ -129,6 +131,8 @@ export class Placement {
     const { state, drained } = this.#options;
     for (const { id, state: decided } of state.stores.values()) {
       if (decided !== metapb.StoreState.Offline || this.view.loadOf(id).regionCount > 0) continue;
+      // A peer that is being made there has not been told of yet.
+      if (this.coordinator.operators.brings(id)) continue;
       const holds = state.regions.all().some(({ peers }) => peers.some(({ storeId }) => storeId === id));
       if (!holds) drained(id);
     }

@@ -10,6 +10,7 @@ import {
   influencesOf,
   isDone,
   type Order,
+  obstacleTo,
   orderOf,
   type Step,
   sentenceOf,
@@ -58,7 +59,12 @@ export class Operator {
     this.epoch = region.regionEpoch ?? { confVer: 0, version: 0 };
     this.size = weightOf(report);
     this.madeAt = now;
-    this.influences = plan.steps.map((step) => influencesOf(step, report));
+    let leader = report.leader.storeId;
+    this.influences = plan.steps.map((step) => {
+      const influences = influencesOf(step, this.size, leader);
+      if (step.kind === 'transferLeader') leader = step.store;
+      return influences;
+    });
     const input = {
       now,
       expiresAfter: EXPIRES_AFTER_MS,
@@ -132,7 +138,8 @@ export class Operator {
   /** What the region's leader is to do now. */
   order(report: RegionReport): Order | undefined {
     const step = this.plan.steps[this.step];
-    return this.state === 'running' && step !== undefined ? orderOf(step, report) : undefined;
+    if (this.state !== 'running' || step === undefined) return undefined;
+    return obstacleTo(step, report) === undefined ? orderOf(step, report) : undefined;
   }
 
   /** All of it in words. */

@@ -1,7 +1,7 @@
 import type { OperatorState } from '../../../machines/index.js';
 import { Operator, type OperatorKind, type OperatorPlan } from './operator.js';
 import { isDown, peerOn, type RegionReport } from './region-report.js';
-import { type Influence, type Order, storesThatTake } from './steps.js';
+import { type Influence, type Order, obstacleTo, type Step, storesThatTake } from './steps.js';
 import { StoreLimits } from './store-limit.js';
 import type { ClusterView } from './view.js';
 
@@ -97,6 +97,13 @@ export class Operators {
     return influence;
   }
 
+  /** Whether an operator makes a peer on a store. */
+  brings(storeId: number): boolean {
+    for (const { plan } of this.all())
+      if (plan.steps.some((step) => step.kind === 'addLearner' && step.store === storeId)) return true;
+    return false;
+  }
+
   /** Whether a store may have peers added (1) or removed (-1) now. */
   allows(storeId: number, change: number, size: number): boolean {
     return this.#limits.allows(storeId, change, size, this.#options.view.now);
@@ -143,6 +150,7 @@ export class Operators {
     const { operator } = running;
     const { now } = this.#options.view;
     operator.heard(report, now, (influences) => this.#influence(influences, -1));
+    this.#cancelUnfit(operator, report);
     if (operator.isOver) {
       this.#end(operator);
       return undefined;
@@ -169,8 +177,8 @@ export class Operators {
     for (const running of [...this.#running.values()]) {
       const { operator } = running;
       operator.tick(view.now);
-      const obstacle = operator.isOver ? undefined : this.#obstacle(operator);
-      if (obstacle !== undefined) operator.cancel(obstacle);
+      const report = view.report(operator.regionId);
+      if (report !== undefined) this.#cancelUnfit(operator, report);
       if (operator.isOver) this.#end(operator);
       else if (view.now - running.orderedAt >= RESEND_MS) this.#tell(running);
     }
@@ -185,30 +193,13 @@ export class Operators {
     this.#limits.clear();
   }
 
-  /** Why the current step will not be done, and others had better plan anew. */
-  #obstacle(operator: Operator): string | undefined {
-    const { view } = this.#options;
-    const step = operator.plan.steps[operator.step];
-    const report = view.report(operator.regionId);
-    if (step === undefined || report === undefined) return undefined;
-    for (const id of storesThatTake(step)) {
-      const state = view.store(id)?.state ?? 'tombstone';
-      const peer = peerOn(report.region, id);
-      // A new replica may wait for a store that is away for a moment; leadership may not.
-      const away = step.kind === 'transferLeader' && state === 'disconnected';
-      if (away || state === 'down' || state === 'tombstone' || state === 'offline')
-        return `store ${id} is ${state}`;
-      if (peer !== undefined && isDown(report, peer.id) && step.kind === 'transferLeader')
-        return `the peer on store ${id} does not answer`;
-    }
-    return undefined;
-  }
-
   #refusal(plan: OperatorPlan, report: RegionReport): string | undefined {
     const { view } = this.#options;
     const { id, regionEpoch } = report.region;
-    const known = view.report(id)?.region.regionEpoch;
-    if (known === undefined) return `no leader of region ${id} has been heard of`;
+    // A split may have been told of by others than the region's own leader.
+    const known = view.regions.get(id)?.regionEpoch;
+    if (known === undefined || view.report(id) === undefined)
+      return `no leader of region ${id} has been heard of`;
     if (known.version !== regionEpoch?.version || known.confVer !== regionEpoch.confVer)
       return `region ${id} has changed meanwhile`;
     const earlier = this.of(id);
@@ -221,6 +212,11 @@ export class Operators {
 
   #start(operator: Operator): void {
     const { view, changed } = this.#options;
+    const { confVer, version } = view.regions.get(operator.regionId)?.regionEpoch ?? operator.epoch;
+    if (confVer !== operator.epoch.confVer || version !== operator.epoch.version) {
+      operator.cancel(`region ${operator.regionId} has changed before it was begun`);
+      return this.#end(operator);
+    }
     const peers = operator.influences.flat().filter(({ replicas }) => replicas !== 0);
     const free = peers.every(({ store, replicas }) => this.allows(store, replicas, operator.size));
     if (!free && operator.plan.kind !== 'admin') return;
@@ -241,6 +237,27 @@ export class Operators {
     const order = operator.order(report);
     running.orderedAt = view.now;
     if (order !== undefined) send(report, order);
+  }
+
+  /** What a step needs may be lost while it is under way, and others had better plan anew. */
+  #cancelUnfit(operator: Operator, report: RegionReport): void {
+    const step = operator.plan.steps[operator.step];
+    if (operator.isOver || step === undefined) return;
+    const obstacle = obstacleTo(step, report) ?? this.#absence(step, report);
+    if (obstacle !== undefined) operator.cancel(obstacle);
+  }
+
+  /** A new replica may wait for a store that is away for a moment; leadership may not. */
+  #absence(step: Step, report: RegionReport): string | undefined {
+    const leads = step.kind === 'transferLeader';
+    for (const id of storesThatTake(step)) {
+      const state = this.#options.view.store(id)?.state ?? 'gone';
+      if (state !== 'up' && (leads || state !== 'disconnected')) return `store ${id} is ${state}`;
+      const peer = peerOn(report.region, id);
+      if (leads && peer !== undefined && isDown(report, peer.id))
+        return `the peer on store ${id} does not answer`;
+    }
+    return undefined;
   }
 
   #end(operator: Operator): void {

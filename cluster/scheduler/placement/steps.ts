@@ -1,6 +1,6 @@
 import { eraftpb, metapb } from '../../../storage/proto/index.js';
 import { pdpb } from '../../proto/index.js';
-import { isJoint, isPending, peerOn, type RegionReport, weightOf } from './region-report.js';
+import { isJoint, isPending, peerOn, type RegionReport } from './region-report.js';
 
 const { PeerRole } = metapb;
 const { AddNode, AddLearnerNode, RemoveNode } = eraftpb.ConfChangeType;
@@ -87,6 +87,9 @@ export function confVerOf(step: Step, region: metapb.Region): number {
       return isJoint(region) ? step.promoted.length + step.demoted.length : 0;
     case 'leaveJoint':
       return isJoint(region) ? 0 : step.changes;
+    // Preparing a merge raises both halves of the source's epoch.
+    case 'merge':
+      return 1;
     default:
       return 0;
   }
@@ -105,6 +108,30 @@ export function confVerOfDone(step: Step): number {
       return step.changes;
     default:
       return 0;
+  }
+}
+
+/** Why the region is not fit for the step any more; `undefined` when it is. A leader never removes itself. */
+export function obstacleTo(step: Step, { region, leader }: RegionReport): string | undefined {
+  const role = (store: number): metapb.PeerRole | undefined => peerOn(region, store)?.role;
+  switch (step.kind) {
+    case 'promote':
+      return role(step.store) === undefined ? `the learner on store ${step.store} is gone` : undefined;
+    case 'transferLeader':
+      return role(step.store) === undefined || role(step.store) === PeerRole.Learner
+        ? `there is no voter on store ${step.store}`
+        : undefined;
+    case 'removePeer':
+      return leader.storeId === step.store ? `the peer on store ${step.store} leads the region` : undefined;
+    case 'enterJoint': {
+      const gone = step.promoted.find((store) => role(store) === undefined);
+      if (gone !== undefined) return `the learner on store ${gone} is gone`;
+      return step.demoted.includes(leader.storeId)
+        ? `the peer on store ${leader.storeId} leads the region`
+        : undefined;
+    }
+    default:
+      return undefined;
   }
 }
 
@@ -163,9 +190,12 @@ export function timeLimitOf({ kind }: Step, size: number): number {
   return SLOW_STEP_MS + (size / SLOWEST_COPY) * 1_000;
 }
 
-/** What the step will have done to stores, seen from the region as it is now. */
-export function influencesOf(step: Step, report: RegionReport): readonly Influence[] {
-  const size = weightOf(report);
+/**
+ * What the step will have done to stores.
+ * @param size bytes that a replica of the region counts as
+ * @param leader store of the region's leader when the step begins
+ */
+export function influencesOf(step: Step, size: number, leader: number): readonly Influence[] {
   switch (step.kind) {
     case 'addLearner':
       return [{ store: step.store, replicas: 1, leaders: 0, size, leaderSize: 0 }];
@@ -173,7 +203,7 @@ export function influencesOf(step: Step, report: RegionReport): readonly Influen
       return [{ store: step.store, replicas: -1, leaders: 0, size: -size, leaderSize: 0 }];
     case 'transferLeader':
       return [
-        { store: report.leader.storeId, replicas: 0, leaders: -1, size: 0, leaderSize: -size },
+        { store: leader, replicas: 0, leaders: -1, size: 0, leaderSize: -size },
         { store: step.store, replicas: 0, leaders: 1, size: 0, leaderSize: size },
       ];
     default:

@@ -46,6 +46,8 @@ export class ClusterView {
   storeLimits: ReadonlyMap<number, number> = new Map();
   /** Stores whose leaders are evicted. */
   evicted: ReadonlySet<number> = new Set();
+  /** Stores that are to lead all that they can: no leader is taken from them to make the cluster even. */
+  granted: ReadonlySet<number> = new Set();
   #config: PlacementConfig = DEFAULT_CONFIG;
   #rules = new PlacementRules([], DEFAULT_CONFIG.maxReplicas);
 

@@ -1,4 +1,4 @@
-import { isLost } from '../filters.js';
+import { isLeft, isLost } from '../filters.js';
 import { allows, highestScore, isIsolated } from '../isolation.js';
 import { type OperatorPlan, Priority } from '../operator.js';
 import type { Operators } from '../operators.js';
@@ -52,8 +52,7 @@ export function settleLearner(
   // One that is behind may still catch up, unless its store is gone.
   const useless = learners.find(({ id, storeId }) => {
     const standing = view.store(storeId);
-    if (!wanted || standing === undefined || standing.state === 'offline' || isLost(view, standing))
-      return true;
+    if (!wanted || standing === undefined || isLeft(standing) || isLost(view, standing)) return true;
     return !isPending(report, id) && !isDown(report, id) && standing.state === 'up' && fit === undefined;
   });
   if (useless === undefined) return undefined;
@@ -78,8 +77,8 @@ export function replaceOffline(
   report: RegionReport,
 ): OperatorPlan | undefined {
   const leaving = votersOf(report.region).find(({ storeId }) => {
-    const state = view.store(storeId)?.state;
-    return state === undefined || state === 'offline' || state === 'tombstone';
+    const standing = view.store(storeId);
+    return standing === undefined || isLeft(standing);
   });
   return leaving && replace(view, operators, report, leaving.storeId, 'replace-offline', Priority.high);
 }
@@ -110,7 +109,7 @@ export function removeExtra(
     return {
       standing,
       rank: [
-        peer !== undefined && isDown(report, peer.id) ? 0 : 1,
+        isSilent(standing) || (peer !== undefined && isDown(report, peer.id)) ? 0 : 1,
         allows(constraints, standing.store) ? 1 : 0,
         distinctOf(view, standings, standing),
         peer !== undefined && isPending(report, peer.id) ? 0 : 1,
@@ -180,6 +179,11 @@ function replace(
     return planTo(view, report, rest, by, priority);
   const target = bestTarget(view, operators, report, rest);
   return target && planTo(view, report, [...rest, target], by, priority);
+}
+
+/** Its peers do not answer, though their leaders may not have said so yet. */
+function isSilent({ state }: StoreStanding): boolean {
+  return state === 'disconnected' || state === 'down';
 }
 
 function planTo(

@@ -21,7 +21,7 @@ export function balanceLeader({ view, operators, random, mayMove }: Scheduling):
     .map((standing) => ({ standing, count: leadersOf(operators, standing) }))
     .sort((a, b) => b.count - a.count || a.standing.id - b.standing.id)
     .map(({ standing }) => standing);
-  const sources = stores.filter((standing) => givesLeaders(standing));
+  const sources = stores.filter((standing) => mayGive(view, standing));
   const targets = stores
     .filter((standing) => takesLeaders(standing) && !view.rejectsLeaders(standing.id))
     .reverse();
@@ -66,7 +66,8 @@ function into(
     const report = view.report(target.load.followers.pick(random) ?? 0);
     if (report === undefined) return undefined;
     const source = view.store(report.leader.storeId);
-    if (source === undefined || !mayMove(report) || !mayLead(view, report, target)) continue;
+    if (source === undefined || !mayGive(view, source) || !mayMove(report) || !mayLead(view, report, target))
+      continue;
     if (pays(operators, source, target)) return transfer(report, target);
   }
   return undefined;
@@ -74,6 +75,10 @@ function into(
 
 function pays(operators: Operators, source: StoreStanding, target: StoreStanding): boolean {
   return leadersOf(operators, source) - 1 >= leadersOf(operators, target) + LEAST_DIFFERENCE;
+}
+
+function mayGive(view: ClusterView, standing: StoreStanding): boolean {
+  return givesLeaders(standing) && !view.granted.has(standing.id);
 }
 
 function mayLead(view: ClusterView, report: RegionReport, standing: StoreStanding): boolean {

@@ -8,7 +8,7 @@ import { candidates, scoreOf } from '../targets.js';
 import type { ClusterView, StoreStanding } from '../view.js';
 import type { Scheduling } from './index.js';
 
-/** Regions of a store that are looked at in one round. */
+/** Regions of a store that are looked at in one round, of each of these kinds. */
 const TRIES = 10;
 /** Of the largest number of replicas on a store, the part by which stores may differ. */
 const TOLERATED_PART = 0.005;
@@ -28,25 +28,24 @@ export function balanceRegion({ view, operators, random, mayMove }: Scheduling):
   const tolerated = tolerance(view, stores);
   for (const { standing } of sources) {
     const { pending, followers, leaders } = standing.load;
-    for (let i = 0; i < TRIES; i++) {
-      const id = pending.pick(random) ?? followers.pick(random) ?? leaders.pick(random);
-      const report = id === undefined ? undefined : view.report(id);
-      if (report === undefined) break;
-      const found =
-        movable(report, standing, pending.size > 0) && mayMove(report)
-          ? moveFrom(view, operators, report, standing, tolerated)
-          : undefined;
-      if (found !== undefined) return [found];
+    for (const regions of [pending, followers, leaders]) {
+      for (let i = 0; i < TRIES; i++) {
+        const report = view.report(regions.pick(random) ?? 0);
+        if (report === undefined) break;
+        if (!movable(report, standing, regions === pending) || !mayMove(report)) continue;
+        const found = moveFrom(view, operators, report, standing, tolerated);
+        if (found !== undefined) return [found];
+      }
     }
   }
   return [];
 }
 
 /** One that is behind on the source may be moved away from it; else all its peers are well. */
-function movable(report: RegionReport, { id }: StoreStanding, preferPending: boolean): boolean {
+function movable(report: RegionReport, { id }: StoreStanding, mayBePending: boolean): boolean {
   if (isHealthy(report)) return true;
   return (
-    preferPending &&
+    mayBePending &&
     report.downPeers.length === 0 &&
     report.pendingPeers.every(({ storeId }) => storeId === id)
   );

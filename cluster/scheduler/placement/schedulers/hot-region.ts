@@ -3,7 +3,7 @@ import { Priority } from '../operator.js';
 import type { Proposal } from '../operators.js';
 import { stepsTo } from '../plans.js';
 import { isHealthy, peerOn, type RegionReport, votersOf } from '../region-report.js';
-import { candidates } from '../targets.js';
+import { candidates, distinctOf } from '../targets.js';
 import type { StoreStanding } from '../view.js';
 import type { Scheduling } from './index.js';
 
@@ -27,41 +27,71 @@ export function spreadHotRegions(scheduling: Scheduling): readonly Proposal[] {
 function spread(scheduling: Scheduling, dimension: Dimension): readonly Proposal[] | undefined {
   const { view, isHot } = scheduling;
   const stores = view.stores();
-  const total = stores.reduce((sum, { load }) => sum + load[dimension], 0);
+  const bears = loadsOf(scheduling, stores, dimension);
+  const total = stores.reduce((sum, one) => sum + bears(one), 0);
   const average = total / Math.max(1, stores.length);
   const source = stores
     .filter((standing) => givesReplicas(standing))
-    .sort((a, b) => b.load[dimension] - a.load[dimension] || a.id - b.id)[0];
-  if (source === undefined || source.load[dimension] <= average * UNEVEN) return undefined;
+    .sort((a, b) => bears(b) - bears(a) || a.id - b.id)[0];
+  if (source === undefined || bears(source) <= average * UNEVEN) return undefined;
   const hottest = regionsOf(scheduling, source, dimension)
     .filter((report) => isHot(report) && scheduling.mayMove(report) && isHealthy(report))
     .sort((a, b) => rateOf(b, dimension) - rateOf(a, dimension) || a.region.id - b.region.id)
     .slice(0, LOOKED_AT);
   for (const report of hottest) {
     const rate = rateOf(report, dimension);
-    const mustBeBelow = source.load[dimension] - rate;
-    const found =
-      dimension === 'read'
-        ? moveLeader(scheduling, report, source, mustBeBelow)
-        : moveReplica(scheduling, report, source, mustBeBelow);
+    // With its load the target must stay below what the source was.
+    const fits = (target: StoreStanding): boolean => bears(target) < bears(source) - rate;
+    const move = dimension === 'read' ? moveLeader : moveReplica;
+    const found = move(scheduling, report, source, bears, fits);
     if (found !== undefined) return [found];
   }
   return undefined;
+}
+
+type Bears = (standing: StoreStanding) => number;
+
+/** What each store bears once the hot regions that are on their way have arrived, bytes a second. */
+function loadsOf(
+  { view, operators }: Scheduling,
+  stores: readonly StoreStanding[],
+  dimension: Dimension,
+): Bears {
+  const loads = new Map(stores.map(({ id, load }) => [id, load[dimension]]));
+  const add = (id: number, rate: number): unknown => loads.set(id, (loads.get(id) ?? 0) + rate);
+  for (const { plan, regionId } of operators.all()) {
+    const report = plan.kind === 'hot' ? view.report(regionId) : undefined;
+    if (report === undefined) continue;
+    const rate = rateOf(report, dimension);
+    for (const step of plan.steps) {
+      if (dimension === 'written') {
+        if (step.kind === 'addLearner' && peerOn(report.region, step.store) === undefined)
+          add(step.store, rate);
+        if (step.kind === 'removePeer' && peerOn(report.region, step.store) !== undefined)
+          add(step.store, -rate);
+      } else if (step.kind === 'transferLeader' && step.store !== report.leader.storeId) {
+        add(report.leader.storeId, -rate);
+        add(step.store, rate);
+        break;
+      }
+    }
+  }
+  return ({ id }) => loads.get(id) ?? 0;
 }
 
 function moveLeader(
   scheduling: Scheduling,
   report: RegionReport,
   source: StoreStanding,
-  mustBeBelow: number,
+  bears: Bears,
+  fits: (target: StoreStanding) => boolean,
 ): Proposal | undefined {
   const { view } = scheduling;
   const target = votersOf(report.region)
     .flatMap(({ storeId }) => view.store(storeId) ?? [])
     .filter((one) => one.id !== source.id && takesLeaders(one) && !view.rejectsLeaders(one.id))
-    .sort((a, b) => a.load.read - b.load.read || a.id - b.id)[0];
-  // With its load the target must stay below what the source was.
-  if (target === undefined || target.load.read >= mustBeBelow) return undefined;
+    .sort((a, b) => bears(a) - bears(b) || a.id - b.id)[0];
+  if (target === undefined || !fits(target) || view.granted.has(source.id)) return undefined;
   const steps = [{ kind: 'transferLeader', store: target.id }] as const;
   return { plan: { kind: 'hot', by: 'hot-region', priority: Priority.high, steps }, report };
 }
@@ -70,15 +100,17 @@ function moveReplica(
   { view, operators }: Scheduling,
   report: RegionReport,
   source: StoreStanding,
-  mustBeBelow: number,
+  bears: Bears,
+  fits: (target: StoreStanding) => boolean,
 ): Proposal | undefined {
   const rest = votersOf(report.region)
     .filter(({ storeId }) => storeId !== source.id)
     .flatMap(({ storeId }) => view.store(storeId) ?? []);
-  const target = candidates(view, operators, report, rest).sort(
-    (a, b) => a.load.written - b.load.written || a.id - b.id,
-  )[0];
-  if (target === undefined || target.load.written >= mustBeBelow) return undefined;
+  const least = distinctOf(view, rest, source);
+  const target = candidates(view, operators, report, rest)
+    .filter((one) => distinctOf(view, rest, one) >= least)
+    .sort((a, b) => bears(a) - bears(b) || a.id - b.id)[0];
+  if (target === undefined || !fits(target)) return undefined;
   const steps = stepsTo(view, report, [...rest.map(({ id }) => id), target.id]);
   if (steps === undefined) return undefined;
   return { plan: { kind: 'hot', by: 'hot-region', priority: Priority.high, steps }, report };

@@ -56,7 +56,7 @@ export function schedulerName({ kind, store }: Pick<SchedulerEntry, 'kind' | 'st
  * @throws TroupeError `invalid-argument` for a name of none
  */
 export function namedScheduler(name: string): SchedulerEntry {
-  const [, kind, store] = /^([a-z-]+?)(?:-(\d{1,15}))?$/.exec(name) ?? [];
+  const [, kind, store] = /^([a-z-]+?)(?:-([1-9]\d{0,14}))?$/.exec(name) ?? [];
   const known = (Object.keys(KINDS) as SchedulerKindName[]).find((one) => one === kind);
   if (known === undefined || OF_A_STORE.has(known) !== (store !== undefined)) {
     const names = Object.keys(KINDS).map((one) => (OF_A_STORE.has(one) ? `${one}-STORE` : one));

@@ -1,3 +1,4 @@
+import { takesLeaders } from '../filters.js';
 import { Priority } from '../operator.js';
 import type { Proposal } from '../operators.js';
 import { nextLeader } from '../plans.js';
@@ -9,6 +10,7 @@ const BATCH = 4;
 
 /** Moves every leader away from a store, before it is worked on for example. */
 export function evictLeaders({ view, operators, mayMove }: Scheduling, storeId: number): readonly Proposal[] {
+  if (operators.count('leader') >= view.config.leaderScheduleLimit) return [];
   const proposals: Proposal[] = [];
   for (const id of view.loadOf(storeId).leaders) {
     if (proposals.length >= BATCH) break;
@@ -25,6 +27,9 @@ export function evictLeaders({ view, operators, mayMove }: Scheduling, storeId: 
 
 /** Makes a store lead every region of which it has a voter. */
 export function grantLeaders({ view, operators, mayMove }: Scheduling, storeId: number): readonly Proposal[] {
+  const standing = view.store(storeId);
+  if (standing === undefined || !takesLeaders(standing) || view.rejectsLeaders(storeId)) return [];
+  if (operators.count('leader') >= view.config.leaderScheduleLimit) return [];
   const proposals: Proposal[] = [];
   for (const id of view.loadOf(storeId).followers) {
     if (proposals.length >= BATCH) break;

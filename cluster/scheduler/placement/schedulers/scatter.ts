@@ -23,7 +23,8 @@ export function scatter(
   report: RegionReport,
   group: ScatteredGroup,
 ): Proposal | undefined {
-  if (!isHealthy(report)) return undefined;
+  if (!isHealthy(report) || votersOf(report.region).length !== view.rules.demandOf(report.region).count)
+    return undefined;
   let stores = votersOf(report.region).flatMap(({ storeId }) => view.store(storeId) ?? []);
   for (const standing of [...stores]) {
     const rest = stores.filter((one) => one.id !== standing.id);
