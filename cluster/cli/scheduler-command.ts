@@ -151,7 +151,7 @@ function checkName(name: string): void {
 async function config(name: string | undefined, value: string | undefined, options: Flags): Promise<void> {
   const settings = await withDatabase(connectionSettings(options), async ({ cluster: { placement } }) => {
     const { settings: before } = await placement.read();
-    if (name !== undefined && !(name in before)) {
+    if (name !== undefined && !Object.hasOwn(before, name)) {
       const near = didYouMean(name, Object.keys(before)) || ': `troupe scheduler config` shows all';
       throw new TroupeError('usage', `there is no setting "${name}"${near}`);
     }

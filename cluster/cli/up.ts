@@ -9,7 +9,7 @@ import { ClusterFile } from './cluster-file.js';
 import { makeDirectory } from './directory.js';
 import { LocalCluster, type LocalClusterEvents, schedulerNames } from './local-cluster.js';
 import { readLogLine } from './log-lines.js';
-import type { NodeDamagedError } from './node-process.js';
+import { type NodeDamagedError, StoreGoneError } from './node-process.js';
 import { type ScaleService, serveScaling } from './scale-channel.js';
 import { connectionSettings, parseCount, withConnection } from './settings.js';
 import { type SplitFlags, splitArguments, withSplitOptions } from './split-options.js';
@@ -146,7 +146,9 @@ function scaleService(cluster: LocalCluster, file: ClusterFile, standalone: bool
       try {
         return await cluster.addStore(name);
       } catch (error) {
-        file.takeBack(name);
+        // It may have registered before it failed, and have been taken offline since: then its name is used up.
+        if (error instanceof StoreGoneError) file.removeStore(name);
+        else file.takeBack(name);
         throw error;
       }
     },

@@ -152,7 +152,7 @@ export class PlacementAdmin {
     const deadline = this.#deadline(options);
     const now = { ...labelsOf(await this.#store(storeId, deadline)), ...labels };
     for (const key of remove) {
-      if (!(key in now)) {
+      if (!Object.hasOwn(now, key)) {
         const has = Object.keys(now).join(', ') || 'none';
         throw new TroupeError('not-found', `Store ${storeId} has no label "${key}": it has ${has}.`);
       }

@@ -160,6 +160,7 @@ describe('placement, as a client sees and steers it', () => {
         'not-found',
         /no label "zone": it has rack, host/,
       );
+      await fails(placement.label(1, {}, { remove: ['constructor'] }), 'not-found', /no label "constructor"/);
       await fails(placement.label(1, { 'a b': 'c' }), 'invalid-argument', /"a b=c" is no label/);
       expect((await settle(placement.store(1))).labels).to.deep.equal(labels);
     });
