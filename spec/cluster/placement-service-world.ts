@@ -60,6 +60,7 @@ export class ServiceWorld {
       ids: new IdWindow(async (count) => this.apply({ allocateIds: { count } }).firstId ?? 0),
       propose: async (command) => this.#result(command),
       members: () => ({ members: [], leader: undefined }),
+      timestamps: async () => ({ physical: 0, logical: 0 }),
       term: () => 6,
       storeJoined: () => {},
     });
