@@ -218,6 +218,12 @@ describe('an operator', () => {
         (idle) => idle.tell([[1], [2], [3], [4, PeerRole.Learner]], { confVer: 1 }, { leader: 3 }),
       ],
       [
+        'the leader stands where a voter is about to become a learner',
+        [{ kind: 'leaveJoint', changes: 2 }],
+        (idle) =>
+          idle.tell([[1], [2, PeerRole.IncomingVoter], [3, PeerRole.DemotingVoter]], {}, { leader: 3 }),
+      ],
+      [
         'the peer that is to lead is gone',
         [{ kind: 'transferLeader', store: 5 }],
         (idle) => idle.tell([[1], [2], [3]]),
