@@ -13,6 +13,7 @@ const REGIONS = 12;
 /** At most so many stores are away at once: dead, or to be left. */
 const MOST_AWAY = 3;
 const DOWN_MS = 20_000;
+const ON_ITS_WAY_MS = 50;
 
 const ACTS = ['kill', 'revive', 'leave', 'stay', 'split', 'merge', 'late', 'lead', 'lossy', 'sure'] as const;
 interface Act {
@@ -29,6 +30,7 @@ class Faults {
   readonly #random: () => number;
   readonly #before = new Map<number, metapb.Region>();
   #lossy = false;
+  #killedAt = Number.NEGATIVE_INFINITY;
 
   constructor(seed: number) {
     this.#random = seededRandom(seed);
@@ -55,7 +57,10 @@ class Faults {
     const region = regions[which % regions.length];
     const away = [...world.states.values()].filter((one) => one !== 'up').length;
     if (region === undefined) throw new Error('a cluster without regions');
-    if (kind === 'kill' && state === 'up' && away < MOST_AWAY) world.kill(store);
+    if (kind === 'kill' && state === 'up' && away < MOST_AWAY) {
+      this.#killedAt = world.clock.now();
+      world.kill(store);
+    }
     if (kind === 'revive' && state === 'disconnected') world.revive(store);
     if (kind === 'leave' && state === 'up' && away < MOST_AWAY) world.states.set(store, 'offline');
     if (kind === 'stay' && state === 'offline') world.states.set(store, 'up');
@@ -119,6 +124,8 @@ class Faults {
     const stores = new Set(region.peers.map(({ storeId }) => storeId));
     if (stores.size < region.peers.length) throw new Error(`region ${region.id} has two peers on a store`);
     if (before === undefined || before.peers === region.peers) return;
+    // An order that was on its way when a store died: it is for the leader to refuse what could not commit.
+    if (this.world.clock.now() - this.#killedAt < ON_ITS_WAY_MS) return;
     if (this.#isQuorate(before, report) && !this.#isQuorate(region, report))
       throw new Error(`region ${region.id} lost its majority by a change to ${JSON.stringify(region.peers)}`);
     const leader = region.peers.find(({ id }) => id === report.leader.id);

@@ -1,5 +1,5 @@
 import { metapb } from '../../../../storage/proto/index.js';
-import { isLeft, isLost } from '../filters.js';
+import { isLeft, isLost, isSilent } from '../filters.js';
 import { allows, highestScore, isIsolated } from '../isolation.js';
 import { type OperatorPlan, Priority } from '../operator.js';
 import type { Operators } from '../operators.js';
@@ -193,11 +193,6 @@ function replace(
     return planTo(view, report, rest, by, priority);
   const target = bestTarget(view, operators, report, rest);
   return target && planTo(view, report, [...rest, target], by, priority);
-}
-
-/** Its peers do not answer, though their leaders may not have said so yet. */
-function isSilent({ state }: StoreStanding): boolean {
-  return state === 'disconnected' || state === 'down';
 }
 
 function planTo(
