@@ -56,6 +56,12 @@ const ROWS: readonly Row[] = [
     mended: 'joint-state: leave the joint membership',
   },
   {
+    what: 'a joint membership whose leader is not to vote any more',
+    prepare: (world, id) => roles(world, id, DemotingVoter, IncomingVoter, Voter),
+    state: 'joint',
+    mended: 'joint-state: make the peer on store 2 the leader, then leave the joint membership',
+  },
+  {
     what: 'a learner that has caught up where a voter is missing',
     region: { stores: [1, 2], learners: [3] },
     state: 'learner',

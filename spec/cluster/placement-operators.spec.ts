@@ -218,6 +218,12 @@ describe('an operator', () => {
         (idle) => idle.tell([[1], [2], [3], [4, PeerRole.Learner]], { confVer: 1 }, { leader: 3 }),
       ],
       [
+        'the leader stands where a voter is about to become a learner',
+        [{ kind: 'leaveJoint', changes: 2 }],
+        (idle) =>
+          idle.tell([[1], [2, PeerRole.IncomingVoter], [3, PeerRole.DemotingVoter]], {}, { leader: 3 }),
+      ],
+      [
         'the peer that is to lead is gone',
         [{ kind: 'transferLeader', store: 5 }],
         (idle) => idle.tell([[1], [2], [3]]),
@@ -255,6 +261,24 @@ describe('an operator', () => {
       });
     }
   });
+
+  for (const [what, spoil, pending] of [
+    ['is behind', () => {}, [4]],
+    ['is on a store that fell silent', (world: PlacementWorld) => world.states.set(4, 'disconnected'), []],
+  ] as const)
+    it(`lets no learner vote that ${what}, but waits for it`, () => {
+      const idle = new Idle();
+      idle.add([{ kind: 'promote', store: 4 }]);
+      const learner = [[1], [2], [3], [4, PeerRole.Learner]] as const;
+      spoil(idle.world);
+      idle.world.coordinator.operators.cancel(idle.id, 'spec');
+      idle.tell(learner, { confVer: 1 }, { pending });
+      idle.add([{ kind: 'promote', store: 4 }]);
+      expect(idle.tell(learner, {}, { pending })).to.equal(undefined);
+      expect(idle.state).to.equal('running');
+      idle.world.states.set(4, 'up');
+      expect(idle.tell(learner)?.changePeer?.peer?.storeId).to.equal(4);
+    });
 
   it('ends with its region, and leaves nothing behind', () => {
     const idle = new Idle();

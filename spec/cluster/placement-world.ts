@@ -57,6 +57,8 @@ export class PlacementWorld {
   leadersMoved = 0;
   /** Seen after every change of a region. */
   watch: (report: RegionReport) => void = () => {};
+  /** Whether the next heartbeat, or the next order, is lost. */
+  loses: () => boolean = () => false;
   #nextId = 1;
   readonly #busy = new Set<number>();
 
@@ -168,8 +170,14 @@ export class PlacementWorld {
     }
     this.view.put(report);
     this.watch(report);
+    if (this.loses()) return;
     const order = this.coordinator.heard(report);
     if (order !== undefined) this.#obey(id, order);
+  }
+
+  isAlive(storeId: number): boolean {
+    const state = this.states.get(storeId);
+    return state === 'up' || state === 'offline';
   }
 
   /** A store stops speaking; regions that it led get another leader, and tell of the peer that is down. */
@@ -180,11 +188,31 @@ export class PlacementWorld {
       const dead = region.peers.find((peer) => peer.storeId === storeId);
       const report = this.report(region.id);
       if (dead === undefined) continue;
-      const alive = region.peers.filter(({ storeId: id }) => this.states.get(id) === 'up');
-      const leader = alive.includes(report.leader) ? report.leader : alive[0];
+      const alive = region.peers.filter(
+        ({ storeId: id, role }) => role !== PeerRole.Learner && this.isAlive(id),
+      );
+      const leader = alive.find(({ id }) => id === report.leader.id) ?? alive[0];
       if (leader === undefined || alive.length * 2 <= region.peers.length) continue;
       const downPeers = [...report.downPeers, { peer: dead, downSeconds: 1 }];
       this.tell(region.id, { leader, downPeers, term: report.term + 1 });
+    }
+  }
+
+  /** It speaks again: its peers answer, and those that were behind catch up; regions without a leader elect one. */
+  revive(storeId: number): void {
+    this.states.set(storeId, 'up');
+    this.silentSince.delete(storeId);
+    for (const region of [...this.tree.all()]) {
+      const report = this.report(region.id);
+      const alive = region.peers.filter(
+        ({ storeId: id, role }) => role !== PeerRole.Learner && this.isAlive(id),
+      );
+      const elsewhere = ({ storeId: id }: { readonly storeId: number }): boolean => id !== storeId;
+      this.tell(region.id, {
+        leader: this.isAlive(report.leader.storeId) ? report.leader : (alive[0] ?? report.leader),
+        downPeers: report.downPeers.filter(({ peer }) => peer !== undefined && elsewhere(peer)),
+        pendingPeers: report.pendingPeers.filter(elsewhere),
+      });
     }
   }
 
@@ -214,15 +242,16 @@ export class PlacementWorld {
 
   /** One at a time for each region: an order that comes meanwhile is lost, and sent again. */
   #obey(id: number, order: Order): void {
-    if (this.#busy.has(id)) return;
+    if (this.#busy.has(id) || this.loses()) return;
     this.#busy.add(id);
     this.clock.setTimeout(() => {
       this.#busy.delete(id);
-      if (this.tree.get(id) !== undefined) this.#carryOut(id, order);
+      if (this.tree.get(id) !== undefined && this.isAlive(this.leaderOf(id))) this.carryOut(id, order);
     }, ORDER_MS);
   }
 
-  #carryOut(id: number, order: Order): void {
+  /** What a region's leader does when it is told so. */
+  carryOut(id: number, order: Order): void {
     const region = this.region(id);
     const { transferLeader, changePeer, changePeerV2, merge, splitRegion } = order;
     if (transferLeader?.peer !== undefined) {
@@ -348,8 +377,18 @@ export class PlacementWorld {
         peers,
       };
       this.tree.put(created);
-      const leader = peers[region.peers.indexOf(report.leader)] ?? peers[0] ?? lost(id);
-      this.view.put({ ...report, ...part, region: created, leader });
+      const leader =
+        peers[region.peers.findIndex(({ id: peer }) => peer === report.leader.id)] ?? peers[0] ?? lost(id);
+      const here = (one: metapb.Peer | undefined): metapb.Peer =>
+        peers[region.peers.findIndex((peer) => peer.id === one?.id)] ?? lost(id);
+      this.view.put({
+        ...report,
+        ...part,
+        region: created,
+        leader,
+        pendingPeers: report.pendingPeers.map(here),
+        downPeers: report.downPeers.map((down) => ({ ...down, peer: here(down.peer) })),
+      });
       this.coordinator.wasSplit([id, created.id]);
       this.tell(created.id, {});
     }

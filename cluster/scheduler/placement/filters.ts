@@ -29,6 +29,11 @@ export function takesLeaders({ state, stats }: StoreStanding): boolean {
   return state === 'up' && stats?.isBusy !== true;
 }
 
+/** Whether its peers do not answer, though their leaders may not have said so yet. */
+export function isSilent({ state }: StoreStanding): boolean {
+  return state === 'disconnected' || state === 'down';
+}
+
 /** Whether no replica is to stay there: it is being drained, or is gone for good. */
 export function isLeft({ state }: StoreStanding): boolean {
   return state === 'offline' || state === 'tombstone';

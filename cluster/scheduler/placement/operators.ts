@@ -1,6 +1,7 @@
 import type { OperatorState } from '../../../machines/index.js';
+import { isSilent } from './filters.js';
 import { Operator, type OperatorKind, type OperatorPlan } from './operator.js';
-import { isDown, peerOn, type RegionReport } from './region-report.js';
+import { isDown, isPending, peerOn, type RegionReport } from './region-report.js';
 import { type Influence, type Order, obstacleTo, type Step, storesThatTake } from './steps.js';
 import { StoreLimits } from './store-limit.js';
 import type { ClusterView } from './view.js';
@@ -156,7 +157,7 @@ export class Operators {
       return undefined;
     }
     running.orderedAt = now;
-    return operator.order(report);
+    return this.#orderOf(operator, report);
   }
 
   regionGone(regionId: number): void {
@@ -234,9 +235,22 @@ export class Operators {
     const { operator } = running;
     const report = view.report(operator.regionId);
     if (report === undefined) return;
-    const order = operator.order(report);
+    const order = this.#orderOf(operator, report);
     running.orderedAt = view.now;
     if (order !== undefined) send(report, order);
+  }
+
+  /** Nobody comes to vote who does not answer or is behind: the region could lose its majority by it. */
+  #orderOf(operator: Operator, report: RegionReport): Order | undefined {
+    const step = operator.plan.steps[operator.step];
+    const coming = step?.kind === 'enterJoint' ? step.promoted : step?.kind === 'promote' ? [step.store] : [];
+    const fit = coming.every((store) => {
+      const peer = peerOn(report.region, store);
+      const standing = this.#options.view.store(store);
+      if (peer === undefined || standing === undefined || isSilent(standing)) return false;
+      return !isPending(report, peer.id) && !isDown(report, peer.id);
+    });
+    return fit ? operator.order(report) : undefined;
   }
 
   /** What a step needs may be lost while it is under way, and others had better plan anew. */

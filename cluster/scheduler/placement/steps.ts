@@ -130,6 +130,10 @@ export function obstacleTo(step: Step, { region, leader }: RegionReport): string
         ? `the peer on store ${leader.storeId} leads the region`
         : undefined;
     }
+    case 'leaveJoint':
+      return role(leader.storeId) === PeerRole.DemotingVoter
+        ? `the peer on store ${leader.storeId} leads the region, and would cease to vote`
+        : undefined;
     default:
       return undefined;
   }

@@ -1,8 +1,9 @@
-import { isLeft, isLost } from '../filters.js';
+import { metapb } from '../../../../storage/proto/index.js';
+import { isLeft, isLost, isSilent } from '../filters.js';
 import { allows, highestScore, isIsolated } from '../isolation.js';
 import { type OperatorPlan, Priority } from '../operator.js';
 import type { Operators } from '../operators.js';
-import { stepsTo } from '../plans.js';
+import { nextLeader, stepsTo } from '../plans.js';
 import {
   isDown,
   isPending,
@@ -18,14 +19,27 @@ import type { ClusterView, StoreStanding } from '../view.js';
 
 /** Plans that give a region the replicas that it is to have; one for each thing that may be wrong with it. */
 
-/** A joint membership that nobody is changing is left. */
+/** A joint membership that nobody is changing is left; a leader that will not vote then hands over first. */
 export function leaveJoint(
-  _view: ClusterView,
+  view: ClusterView,
   _operators: Operators,
-  { region }: RegionReport,
-): OperatorPlan {
-  const changes = region.peers.filter(({ role }) => role > 1).length;
-  return plan('joint-state', Priority.urgent, [{ kind: 'leaveJoint', changes }]);
+  report: RegionReport,
+): OperatorPlan | undefined {
+  const { region, leader } = report;
+  const { IncomingVoter, DemotingVoter } = metapb.PeerRole;
+  const changes = region.peers.filter(({ role }) => role === IncomingVoter || role === DemotingVoter).length;
+  const leave = { kind: 'leaveJoint', changes } as const;
+  if (peerOn(region, leader.storeId)?.role !== DemotingVoter)
+    return plan('joint-state', Priority.urgent, [leave]);
+  const staying = votersOf(region).filter(({ role }) => role !== DemotingVoter);
+  const store = nextLeader(
+    view,
+    report,
+    staying.map(({ storeId }) => storeId),
+  );
+  return store === undefined
+    ? undefined
+    : plan('joint-state', Priority.urgent, [{ kind: 'transferLeader', store }, leave]);
 }
 
 /** A learner becomes a voter where one is wanted, and goes where none is. */
@@ -179,11 +193,6 @@ function replace(
     return planTo(view, report, rest, by, priority);
   const target = bestTarget(view, operators, report, rest);
   return target && planTo(view, report, [...rest, target], by, priority);
-}
-
-/** Its peers do not answer, though their leaders may not have said so yet. */
-function isSilent({ state }: StoreStanding): boolean {
-  return state === 'disconnected' || state === 'down';
 }
 
 function planTo(

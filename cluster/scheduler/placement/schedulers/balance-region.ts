@@ -1,9 +1,9 @@
-import { givesReplicas } from '../filters.js';
+import { givesReplicas, takesReplicas } from '../filters.js';
 import { distinctScore } from '../isolation.js';
 import { Priority } from '../operator.js';
 import type { Operators, Proposal } from '../operators.js';
 import { stepsTo } from '../plans.js';
-import { isHealthy, type RegionReport, votersOf, weightOf } from '../region-report.js';
+import { isHealthy, LEAST_REGION_SIZE, type RegionReport, votersOf, weightOf } from '../region-report.js';
 import { candidates, scoreOf } from '../targets.js';
 import type { ClusterView, StoreStanding } from '../view.js';
 import type { Scheduling } from './index.js';
@@ -26,7 +26,17 @@ export function balanceRegion({ view, operators, random, mayMove }: Scheduling):
     .map((standing) => ({ standing, score: scoreOf(operators, standing) }))
     .sort((a, b) => b.score - a.score || a.standing.id - b.standing.id);
   const tolerated = tolerance(view, stores);
+  const emptiest = Math.min(
+    ...stores
+      .filter(
+        (standing) => takesReplicas(view, standing) && operators.allows(standing.id, 1, LEAST_REGION_SIZE),
+      )
+      .map((standing) => scoreOf(operators, standing, tolerated / 2)),
+  );
   for (const { standing } of sources) {
+    // Nothing pays any more, from this store or from one that is emptier still.
+    if (scoreOf(operators, standing, -tolerated / 2) <= emptiest) break;
+    if (!operators.allows(standing.id, -1, LEAST_REGION_SIZE)) continue;
     const { pending, followers, leaders } = standing.load;
     for (const regions of [pending, followers, leaders]) {
       for (let i = 0; i < TRIES; i++) {
