@@ -4,7 +4,7 @@ import { MIB, PlacementWorld } from '../cluster/placement-world.js';
 const STORES = 100;
 const REGIONS = 50_000;
 /** Stores that hold everything at the start; the others are new and empty. */
-const OLD = 95;
+const OLD = 97;
 const VOTERS = 3;
 
 describe('placement of 50,000 regions on 100 stores', function () {
