@@ -8,6 +8,7 @@ import { MAX_TIMESTAMPS_AT_ONCE } from '../timestamp.js';
 import { SchedulerFault } from './fault.js';
 import type { IdWindow } from './id-window.js';
 import { OperatorRequests } from './operator-requests.js';
+import { isLabel } from './placement/config.js';
 import type { Placement } from './placement/index.js';
 import { NO_FLOW } from './placement/region-report.js';
 import { RegionHeartbeats } from './region-heartbeats.js';
@@ -332,6 +333,13 @@ export class SchedulerService {
       throw new SchedulerFault(
         ErrorType.INVALID_VALUE,
         `The version and labels of "${store.address}" have more than ${MAX_DESCRIPTION_LENGTH} characters together.`,
+      );
+    }
+    const illegal = store.labels.find(({ key, value }) => !isLabel(key) || !isLabel(value));
+    if (illegal !== undefined) {
+      throw new SchedulerFault(
+        ErrorType.INVALID_VALUE,
+        `"${illegal.key}=${illegal.value}" of "${store.address}" is no label: key and value have letters, digits, -, _ and ., at most 63 each.`,
       );
     }
     if (sender !== undefined && sender !== store.address) {

@@ -220,6 +220,23 @@ describe('nothing is placed', () => {
 });
 
 describe('labels and limits of stores', () => {
+  it('are refused with a store that registers under illegal ones', async () => {
+    const world = new ServiceWorld();
+    const asked = (key: string, value: string) => {
+      const store = metapb.Store.from({ address: 'new', incarnation: 1, labels: [{ key, value }] });
+      return world.service.answer({ type: 'pd.putStore', header: undefined, store });
+    };
+    for (const [key, value] of [
+      ['rack', 'r 1'],
+      ['ra/ck', 'r1'],
+      ['rack', 'r\n'],
+    ] as const)
+      expect((await faultOf(Promise.resolve().then(() => asked(key, value)))).type).to.equal(INVALID_VALUE);
+    expect(world.state.stores.size).to.equal(0);
+    await asked('rack', 'r1');
+    expect(world.state.stores.size).to.equal(1);
+  });
+
   it('are taken, or refused for what they are', async () => {
     const { world, stores } = await fourStores();
     const [one = 0] = stores;
