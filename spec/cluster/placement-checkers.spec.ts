@@ -108,6 +108,14 @@ const ROWS: readonly Row[] = [
     mended: 'learner: remove the peer on store 3',
   },
   {
+    what: 'a learner that has caught up beside a voter that is lost, as another scheduler has left it',
+    region: { stores: [1, 2, 3], learners: [4] },
+    prepare: (world) => lose(world, 3),
+    state: 'learner',
+    mended:
+      'learner: swap the votes of stores 3 for those of 4, then leave the joint membership, then remove the peer on store 3',
+  },
+  {
     what: 'a peer on a store that has been silent for long',
     prepare: (world) => lose(world, 3),
     state: 'down',

@@ -149,6 +149,21 @@ describe('a store that is silent', () => {
     world.placement.stop();
   });
 
+  it('leads nothing that is known: its regions are left alone until another leader tells', async () => {
+    const { world, stores, region } = await fourStores();
+    const [one = 0, two = 0, three = 0, four = 0] = stores;
+    world.placement.start();
+    const { coordinator } = world.placement;
+    await world.pass(40 * MINUTE, [two, three, four]);
+    expect(coordinator.stateOf(1)).to.include({ leadership: 'leaderless', replication: 'down' });
+    expect(coordinator.operators.of(1)).to.equal(undefined);
+    await world.heartbeat(region, { leader: region.peers[1], term: 7 });
+    await world.pass(2_000, [two, three, four]);
+    expect(coordinator.stateOf(1).leadership).to.equal('led');
+    expect(coordinator.operators.of(1)?.toString()).to.contain(`remove the peer on store ${one}`);
+    world.placement.stop();
+  });
+
   it('is as it was when it comes back in time', async () => {
     const { world, stores, region } = await fourStores();
     const [one = 0, two = 0, three = 0, four = 0] = stores;

@@ -6,7 +6,18 @@ import type { ClusterView } from './view.js';
 
 /** What a report says of its region, as events of the region's chart. */
 export function diagnose(view: ClusterView, report: RegionReport): readonly RegionEvent[] {
-  return ['led', replicationOf(view, report), sizeOf(view, report), loadOf(view, report)];
+  return [
+    leadershipOf(view, report),
+    replicationOf(view, report),
+    sizeOf(view, report),
+    loadOf(view, report),
+  ];
+}
+
+/** Who leads now is not known while the store that told is silent. */
+function leadershipOf(view: ClusterView, { leader }: RegionReport): 'led' | 'leaderLost' {
+  const state = view.store(leader.storeId)?.state;
+  return state === 'up' || state === 'offline' ? 'led' : 'leaderLost';
 }
 
 type Found = Extract<RegionEvent, `found${string}`>;
@@ -45,7 +56,10 @@ function loadOf({ config }: ClusterView, { flow }: RegionReport): 'grewHot' | 'c
     : 'calmedDown';
 }
 
-/** Whether nothing may be taken from a region, to make the cluster even: it is not whole, or somebody changes it. */
+/** Whether nothing may be taken from a region, to make the cluster even: it is not whole, or led, or somebody changes it. */
 export function isUntouchable(state: RegionState, report: RegionReport): boolean {
-  return state.replication !== 'whole' || state.operator === 'running' || report.downPeers.length > 0;
+  const { replication, leadership, operator } = state;
+  return (
+    replication !== 'whole' || leadership !== 'led' || operator === 'running' || report.downPeers.length > 0
+  );
 }

@@ -49,8 +49,9 @@ export function settleLearner(
   report: RegionReport,
 ): OperatorPlan | undefined {
   const { region } = report;
-  const voters = votersOf(region);
-  const wanted = voters.length < view.rules.demandOf(region).count;
+  const { count } = view.rules.demandOf(region);
+  const staying = standingsOf(view, report).filter((one) => !isLeft(one) && !isLost(view, one));
+  const wanted = staying.length < count;
   const learners = learnersOf(region);
   const fit = learners.find(({ id, storeId }) => {
     const standing = view.store(storeId);
@@ -61,8 +62,12 @@ export function settleLearner(
       isPlaced(view, report, others(view, report, storeId), standing)
     );
   });
-  if (wanted && fit !== undefined)
-    return plan('learner', Priority.high, [{ kind: 'promote', store: fit.storeId }]);
+  if (wanted && fit !== undefined) {
+    // Somebody who is lost or leaves makes room for it, as when a replacement was begun under another scheduler.
+    const stores = [...staying.map(({ id }) => id), fit.storeId];
+    const steps = votersOf(region).length < count ? undefined : stepsTo(view, report, stores);
+    return plan('learner', Priority.high, steps ?? [{ kind: 'promote', store: fit.storeId }]);
+  }
   // One that is behind may still catch up, unless its store is gone.
   const useless = learners.find(({ id, storeId }) => {
     const standing = view.store(storeId);
