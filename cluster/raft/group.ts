@@ -273,6 +273,13 @@ export class RaftGroup implements CommandLog, RestingGroup {
     this.#touch(this);
   }
 
+  /** Keeps its vote for no leader any more, when none has been heard for an election timeout: others may have it. */
+  forgetLeader(): void {
+    if (this.#stopped || this.#quietTicks < this.#electionTicks) return;
+    this.#guarded(() => this.raft.forgetLeader());
+    this.#touch(this);
+  }
+
   // Rest (docs/decisions/hibernation.md). Where the host lets no group rest, none of this does anything.
 
   /** It is not ticked, and sends nothing, until something happens to it. */

@@ -138,7 +138,11 @@ export class StalePeers {
       for (const [replica, next] of this.#leaving) {
         if (replica.stopped) this.#leaving.delete(replica);
         else if (replica.raftGroup?.isLeader) replica.changes.handOver(next);
-        else this.#ask(replica);
+        else {
+          // It cannot stand for election itself, and must not keep from it whoever could tell it.
+          replica.raftGroup?.forgetLeader();
+          this.#ask(replica);
+        }
       }
       this.#armLeaving();
     }, LEAVING_INTERVAL_MS);
