@@ -19,14 +19,13 @@ interface Group {
   readonly limit: number;
 }
 
-/** Folders of heavy specs are groups of their own; everything else is the first one. */
+/** Folders of heavy specs run alone; everything else is the first group. */
 const FAST: Group = { name: 'fast', testLimit: 20_000, limit: 900_000 };
-const SIMULATION: Group = { name: 'simulation', testLimit: 180_000, limit: 900_000 };
-const CONFORMANCE: Group = { name: 'conformance', testLimit: 60_000, limit: 900_000 };
-const INTEGRATION: Group = { name: 'integration', testLimit: 120_000, limit: 1_200_000 };
-const HEAVY: readonly Group[] = [SIMULATION, CONFORMANCE, INTEGRATION];
-/** Groups of a stage run side by side: those whose time is virtual, so that it does not matter how fast they run. */
-const STAGES: readonly (readonly Group[])[] = [[FAST], [SIMULATION, CONFORMANCE], [INTEGRATION]];
+const HEAVY: readonly Group[] = [
+  { name: 'simulation', testLimit: 180_000, limit: 900_000 },
+  { name: 'conformance', testLimit: 60_000, limit: 900_000 },
+  { name: 'integration', testLimit: 120_000, limit: 1_200_000 },
+];
 
 interface Outcome {
   readonly passed: number;
@@ -50,12 +49,9 @@ async function runAll(parts: readonly string[]): Promise<void> {
     return;
   }
   const outcomes: Outcome[] = [];
-  for (const stage of STAGES) {
-    const groups = stage
-      .map((group) => ({ group, members: files.filter((file) => groupOf(file) === group) }))
-      .filter(({ members }) => members.length > 0);
-    const together = groups.length > 1;
-    outcomes.push(...(await Promise.all(groups.map((one) => startGroup(one.group, one.members, together)))));
+  for (const group of [FAST, ...HEAVY]) {
+    const members = files.filter((file) => groupOf(file) === group);
+    if (members.length > 0) outcomes.push(await startGroup(group, members));
   }
   const skipped = outcomes.flatMap((outcome) => outcome.skipped);
   for (const line of skipped) console.log(`skipped: ${line}`);
@@ -70,22 +66,15 @@ function groupOf(file: string): Group {
   return HEAVY.find(({ name }) => file.startsWith(`${name}${sep}`)) ?? FAST;
 }
 
-/**
- * A group that ends without a word (a crash, or its limit) counts as one failure.
- * @param held what it prints is held back until it has ended: another one prints meanwhile
- */
-function startGroup(group: Group, files: readonly string[], held: boolean): Promise<Outcome> {
-  const title = `\n== ${group.name} specs (${files.length} ${files.length === 1 ? 'file' : 'files'})`;
-  if (!held) console.log(title);
-  const printed: Buffer[] = [];
+/** A group that ends without a word (a crash, or its limit) counts as one failure. */
+function startGroup(group: Group, files: readonly string[]): Promise<Outcome> {
+  console.log(`\n== ${group.name} specs (${files.length} ${files.length === 1 ? 'file' : 'files'})`);
   const began = performance.now();
   return new Promise((resolve) => {
     const child = fork(fileURLToPath(import.meta.url), ['--group', group.name, ...files], {
       // RocksDB's calls wait in this pool; four threads let compactions hold up syncs.
       env: { ...process.env, UV_THREADPOOL_SIZE: '16' },
-      stdio: held ? ['inherit', 'pipe', 'pipe', 'ipc'] : 'inherit',
     });
-    for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk) => printed.push(chunk));
     let outcome: Outcome | undefined;
     let late = false;
     const timer = setTimeout(() => {
@@ -95,9 +84,8 @@ function startGroup(group: Group, files: readonly string[], held: boolean): Prom
     child.on('message', (message) => {
       outcome = message as Outcome;
     });
-    child.once('close', (code, signal) => {
+    child.once('exit', (code, signal) => {
       clearTimeout(timer);
-      if (held) process.stdout.write(`${title}\n${Buffer.concat(printed)}`);
       const seconds = ((performance.now() - began) / 1000).toFixed(1);
       if (outcome === undefined) {
         const why = late
