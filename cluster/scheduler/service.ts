@@ -278,7 +278,9 @@ export class SchedulerService {
       const { members: schedulers, leader } = members();
       const stores = [...state.stores.values()].map((store) => {
         const name = watch.stateOf(store.id);
-        return { store, stats: watch.statsOf(store.id), state: name.charAt(0).toUpperCase() + name.slice(1) };
+        // What one that is gone said last is not so any more.
+        const stats = name === 'tombstone' ? undefined : watch.statsOf(store.id);
+        return { store, stats, state: name.charAt(0).toUpperCase() + name.slice(1) };
       });
       const regions = this.#regions(NO_KEY, NO_KEY, 0);
       return { header: this.header(), cluster, schedulers, leader, stores, regions };
