@@ -1,3 +1,4 @@
+import { compareBytes } from '../../../../storage/keys.js';
 import { Priority } from '../operator.js';
 import type { Operators, Proposal } from '../operators.js';
 import { stepsTo } from '../plans.js';
@@ -48,7 +49,7 @@ function mayMerge(
 ): boolean {
   const { maxMergeRegionSize, maxMergeRegionKeys } = view.config;
   const [first, second] =
-    Buffer.compare(report.region.startKey, neighbour.region.startKey) < 0
+    compareBytes(report.region.startKey, neighbour.region.startKey) < 0
       ? [report.region, neighbour.region]
       : [neighbour.region, report.region];
   return (
