@@ -397,16 +397,17 @@ export class Hibernation {
     this.#countedThrough = ticks;
   }
 
-  /** Of a sleep nothing is made up but the silence that counts where leases are trusted. */
+  /**
+   * Of a sleep nothing is made up but the silence that counts where leases are trusted. A leader that has only held its breath
+   * has no new time to prove its quorum: one that asks in vain again and again would lead for ever.
+   */
   #goOn(slept: boolean): void {
     const { host, quietTicks } = this.#options;
-    const { raft } = this.#group;
-    if (slept) {
-      this.#countSleep();
-      host.startTicking(this.#group);
-    }
     this.#waits = 0;
     this.#quiet = Math.min(this.#quiet, quietTicks - SETTLE_TICKS);
-    raft.wake(this.#leaderIsMissing ? this.#group.silence : 0);
+    if (!slept) return;
+    this.#countSleep();
+    host.startTicking(this.#group);
+    this.#group.raft.wake(this.#leaderIsMissing ? this.#group.silence : 0);
   }
 }

@@ -75,6 +75,15 @@ describe('A group falls asleep', () => {
     }
   });
 
+  // Seed 736: its members had removed it, and it led nobody for ever.
+  it('not when nobody answers: asking again and again is no way to go on leading', async () => {
+    const world = await led();
+    world.carries = ({ from, to }) => from !== 1 && to !== 1;
+    const { term } = world.group(1);
+    await world.until(() => !world.group(1).isLeader, 4 * ELECTION_TICKS);
+    expect(world.group(1).term).to.equal(term);
+  });
+
   it('with the second try when a notice was lost, without an election', async () => {
     for (const lost of ['request', 'response'] as const) {
       const world = await led();

@@ -292,6 +292,27 @@ describe('snapshots between stores', () => {
     await world.close();
   });
 
+  // Seed 169: a message of an earlier term had brought it, and it kept its range from others for two minutes.
+  it('are removed when the region has gone on without them, before somebody else needs their range', async () => {
+    const world = new SnapshotsWorld(16);
+    const [sender, receiver] = await twoStores(world, 20);
+    receiver.takes = false;
+    await sent(world, sender);
+    await world.until('the delivery', () => receiver.delivered.length > 0);
+    const middle = Buffer.from('r1/m');
+    const epoch = { regionEpoch: { confVer: 2, version: 3 } };
+    receiver.regions.set(1, { ...REGION, ...epoch, endKey: middle });
+    const part = regionOn(2, [1, 2], { ...epoch, startKey: middle, endKey: REGION.endKey });
+    await world.settle(sender.makeRegion(part, 10, new Map()));
+    receiver.takes = true;
+    const sending = await world.settle(sender.send(part, 102));
+    await world.until('the report', () => (sending?.reports.length ?? 0) > 0);
+    expect(sending?.reports).to.deep.equal([true]);
+    await world.until('the installation', () => receiver.installed.length > 0);
+    await expectNothingHeld(world, sender, receiver);
+    await world.close();
+  });
+
   it('of which a part is left are removed when nobody goes on with it', async () => {
     const world = new SnapshotsWorld(17);
     const [sender, first] = await twoStores(world, 400);

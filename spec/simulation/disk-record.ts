@@ -90,12 +90,15 @@ export class DiskRecord {
   readonly stored = new LogImage();
   readonly durable = new LogImage();
   #unsynced: Change[] = [];
+  /** Changes since the start that are durable. */
+  #durableCount = 0;
 
   constructor(private readonly written: EntryWritten) {}
 
   /** What is on disk at a start is durable. `log` begins with the position before the first entry. */
   reset(log: readonly { readonly index: number; readonly term: number }[], applied: number): void {
     this.#unsynced = [];
+    this.#durableCount = 0;
     for (const image of [this.stored, this.durable]) {
       image.terms.length = 0;
       for (const { index, term } of log) image.terms[index] = term;
@@ -116,12 +119,16 @@ export class DiskRecord {
     this.#unsynced.push(...changes);
   }
 
-  get unsynced(): number {
-    return this.#unsynced.length;
+  /** Number of changes since the start. */
+  get position(): number {
+    return this.#durableCount + this.#unsynced.length;
   }
 
-  synced(changes: number): void {
-    for (const change of this.#unsynced.splice(0, changes)) this.durable.change(change);
+  /** What was written up to here is durable. Another sync, begun later, may have said so already. */
+  synced(position: number): void {
+    const changes = this.#unsynced.splice(0, Math.max(0, position - this.#durableCount));
+    this.#durableCount += changes.length;
+    for (const change of changes) this.durable.change(change);
   }
 }
 
@@ -195,8 +202,8 @@ class ObservedEngine extends ForwardingEngine {
   }
 
   override async sync(): Promise<void> {
-    const { unsynced } = this.record;
+    const { position } = this.record;
     await this.inner.sync();
-    this.record.synced(unsynced);
+    this.record.synced(position);
   }
 }

@@ -6,7 +6,9 @@ import { INITIAL_LOG } from '../../cluster/raft/initial-log.js';
 import type { StateMachine } from '../../cluster/raft/state-machine.js';
 import { TaskQueue } from '../../cluster/tasks.js';
 import { type Entry, type InitialState, makeMessage, RawNode } from '../../machines/index.js';
-import { SimulatedDisk } from '../../storage/index.js';
+import { SimulatedDisk, saveRegionState } from '../../storage/index.js';
+import { raft_serverpb } from '../../storage/proto/index.js';
+import { StoreRecord } from './store-record.js';
 
 /** Mistakes that seeds of the simulation brought to light, each in its shortest form. */
 
@@ -181,5 +183,36 @@ describe('What the simulation has found', () => {
       [6, 8],
       [7, 8],
     ]);
+  });
+
+  // Seed 174: a store was said to have lost what no sync had made durable.
+  it('of two syncs at a time neither makes durable what was written after it was asked for', async () => {
+    const clock = new VirtualClock();
+    const disk = new SimulatedDisk({
+      random: seededRandom(1),
+      clock,
+      latency: (call) => (call === 'sync' ? 10 : 1),
+    });
+    const record = new StoreRecord({ writes: () => {}, durable: () => {} });
+    const engine = record.observe(await disk.open());
+    const write = async (region: number): Promise<void> => {
+      const batch = engine.batch();
+      saveRegionState(batch, region, { state: raft_serverpb.PeerState.Normal });
+      await engine.write(batch);
+    };
+    const settle = async (work: Promise<unknown>): Promise<void> => {
+      await clock.advance(1);
+      await work;
+    };
+    const syncs: Promise<void>[] = [];
+    for (const region of [1, 2, 3]) {
+      await settle(write(region));
+      syncs.push(engine.sync());
+    }
+    await settle(write(4));
+    await clock.advance(100);
+    await Promise.all(syncs);
+    expect([...record.stored.regions.keys()]).deep.equals([1, 2, 3, 4]);
+    expect([...record.durable.regions.keys()]).deep.equals([1, 2, 3]);
   });
 });

@@ -27,6 +27,8 @@ export class StoreRecord {
   durable = new StoreImage();
   readonly #listener: RecordListener;
   #unsynced: StoreChange[] = [];
+  /** Changes since the start that are durable. */
+  #durableCount = 0;
 
   constructor(listener: RecordListener) {
     this.#listener = listener;
@@ -35,6 +37,7 @@ export class StoreRecord {
   /** What is on disk at a start is durable. */
   async reset(engine: Engine): Promise<void> {
     this.#unsynced = [];
+    this.#durableCount = 0;
     this.stored = await StoreImage.read(engine);
     this.durable = await StoreImage.read(engine);
   }
@@ -43,8 +46,9 @@ export class StoreRecord {
     return new ObservedEngine(engine, this);
   }
 
-  get unsynced(): number {
-    return this.#unsynced.length;
+  /** Number of changes since the start. */
+  get position(): number {
+    return this.#durableCount + this.#unsynced.length;
   }
 
   wrote(changes: readonly StoreChange[]): void {
@@ -55,8 +59,11 @@ export class StoreRecord {
     this.#unsynced.push(...changes);
   }
 
-  synced(changes: number): void {
-    for (const change of this.#unsynced.splice(0, changes)) {
+  /** What was written up to here is durable. Another sync, begun later, may have said so already. */
+  synced(position: number): void {
+    const changes = this.#unsynced.splice(0, Math.max(0, position - this.#durableCount));
+    this.#durableCount += changes.length;
+    for (const change of changes) {
       this.durable.change(change);
       this.#listener.durable(change);
     }
@@ -118,8 +125,8 @@ class ObservedEngine extends ForwardingEngine {
   }
 
   override async sync(): Promise<void> {
-    const { unsynced } = this.#record;
+    const { position } = this.#record;
     await this.inner.sync();
-    this.#record.synced(unsynced);
+    this.#record.synced(position);
   }
 }

@@ -17,6 +17,7 @@ import { GroupRecord, groupKey } from '../../../storage/raft-keys.js';
 import { TroupeError } from '../../errors.js';
 import type { SnapshotOffer, TransferId } from '../../snapshot-protocol.js';
 import type { TaskQueue } from '../../tasks.js';
+import { epochOf, isEpochStale } from '../admin/epoch.js';
 import type { SnapshotLimits, SnapshotTiming } from './options.js';
 
 export interface ReceivedFilesOptions {
@@ -182,9 +183,16 @@ export class ReceivedFiles {
     for (const [name, verified] of this.#verified) {
       const { identity, installing } = verified;
       if (installing || identity.region !== region || identity.peer > peer) continue;
-      this.#stopExpiry(verified);
-      this.#verified.delete(name);
-      this.#removeLater(identity);
+      this.#drop(name, verified);
+    }
+  }
+
+  /** Removes those that nobody will take in any more: their regions have gone on without them. */
+  dropOutdated(regionOf: (id: number) => metapb.Region | undefined): void {
+    for (const [name, verified] of this.#verified) {
+      const own = regionOf(verified.region.id);
+      if (verified.installing || own === undefined) continue;
+      if (isEpochStale(epochOf(verified.region), epochOf(own))) this.#drop(name, verified);
     }
   }
 
@@ -302,6 +310,12 @@ export class ReceivedFiles {
       logger.warn({ ...verified.identity }, 'a snapshot was not taken in and is removed');
       this.#removeLater(verified.identity);
     }, timing.verified);
+  }
+
+  #drop(name: string, verified: Verified): void {
+    this.#stopExpiry(verified);
+    this.#verified.delete(name);
+    this.#removeLater(verified.identity);
   }
 
   #stopExpiry(verified: Verified): void {

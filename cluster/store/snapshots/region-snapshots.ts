@@ -192,6 +192,7 @@ export class RegionSnapshots implements GroupSnapshots, SnapshotDesk {
     const { regionId: region, toPeer, message } = event.raft;
     const { index = 0, term = 0 } = message.snapshot ?? {};
     const identity: SnapshotIdentity = { region, peer: toPeer.id, index, term };
+    this.#files.dropOutdated((id) => this.#options.regionOf(id));
     const { Outcome, Reason } = snapshotpb;
     if (this.#files.delivered(event.transfer)) {
       this.#result(sender, event.transfer, Outcome.Delivered);
