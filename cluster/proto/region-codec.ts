@@ -30,20 +30,46 @@ interface BodyCodec {
 type Rare<T> = readonly { readonly key: number; readonly name: keyof T; readonly codec: BodyCodec }[];
 
 const rareRequests: Rare<RegionRequest> = [
+  { key: delimited(1), name: 'get', codec: kvrpcpb.GetRequest },
+  { key: delimited(2), name: 'scan', codec: kvrpcpb.ScanRequest },
+  { key: delimited(3), name: 'prewrite', codec: kvrpcpb.PrewriteRequest },
+  { key: delimited(4), name: 'commit', codec: kvrpcpb.CommitRequest },
+  { key: delimited(7), name: 'batchGet', codec: kvrpcpb.BatchGetRequest },
+  { key: delimited(8), name: 'batchRollback', codec: kvrpcpb.BatchRollbackRequest },
+  { key: delimited(9), name: 'scanLock', codec: kvrpcpb.ScanLockRequest },
+  { key: delimited(10), name: 'resolveLock', codec: kvrpcpb.ResolveLockRequest },
+  { key: delimited(11), name: 'gc', codec: kvrpcpb.GCRequest },
   { key: delimited(14), name: 'rawBatchGet', codec: kvrpcpb.RawBatchGetRequest },
   { key: delimited(16), name: 'rawBatchPut', codec: kvrpcpb.RawBatchPutRequest },
   { key: delimited(18), name: 'rawBatchDelete', codec: kvrpcpb.RawBatchDeleteRequest },
   { key: delimited(19), name: 'rawScan', codec: kvrpcpb.RawScanRequest },
   { key: delimited(20), name: 'rawDeleteRange', codec: kvrpcpb.RawDeleteRangeRequest },
+  { key: delimited(25), name: 'checkTxnStatus', codec: kvrpcpb.CheckTxnStatusRequest },
+  { key: delimited(26), name: 'txnHeartBeat', codec: kvrpcpb.TxnHeartBeatRequest },
+  { key: delimited(33), name: 'checkSecondaryLocks', codec: kvrpcpb.CheckSecondaryLocksRequest },
   { key: delimited(1001), name: 'rawCompareAndSwap', codec: kvrpcpb.RawCASRequest },
+  { key: delimited(1002), name: 'mvccGetByKey', codec: kvrpcpb.MvccGetByKeyRequest },
 ];
 const rareResponses: Rare<RegionResponse> = [
+  { key: delimited(1), name: 'get', codec: kvrpcpb.GetResponse },
+  { key: delimited(2), name: 'scan', codec: kvrpcpb.ScanResponse },
+  { key: delimited(3), name: 'prewrite', codec: kvrpcpb.PrewriteResponse },
+  { key: delimited(4), name: 'commit', codec: kvrpcpb.CommitResponse },
+  { key: delimited(7), name: 'batchGet', codec: kvrpcpb.BatchGetResponse },
+  { key: delimited(8), name: 'batchRollback', codec: kvrpcpb.BatchRollbackResponse },
+  { key: delimited(9), name: 'scanLock', codec: kvrpcpb.ScanLockResponse },
+  { key: delimited(10), name: 'resolveLock', codec: kvrpcpb.ResolveLockResponse },
+  { key: delimited(11), name: 'gc', codec: kvrpcpb.GCResponse },
   { key: delimited(14), name: 'rawBatchGet', codec: kvrpcpb.RawBatchGetResponse },
   { key: delimited(16), name: 'rawBatchPut', codec: kvrpcpb.RawBatchPutResponse },
   { key: delimited(18), name: 'rawBatchDelete', codec: kvrpcpb.RawBatchDeleteResponse },
   { key: delimited(19), name: 'rawScan', codec: kvrpcpb.RawScanResponse },
   { key: delimited(20), name: 'rawDeleteRange', codec: kvrpcpb.RawDeleteRangeResponse },
+  { key: delimited(25), name: 'checkTxnStatus', codec: kvrpcpb.CheckTxnStatusResponse },
+  { key: delimited(26), name: 'txnHeartBeat', codec: kvrpcpb.TxnHeartBeatResponse },
+  { key: delimited(33), name: 'checkSecondaryLocks', codec: kvrpcpb.CheckSecondaryLocksResponse },
   { key: delimited(1001), name: 'rawCompareAndSwap', codec: kvrpcpb.RawCASResponse },
+  { key: delimited(1002), name: 'mvccGetByKey', codec: kvrpcpb.MvccGetByKeyResponse },
 ];
 
 // A batch stands in it only until it is copied into its frame.

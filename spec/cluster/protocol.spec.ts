@@ -57,7 +57,7 @@ describe('region codec', () => {
       }),
       runs,
     );
-  });
+  }).timeout(20_000);
 
   it("writes the schema's bytes for responses of every kind, and reads them back", () => {
     fc.assert(
@@ -70,7 +70,7 @@ describe('region codec', () => {
       }),
       runs,
     );
-  });
+  }).timeout(20_000);
 
   it('refuses a request without a body, of an unknown kind, and of two kinds', () => {
     expect(() => encodeRegionRequests({ requests: [{}] })).to.throw(EncodeError);
@@ -101,7 +101,7 @@ describe('region codec', () => {
       }),
       { numRuns: 1000, seed: 8 },
     );
-  });
+  }).timeout(20_000);
 });
 
 describe('protocol', () => {
