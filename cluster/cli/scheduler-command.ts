@@ -7,7 +7,7 @@ import { withDatabase } from './connection.js';
 import { commandBelow, nodeGroup } from './node-group.js';
 import { connectionSettings, parseCount, parseDuration, withConnection } from './settings.js';
 import { didYouMean } from './suggestion.js';
-import { type Palette, paletteFor, print, table } from './terminal.js';
+import { type Palette, paletteFor, print, say, table } from './terminal.js';
 
 type Flags = Readonly<Record<string, unknown>> & { readonly json?: boolean };
 
@@ -148,6 +148,17 @@ function checkName(name: string): void {
   throw new TroupeError('usage', `there is no scheduler "${name}"${near || `: it is ${NAMES}`}`);
 }
 
+/** More replicas than stores are wanted for later; that they are not there now should surprise nobody. */
+async function sayWhatIsMissing(placement: PlacementAdmin): Promise<void> {
+  const { settings } = await placement.read();
+  const wanted = Number(settings['max-replicas']);
+  const up = (await placement.stores()).filter(({ state }) => state === 'Up').length;
+  if (up < wanted)
+    say(
+      `only ${up} ${up === 1 ? 'store is' : 'stores are'} up: regions keep ${up} replicas until there are ${wanted}`,
+    );
+}
+
 async function config(name: string | undefined, value: string | undefined, options: Flags): Promise<void> {
   const settings = await withDatabase(connectionSettings(options), async ({ cluster: { placement } }) => {
     const { settings: before } = await placement.read();
@@ -157,6 +168,7 @@ async function config(name: string | undefined, value: string | undefined, optio
     }
     if (name === undefined || value === undefined) return before;
     await placement.set(name, value);
+    if (name === 'max-replicas') await sayWhatIsMissing(placement);
     return (await placement.read()).settings;
   });
   const shown = Object.entries(settings).filter(([one]) => name === undefined || one === name);

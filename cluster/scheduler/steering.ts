@@ -10,6 +10,11 @@ import { namedScheduler, schedulerName } from './placement/schedulers/index.js';
 import type { Command, CommandResult, SchedulerState } from './state.js';
 
 const { ErrorType } = pdpb;
+/** Schedulers of one store of which one would undo what the other does. */
+const OPPOSITES: Readonly<Partial<Record<string, string>>> = {
+  'evict-leader': 'grant-leader',
+  'grant-leader': 'evict-leader',
+};
 const MAX_LABELS = 32;
 const MAX_SCHEDULERS = 1_000;
 const MAX_STORE_LIMIT = 1_000_000;
@@ -90,6 +95,13 @@ export class Steering {
         `The scheduler "${asked.name}" does not run: \`troupe scheduler list\` shows those that do.`,
       );
     }
+    const opposite = schedulers.find(
+      ({ kind, store }) => OPPOSITES[kind] === entry.kind && store === entry.store && !asked.removed,
+    );
+    if (opposite !== undefined)
+      throw conflict(
+        `The scheduler "${schedulerName(opposite)}" would undo what "${asked.name}" does: remove it first.`,
+      );
     if (schedulers.length >= MAX_SCHEDULERS && !known)
       throw invalid(`There are ${MAX_SCHEDULERS} schedulers already, which is the most.`);
     return asked;
@@ -143,9 +155,10 @@ export class Steering {
   #store(id: number): metapb.Store {
     const store = this.#options.state.stores.get(id);
     if (store === undefined || store.state === metapb.StoreState.Tombstone) {
+      const what = store === undefined ? `There is no store ${id}` : `Store ${id} is gone for good`;
       throw new SchedulerFault(
         ErrorType.ENTRY_NOT_FOUND,
-        `There is no store ${id}: \`troupe store list\` shows those that there are.`,
+        `${what}: \`troupe store list\` shows those that there are.`,
       );
     }
     return store;

@@ -105,6 +105,15 @@ describe('placement, as a client sees and steers it', () => {
       expect(await named('hot-region')).to.deep.equal({ name: 'hot-region', limit: 0, pausedUntil: 0 });
     });
 
+    it('of a store are refused beside the one that would undo them', async () => {
+      await settle(placement.addScheduler('evict-leader-2'));
+      const undoes = /"evict-leader-2" would undo what "grant-leader-2" does: remove it first/;
+      await fails(placement.addScheduler('grant-leader-2'), 'conflict', undoes);
+      await settle(placement.addScheduler('grant-leader-1'));
+      await settle(placement.removeScheduler('evict-leader-2'));
+      await settle(placement.addScheduler('grant-leader-2'));
+    });
+
     it('that are none, for a store that is not there, or without sense are refused', async () => {
       await fails(placement.addScheduler('balance'), 'invalid-argument', /no scheduler "balance": they are/);
       await fails(placement.addScheduler('evict-leader-9'), 'not-found', /no store 9/);
@@ -199,7 +208,8 @@ describe('placement, as a client sees and steers it', () => {
       await settle(placement.takeOffline(3));
       const told = await world.failure(store?.heartbeat() ?? expect.fail('no store 3'));
       expect([told.code, told.reason]).to.deep.equal(['identity', STORE_GONE]);
-      await fails(placement.limitStore(3, 1), 'not-found', /no store 3/);
+      await fails(placement.limitStore(3, 1), 'not-found', /Store 3 is gone for good/);
+      await fails(placement.cancelOffline(3), 'not-found', /Store 3 is gone for good/);
     });
 
     it('go on being drained when the time of who waits is over, and are brought back by a cancel', async () => {
