@@ -55,6 +55,11 @@ export function txnKey(userKey: Uint8Array): Buffer {
   return prefixed(TXN, encodeBytes(userKey));
 }
 
+/** Whether a stored key is in the transactional space. */
+export function isTxnKey(stored: Uint8Array): boolean {
+  return stored[0] === TXN;
+}
+
 /** A space as a range of stored keys. */
 export function spaceRange(space: KeySpace): { readonly start: Uint8Array; readonly end: Uint8Array } {
   const first = space === 'raw' ? RAW : TXN;
