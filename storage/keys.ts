@@ -81,6 +81,21 @@ export function rawRange(
 }
 
 /**
+ * A range of transactional user keys as a range of stored keys, versions included. An absent or empty bound stands for
+ * the edge of the space.
+ */
+export function txnRange(
+  start?: Uint8Array,
+  end?: Uint8Array,
+): { readonly start: Uint8Array; readonly end: Uint8Array } {
+  const space = spaceRange('txn');
+  return {
+    start: start?.length ? prefixed(TXN, encodeBytes(start)) : space.start,
+    end: end?.length ? prefixed(TXN, encodeBytes(end)) : space.end,
+  };
+}
+
+/**
  * Space and user key of a stored key; a timestamp behind a transactional key is left out.
  * The raw key is a view. @throws StorageError `invalid-key` when it is in neither space.
  */
