@@ -310,7 +310,7 @@ export class RegionReplica
     const error = this.refusalOf(event);
     if (error !== undefined) return call.fail(error);
     const { txn } = this.#options;
-    if (!txn.doubts(event.requests)) return serve(call);
+    if (!txn.doubts(event.requests, this)) return serve(call);
     txn.askFirst(call, () => {
       const refusal = this.refusalOf(event);
       if (refusal === undefined) serve(call);

@@ -81,12 +81,18 @@ export class StoreTxn {
   }
 
   /** Whether the oracle has to be asked before the requests' timestamps can be judged. */
-  doubts(requests: readonly troupepb.RegionRequest[]): boolean {
+  doubts(requests: readonly troupepb.RegionRequest[], region: TxnRegion): boolean {
+    let newest: Timestamp = 0n;
     for (const request of requests) {
       if (request.rawGet !== undefined || request.rawPut !== undefined) continue;
-      const newest = newestTimestamp(request);
-      if (newest !== 0n && newest !== MAX_TIMESTAMP && !this.timestamps.isPast(newest)) return true;
+      const one = newestTimestamp(request);
+      if (one > newest && one !== MAX_TIMESTAMP) newest = one;
     }
+    if (newest === 0n) return false;
+    const isCovered = this.timestamps.covers(region);
+    if (!this.timestamps.isPast(newest)) return true;
+    // Its reads and two-phase commits need not wait for that; if it fails, who comes next asks again.
+    if (!isCovered) this.timestamps.askAnew().catch(() => {});
     return false;
   }
 
