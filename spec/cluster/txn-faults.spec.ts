@@ -250,6 +250,27 @@ describe('commit timestamps that stores choose', function () {
     throw new Error('no commit in one phase after the merge');
   });
 
+  it('are above what was read here, and what was looked for and found absent', async () => {
+    const world = await TxnWorld.start(1);
+    const startTs = await world.ts();
+    await world.at(await world.ts(), 'k');
+    for (const [i, read] of [
+      (ts: bigint) => txnGet(ts, 'k'),
+      (ts: bigint) => scanTxn(ts, 'a', 'z'),
+      (ts: bigint) => ({ batchGet: { keys: [bytes('k')], version: ts } }),
+      (ts: bigint) => ({ checkSecondaryLocks: { keys: [bytes('other')], startVersion: ts } }),
+    ].entries()) {
+      const readTs = await world.ts();
+      await world.one(read(readTs));
+      const { minCommitTs } = await world.prewrite(startTs + BigInt(i), { k: 'v' }, { asyncCommit: true });
+      expect(minCommitTs, `read ${i}`).to.equal(readTs + 1n);
+      await world.one(rollbackRequest(startTs + BigInt(i), 'k'));
+    }
+    await world.one(txnGet(MAX_TIMESTAMP, 'k'));
+    expect((world.stores.get('store-1')?.txn.timestamps.max ?? MAX_TIMESTAMP) < MAX_TIMESTAMP).to.equal(true);
+    await world.close();
+  });
+
   it('make reads at or above them wait until they are visible', async () => {
     const world = await TxnWorld.start(3);
     await world.transact({ k: 'old' });

@@ -139,7 +139,9 @@ function counted(ts: Timestamp): Timestamp {
 }
 
 export function largest(...timestamps: readonly Timestamp[]): Timestamp {
-  return timestamps.reduce((a, b) => (a > b ? a : b), 0n);
+  let found: Timestamp = 0n;
+  for (const ts of timestamps) if (ts > found) found = ts;
+  return found;
 }
 
 /** The largest of a request's timestamps that must have been given by the oracle. */
