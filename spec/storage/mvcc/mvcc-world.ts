@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import {
   checkCommand,
   collectGarbage,
+  describeKey,
   type Engine,
   encodeLock,
   encodeWrite,
@@ -171,6 +172,10 @@ export class MvccWorld {
       if (!nextKey) return steps;
       start = Uint8Array.from(nextKey);
     }
+  }
+
+  describe(key: Uint8Array) {
+    return this.read((reader) => describeKey(key, reader, 1000));
   }
 
   /** How many records each family has: `default`, `lock`, `write`. */
