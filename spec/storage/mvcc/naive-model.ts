@@ -39,10 +39,7 @@ class NaiveKey {
   }
 
   get newest(): Timestamp {
-    return [...this.rollbacks.keys(), ...this.commits.map(({ commitTs }) => commitTs)].reduce(
-      (a, b) => (a > b ? a : b),
-      0n,
-    );
+    return newestOf([...this.rollbacks.keys(), ...this.commits.map(({ commitTs }) => commitTs)]);
   }
 
   commit(lock: NaiveLock, commitTs: Timestamp): void {
@@ -59,7 +56,7 @@ class NaiveKey {
     const below = [...this.rollbacks.keys(), ...this.commits.map(({ commitTs }) => commitTs)].filter(
       (ts) => ts < startTs,
     );
-    const previous = below.reduce((a, b) => (a > b ? a : b), 0n);
+    const previous = newestOf(below);
     const isCommit = this.commits.some(({ commitTs }) => commitTs === previous);
     if (this.rollbacks.get(previous) === false && !isCommit) this.rollbacks.delete(previous);
   }
@@ -70,6 +67,10 @@ class NaiveKey {
     if (this.commits.some(({ commitTs }) => commitTs === startTs)) return;
     this.lock = { ...lock, marks: [...lock.marks, startTs] };
   }
+}
+
+function newestOf(timestamps: readonly Timestamp[]): Timestamp {
+  return timestamps.reduce((a, b) => (a < b ? b : a), 0n);
 }
 
 export type NaiveOutcome = { readonly errors: readonly MvccError['code'][]; readonly reply: unknown };
