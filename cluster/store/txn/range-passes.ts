@@ -56,7 +56,7 @@ export class RangePasses {
       const amend = () => ({ resolveLock: { more } });
       if (keys.length === 0) owner.respond(place, amend());
       else
-        this.#writes.add(owner, place, { kind: 'resolveLock', keys, statuses }, (response) =>
+        this.#writes.add(owner, place, { kind: 'resolveLock', keys, statuses }, keys, (response) =>
           response.resolveLock?.error === undefined ? amend() : response,
         );
     });

@@ -23,7 +23,16 @@ import {
 import type { metapb } from '../../../storage/proto/index.js';
 import type { errorpb, kvrpcpb, troupepb } from '../../proto/index.js';
 import { containsKey, containsRange, keyNotInRegion } from '../region-check.js';
-import { abort, isDamage, keyError, lockInfo, storedLock, writeOp } from './key-errors.js';
+import {
+  abort,
+  errorBytes,
+  isDamage,
+  keyError,
+  lockBytes,
+  lockInfo,
+  storedLock,
+  writeOp,
+} from './key-errors.js';
 import type { MemoryLock } from './memory-locks.js';
 import { isTxnRead, refused } from './messages.js';
 import type { StoreTxn } from './store-txn.js';
@@ -36,8 +45,6 @@ const MAX_SCAN_KEYS = 4096;
 /** Versions of a key that one description may hold. */
 const MAX_VERSIONS = 256;
 const NO_BYTES = new Uint8Array(0);
-/** Bytes of a lock on the wire beside its keys, at most. */
-const LOCK_BYTES = 96;
 
 /** What a read found, and what counts of it. */
 export interface ReadAnswer {
@@ -185,15 +192,6 @@ function knownLocks(context: kvrpcpb.ReadContext | undefined): KnownLocks {
   const { resolvedLocks, committedLocks } = context;
   if (resolvedLocks.length === 0 && committedLocks.length === 0) return NO_LOCKS;
   return { bypass: new Set(resolvedLocks), access: new Set(committedLocks) };
-}
-
-/** Bytes of an error in a reply, roughly: a lock names its primary, and maybe all other keys. */
-function errorBytes(error: kvrpcpb.KeyError | undefined): number {
-  return error === undefined ? 0 : LOCK_BYTES + (error.locked === undefined ? 0 : lockBytes(error.locked));
-}
-
-function lockBytes({ key, primaryLock, secondaries }: kvrpcpb.LockInfo): number {
-  return secondaries.reduce((sum, one) => sum + one.length + 4, LOCK_BYTES + key.length + primaryLock.length);
 }
 
 function uncounted(response: Response): ReadAnswer {

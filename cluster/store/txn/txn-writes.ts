@@ -1,7 +1,6 @@
 import {
   type Engine,
   evaluate,
-  keysOf,
   type MvccChange,
   type MvccCommand,
   type MvccOutcome,
@@ -90,15 +89,20 @@ export class TxnWrites {
     return this.#commands >= MAX_COMMANDS || this.#bytes >= MAX_COMMAND_BYTES;
   }
 
-  /** Takes a command in whose keys are in the region; refuses its call when there are too many. */
+  /**
+   * Takes a command in; refuses its call when there are too many.
+   * @param keys the command's (`keysOf`), which are in the region
+   * @param amend changes what is said of it when it has succeeded
+   */
   add(
     owner: TxnCall,
     place: number,
     command: MvccCommand,
+    keys: readonly Uint8Array[],
     amend?: (response: troupepb.RegionResponse) => troupepb.RegionResponse,
   ): void {
     if (this.isFull) return owner.call.refuse(BUSY);
-    const latches = [...new Set(keysOf(command).map(latchOf))];
+    const latches = keys.map(latchOf);
     const one = new TxnCommand(owner, place, command, latches, bytesOf(command), amend);
     this.#commands++;
     this.#bytes += one.bytes;
