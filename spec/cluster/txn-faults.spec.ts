@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import type { errorpb, troupepb } from '../../cluster/proto/index.js';
-import { requestOf } from '../../cluster/store/txn/txn-writes.js';
+import { requestOf } from '../../cluster/store/txn/replicated-changes.js';
 import { MAX_TIMESTAMP, txnKey } from '../../storage/index.js';
 import { StoreWorld } from './store-world.js';
 import {

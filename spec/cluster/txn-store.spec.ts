@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import type { troupepb } from '../../cluster/proto/index.js';
-import { MAX_TIMESTAMP } from '../../storage/index.js';
+import { requestOf } from '../../cluster/store/txn/replicated-changes.js';
+import { MAX_TIMESTAMP, txnKey } from '../../storage/index.js';
 import {
   commitRequest,
   prewriteRequest,
@@ -279,5 +280,62 @@ describe('transactions in a store', function () {
     const { mvccGetByKey } = await world.one({ mvccGetByKey: { key: bytes('sp') } });
     expect(mvccGetByKey?.info?.writes.map(({ commitTs }) => commitTs)).to.deep.equal([safePoint]);
     expect(await world.at(safePoint, 'sp')).to.equal('2');
+  });
+
+  it('leave garbage to the next pass where a command is at the key', async () => {
+    await world.transact({ 'gc/a': '1', 'gc/b': '1' });
+    await world.transact({ 'gc/a': '2', 'gc/b': '2' });
+    const safePoint = await world.ts();
+    for (const { txn } of world.stores.values()) txn.safePoint = safePoint;
+    const startTs = await world.ts();
+    for (const name of world.stores.keys()) world.latencies.set(name, 30);
+    const gc = { safePoint, startKey: bytes('gc/') };
+    await world.until(
+      Promise.all([world.post(1, [prewriteRequest(startTs, { 'gc/a': '3' })]), world.post(1, [{ gc }])]),
+    );
+    world.latencies.clear();
+    const versions = async (key: string) =>
+      (await world.one({ mvccGetByKey: { key: bytes(key) } })).mvccGetByKey?.info?.writes.length;
+    expect([await versions('gc/a'), await versions('gc/b')]).to.deep.equal([2, 1]);
+    await world.one({ gc });
+    expect([await versions('gc/a'), await versions('gc/b')]).to.deep.equal([1, 1]);
+    await world.one(rollbackRequest(startTs, 'gc/a'));
+  });
+
+  it('answer a record that cannot be read to those who ask for it, and serve the others', async () => {
+    const [startTs, other, ts] = [await world.ts(), await world.ts(), await world.ts()];
+    const replica = world.peer(1, world.leaderOf(1));
+    const damage = { cf: 'lock', key: txnKey(bytes('damaged')), value: bytes('?') } as const;
+    let visible = false;
+    replica.proposeChanges(
+      [requestOf(damage)],
+      replica.group.term,
+      () => {},
+      () => {
+        visible = true;
+      },
+    );
+    await world.when('the damage', () => visible);
+    const { responses } = await world.send(1, [
+      prewriteRequest(startTs, { damaged: 'x' }),
+      prewriteRequest(other, { whole: 'x' }),
+    ]);
+    expect(responses[0]?.prewrite?.errors[0]?.abort).not.to.equal('');
+    expect(responses[1]?.prewrite?.errors).to.deep.equal([]);
+    const reads = await world.send(1, [txnGet(ts, 'damaged'), txnGet(ts, 'a'), scanTxn(ts, 'd', 'e')]);
+    expect(reads.responses[0]?.get?.error?.abort).to.be.a('string').that.is.not.equal('');
+    expect(reads.responses[1]?.get?.error).to.equal(undefined);
+    expect(reads.responses[2]?.scan?.error?.abort).to.be.a('string').that.is.not.equal('');
+    visible = false;
+    replica.proposeChanges(
+      [requestOf({ ...damage, value: undefined })],
+      replica.group.term,
+      () => {},
+      () => {
+        visible = true;
+      },
+    );
+    await world.when('the end of the damage', () => visible);
+    await world.one(rollbackRequest(other, 'whole'));
   });
 });

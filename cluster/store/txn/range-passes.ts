@@ -11,7 +11,7 @@ import type { troupepb } from '../../proto/index.js';
 import { abort, isDamage } from './key-errors.js';
 import { refused, statusesOf } from './messages.js';
 import type { TxnCall } from './txn-call.js';
-import { txnKeysOf } from './txn-reads.js';
+import { txnKeysOf } from './txn-ranges.js';
 import type { TxnWrites } from './txn-writes.js';
 
 /** Locks of a region that one request resolves. */

@@ -1,11 +1,9 @@
 import {
-  compareBytes,
   describeKey,
   type Engine,
   type EngineSnapshot,
   type KeyDescription,
   type KnownLocks,
-  keyAfter,
   type LockScanResult,
   MAX_TIMESTAMP,
   MvccReader,
@@ -16,9 +14,7 @@ import {
   StorageError,
   scanLocks,
   scanSnapshot,
-  spaceRange,
   txnKey,
-  userKey,
 } from '../../../storage/index.js';
 import type { metapb } from '../../../storage/proto/index.js';
 import type { errorpb, kvrpcpb, troupepb } from '../../proto/index.js';
@@ -36,6 +32,7 @@ import {
 import type { MemoryLock } from './memory-locks.js';
 import { isTxnRead, refused } from './messages.js';
 import type { StoreTxn } from './store-txn.js';
+import { passed, txnRange } from './txn-ranges.js';
 
 type Request = troupepb.RegionRequest;
 type Response = troupepb.RegionResponse;
@@ -159,30 +156,6 @@ async function readAlone(point: PointRead, reader: MvccReader): Promise<PointRes
     if (!isDamage(error)) throw error;
     return error;
   }
-}
-
-/** The transactional keys of a region, as a range of user keys with empty bounds for open ones; `undefined` for none. */
-export function txnKeysOf({
-  startKey,
-  endKey,
-}: metapb.Region): { start: Uint8Array; end: Uint8Array } | undefined {
-  const space = spaceRange('txn');
-  const isOpen = endKey.length === 0 || compareBytes(endKey, space.end) >= 0;
-  if (compareBytes(startKey, space.end) >= 0 || (!isOpen && compareBytes(endKey, space.start) <= 0))
-    return undefined;
-  return {
-    start: compareBytes(startKey, space.start) <= 0 ? NO_BYTES : userKey(startKey).key,
-    end: isOpen ? NO_BYTES : userKey(endKey).key,
-  };
-}
-
-/** A range of transactional user keys as a range of stored keys; empty bounds stand for the edges of the space. */
-export function txnRange(start: Uint8Array, end: Uint8Array): { start: Uint8Array; end: Uint8Array } {
-  const space = spaceRange('txn');
-  return {
-    start: start.length > 0 ? txnKey(start) : space.start,
-    end: end.length > 0 ? txnKey(end) : space.end,
-  };
 }
 
 const NO_LOCKS: KnownLocks = {};
@@ -325,14 +298,6 @@ class Scan extends Pass {
     const range = passed(this.start, this.end, more ? lastKey : undefined, this.scan.reverse);
     return { response, bytes, keys: pairs.length, points: [], range };
   }
-}
-
-/** What of a range was looked at. @param last user key at which the pass stopped */
-function passed(start: Uint8Array, end: Uint8Array, last: Uint8Array | undefined, reverse: boolean) {
-  const whole = txnRange(start, end);
-  if (last === undefined) return whole;
-  const at = txnKey(last);
-  return reverse ? { start: at, end: whole.end } : { start: whole.start, end: keyAfter(at) };
 }
 
 class LockScan extends Pass {
