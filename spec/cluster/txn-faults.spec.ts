@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import type { errorpb, troupepb } from '../../cluster/proto/index.js';
+import fc from 'fast-check';
+import { type errorpb, kvrpcpb, type troupepb } from '../../cluster/proto/index.js';
 import { requestOf } from '../../cluster/store/txn/replicated-changes.js';
 import { MAX_TIMESTAMP, txnKey } from '../../storage/index.js';
 import { StoreWorld } from './store-world.js';
@@ -390,6 +391,99 @@ describe('transactional requests', function () {
     const found: string[] = [];
     for (const key of 'abcdefg') found.push(await world.at(ts, key));
     expect(found).to.deep.equal(['1', '2', '1', '2', '1', '2', '-']);
+    await world.close();
+  });
+
+  it('of any content are answered in their own form, and hurt nobody', async () => {
+    const world = await TxnWorld.start(1);
+    const now = await world.ts();
+    const ts = fc.constantFrom(0n, 1n, now, now - 1n, now + (1n << 50n), MAX_TIMESTAMP - 1n, MAX_TIMESTAMP);
+    const key = fc.oneof(
+      fc.constantFrom(
+        bytes(''),
+        bytes('k'),
+        Buffer.alloc(4_096, 1),
+        Buffer.alloc(4_097, 1),
+        Buffer.of(0, 255),
+      ),
+      fc.uint8Array({ maxLength: 20 }),
+    );
+    const keys = fc.array(key, { maxLength: 4 });
+    const number = fc.constantFrom(0, 1, 300, 2 ** 32 - 1);
+    const op = fc.constantFrom(...Object.values(kvrpcpb.Op));
+    const context = fc.option(fc.record({ resolvedLocks: fc.array(ts), committedLocks: fc.array(ts) }), {
+      nil: undefined,
+    });
+    const read = fc.oneof(
+      fc.record({ get: fc.record({ key, version: ts, context }) }),
+      fc.record({ batchGet: fc.record({ keys, version: ts, context }) }),
+      fc.record({ scanLock: fc.record({ maxVersion: ts, startKey: key, endKey: key, limit: number }) }),
+      fc.record({ mvccGetByKey: fc.record({ key }) }),
+      fc.record({
+        scan: fc.record({
+          startKey: key,
+          endKey: key,
+          version: ts,
+          limit: number,
+          keyOnly: fc.boolean(),
+          reverse: fc.boolean(),
+          context,
+        }),
+      }),
+    );
+    const mutations = fc.array(fc.record({ op, key, value: key }), { maxLength: 4 });
+    const statuses = fc.array(fc.record({ txn: ts, status: ts }), { maxLength: 3 });
+    const write = fc.oneof(
+      fc
+        .record({
+          mutations,
+          primaryLock: key,
+          startVersion: ts,
+          lockTtl: number,
+          txnSize: number,
+          minCommitTs: ts,
+          maxCommitTs: ts,
+          useAsyncCommit: fc.boolean(),
+          secondaries: keys,
+          tryOnePc: fc.boolean(),
+          skipConstraintCheck: fc.boolean(),
+        })
+        .map((one) => ({ prewrite: kvrpcpb.PrewriteRequest.from(one) })),
+      fc.record({ commit: fc.record({ startVersion: ts, commitVersion: ts, keys }) }),
+      fc.record({ batchRollback: fc.record({ startVersion: ts, keys }) }),
+      fc.record({ checkSecondaryLocks: fc.record({ startVersion: ts, keys }) }),
+      fc.record({ txnHeartBeat: fc.record({ primaryLock: key, startVersion: ts, adviseLockTtl: number }) }),
+      fc.record({
+        resolveLock: fc.record({ startVersion: ts, commitVersion: ts, keys, txnInfos: statuses }),
+      }),
+      fc.record({ gc: fc.record({ safePoint: ts, startKey: key }) }),
+      fc.record({
+        checkTxnStatus: fc.record({
+          primaryKey: key,
+          lockTs: ts,
+          callerStartTs: ts,
+          currentTs: ts,
+          rollbackIfNotExist: fc.boolean(),
+          forceSyncCommit: fc.boolean(),
+          verifyIsPrimary: fc.boolean(),
+        }),
+      }),
+    );
+    for (const kind of [read, write]) {
+      for (const requests of fc.sample(
+        fc.array<troupepb.RegionRequest>(kind, { minLength: 1, maxLength: 5 }),
+        {
+          numRuns: 150,
+          seed: 7,
+        },
+      )) {
+        const { regionError, responses } = await world.send(1, requests);
+        expect(regionError, regionError?.message).to.equal(undefined);
+        const kinds = requests.map((one) => Object.keys(one));
+        expect(responses.map((one) => Object.keys(one))).to.deep.equal(kinds);
+      }
+    }
+    expect(world.errors).to.deep.equal([]);
     await world.close();
   });
 
