@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import type { ActorSystem } from '../../actors/index.js';
-import { kvrpcpb, type pdpb, type troupepb } from '../../cluster/proto/index.js';
+import { type errorpb, kvrpcpb, type pdpb, type troupepb } from '../../cluster/proto/index.js';
 import type { StoreTuning } from '../../cluster/store/node.js';
 import { isTxnRead } from '../../cluster/store/txn/index.js';
 import { composeTimestamp } from '../../cluster/timestamp.js';
@@ -204,4 +204,22 @@ export function scanTxn(
       ...options,
     }),
   };
+}
+
+/** The kind of a region error. */
+export function kindOf(error: errorpb.Error | undefined): string | undefined {
+  if (error === undefined) return undefined;
+  return Object.entries(error).find(([name, value]) => name !== 'message' && value !== undefined)?.[0];
+}
+
+/** What came of a call, once it has come. */
+export function watch(reply: Promise<troupepb.RegionResponses>): { reply?: troupepb.RegionResponses } {
+  const seen: { reply?: troupepb.RegionResponses } = {};
+  reply.then(
+    (came) => {
+      seen.reply = came;
+    },
+    () => {},
+  );
+  return seen;
 }
