@@ -1,3 +1,4 @@
+export * from './gc.machine.js';
 export * from './hibernation.machine.js';
 export * from './operator.machine.js';
 export * from './peer.machine.js';
