@@ -11,3 +11,4 @@ export * from './snapshot-sender.machine.js';
 export * from './snapshots.machine.js';
 export * from './store.machine.js';
 export * from './store-node.machine.js';
+export * from './transaction.machine.js';
