@@ -226,7 +226,10 @@ function leftMs(startTs: bigint, ttl: number, now: bigint): number {
   return Math.max(0, physicalOf(startTs) + ttl - physicalOf(now));
 }
 
-function byTransaction(locks: readonly kvrpcpb.LockInfo[]): [kvrpcpb.LockInfo, ...kvrpcpb.LockInfo[]][] {
+/** The locks of each transaction. */
+export function byTransaction(
+  locks: readonly kvrpcpb.LockInfo[],
+): [kvrpcpb.LockInfo, ...kvrpcpb.LockInfo[]][] {
   const transactions = new Map<bigint, [kvrpcpb.LockInfo, ...kvrpcpb.LockInfo[]]>();
   for (const lock of locks) {
     const others = transactions.get(lock.lockVersion);
