@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { VirtualClock } from '../../actors/index.js';
-import { kvrpcpb } from '../../cluster/proto/index.js';
+import { kvrpcpb, type troupepb } from '../../cluster/proto/index.js';
 import { SAFE_POINT_LEASE_MS } from '../../cluster/safe-point-lease.js';
 import { StoreSafePoints } from '../../cluster/store/safe-points.js';
 import { GcWorld } from './gc-world.js';
@@ -202,6 +202,32 @@ describe('old versions in a cluster of several regions and stores', function () 
     expect(checked).to.be.greaterThan(30);
     expect(refused).to.be.greaterThan(5);
     expect(removed).to.be.greaterThan(5);
+  });
+});
+
+describe('a store that is cut off from the scheduler', function () {
+  this.timeout(60_000);
+
+  it('serves no snapshot after a while, and does again when it is heard', async () => {
+    const world = await GcWorld.start(1);
+    await world.put('a', '1');
+    const version = await world.now();
+    const get = { get: { context: undefined, key: bytes('a'), version } };
+    world.network.partition(['store-1'], ['scheduler-1']);
+    await world.pass(10_000);
+    const { region, leader } = await world.until(world.pd.getRegion(bytes('x')));
+    const address = `store-1/region/${region?.id}/peer/${leader?.id}`;
+    const context = { regionId: region?.id ?? 0, regionEpoch: region?.regionEpoch, peer: undefined, term: 0 };
+    const read = () =>
+      world.ask<troupepb.RegionResponses>(address, { type: 'read', context, requests: [get] });
+    const within = await read();
+    expect(Buffer.from(within.responses[0]?.get?.value ?? []).toString()).to.equal('1');
+    await world.pass(SAFE_POINT_LEASE_MS);
+    expect((await read()).regionError?.serverIsBusy?.reason).to.equal('no safe points of the scheduler');
+    world.network.heal();
+    await world.pass(10_000);
+    expect((await read()).regionError).to.equal(undefined);
+    await world.close();
   });
 });
 
