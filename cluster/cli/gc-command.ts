@@ -111,7 +111,7 @@ export function gcPage(info: GcInfo, palette: Palette): string {
     ...(round === null ? [] : [['round', roundText(round)]]),
     ...(last === null ? [] : [['last round', roundText(last)]]),
   ];
-  const page = table([['', ''], ...rows], palette);
+  const page = table(rows, palette);
   if (serviceCount === 0) return page;
   const more =
     serviceCount > services.length ? [`… and ${grouped(serviceCount - services.length)} more`] : [];

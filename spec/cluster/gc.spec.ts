@@ -116,7 +116,10 @@ describe('old versions', function () {
     const replica = [...store.replicas.values()][0] ?? expect.fail('no region');
     expect(replica.garbage.mayHold(then, replica.region.regionEpoch?.version ?? 0)).to.equal(false);
     const index = replica.raftGroup?.raft.lastIndex;
+    const { gc: before } = await world.until(world.pd.safePoints({ timeout: 20_000 }));
     await world.pass(60_000);
+    const { gc: after } = await world.until(world.pd.safePoints({ timeout: 20_000 }));
+    expect(after > before).to.equal(true);
     expect(replica.raftGroup?.raft.lastIndex).to.equal(index);
     await world.put('key 1000', '3');
     await world.collected(await world.now());
