@@ -5,6 +5,7 @@ import { Command, CommanderError } from 'commander';
 import { ExitCode, exitCodeOf, TroupeError } from '../errors.js';
 import { addBenchCommand } from './bench-command.js';
 import { addKvCommands } from './kv-command.js';
+import { addMvccCommand } from './mvcc-command.js';
 import { addNodeCommands } from './node-command.js';
 import { addOperatorCommands } from './operator-command.js';
 import { addRegionCommands } from './region-command.js';
@@ -13,6 +14,7 @@ import { addSchedulerCommands } from './scheduler-command.js';
 import { addStatusCommand } from './status-command.js';
 import { addStoreCommands } from './store-command.js';
 import { paletteFor, say } from './terminal.js';
+import { addTxnCommands } from './txn-command.js';
 import { addUpCommand } from './up.js';
 
 const AFTER_HELP = `
@@ -39,6 +41,8 @@ export function createProgram(): Command {
   addSchedulerCommands(program);
   addOperatorCommands(program);
   addKvCommands(program);
+  addTxnCommands(program);
+  addMvccCommand(program);
   addStatusCommand(program);
   addRegionCommands(program);
   addBenchCommand(program);
