@@ -6,6 +6,7 @@ import { ExitCode, exitCodeOf, TroupeError } from '../errors.js';
 import { addBenchCommand } from './bench-command.js';
 import { addGcCommands } from './gc-command.js';
 import { addKvCommands } from './kv-command.js';
+import { addMvccCommand } from './mvcc-command.js';
 import { addNodeCommands } from './node-command.js';
 import { addOperatorCommands } from './operator-command.js';
 import { addRegionCommands } from './region-command.js';
@@ -14,6 +15,7 @@ import { addSchedulerCommands } from './scheduler-command.js';
 import { addStatusCommand } from './status-command.js';
 import { addStoreCommands } from './store-command.js';
 import { paletteFor, say } from './terminal.js';
+import { addTxnCommands } from './txn-command.js';
 import { addUpCommand } from './up.js';
 
 const AFTER_HELP = `
@@ -41,6 +43,8 @@ export function createProgram(): Command {
   addOperatorCommands(program);
   addGcCommands(program);
   addKvCommands(program);
+  addTxnCommands(program);
+  addMvccCommand(program);
   addStatusCommand(program);
   addRegionCommands(program);
   addBenchCommand(program);
