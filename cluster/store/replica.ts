@@ -315,7 +315,7 @@ export class RegionReplica
     const { txn } = this.#options;
     const distrust = txn.distrust(event.requests);
     if (distrust !== undefined) return call.fail(distrust);
-    if (!txn.doubts(event.requests)) return serve(call);
+    if (!txn.doubts(event.requests, this)) return serve(call);
     txn.askFirst(call, () => {
       const refusal = this.refusalOf(event);
       if (refusal === undefined) serve(call);

@@ -85,12 +85,18 @@ export class StoreTxn {
   }
 
   /** Whether the oracle has to be asked before the requests' timestamps can be judged. */
-  doubts(requests: readonly troupepb.RegionRequest[]): boolean {
+  doubts(requests: readonly troupepb.RegionRequest[], region: TxnRegion): boolean {
+    let newest: Timestamp = 0n;
     for (const request of requests) {
       if (request.rawGet !== undefined || request.rawPut !== undefined) continue;
-      const newest = newestTimestamp(request);
-      if (newest !== 0n && newest !== MAX_TIMESTAMP && !this.timestamps.isPast(newest)) return true;
+      const one = newestTimestamp(request);
+      if (one > newest && one !== MAX_TIMESTAMP) newest = one;
     }
+    if (newest === 0n) return false;
+    const isCovered = this.timestamps.covers(region);
+    if (!this.timestamps.isPast(newest)) return true;
+    // Its reads and two-phase commits need not wait for that; if it fails, who comes next asks again.
+    if (!isCovered) this.timestamps.askAnew().catch(() => {});
     return false;
   }
 
@@ -140,17 +146,18 @@ export class StoreTxn {
   /** Takes the transactional writes of a call, which are all of it. */
   write(call: RegionCall, region: TxnRegion): void {
     const { requests } = call.event;
-    const commands: (MvccCommand | undefined)[] = [];
+    const commands: (KeyedCommand | undefined)[] = [];
     const owner = new TxnCall(call, region);
     for (const [place, request] of requests.entries()) {
       const command = this.#commandOf(owner, place, request);
-      const error = command && this.#strayKey(command, region);
+      const keys = command === undefined ? [] : keysOf(command);
+      const error = strayKey(keys, region);
       if (error !== undefined) return call.fail(error);
-      commands.push(command);
+      commands.push(command && { command, keys });
     }
     for (const [place, request] of requests.entries()) {
-      const command = commands[place];
-      if (command !== undefined) this.writes.add(owner, place, command);
+      const one = commands[place];
+      if (one !== undefined) this.writes.add(owner, place, one.command, one.keys);
       else if (owner.hasAnswer(place)) continue;
       else if (request.resolveLock !== undefined) this.#passes.resolve(owner, place, request);
       else this.#passes.collect(owner, place, request);
@@ -173,14 +180,19 @@ export class StoreTxn {
     }
     return 'code' in command ? undefined : command;
   }
+}
 
-  #strayKey(command: MvccCommand, { region }: TxnRegion): errorpb.Error | undefined {
-    for (const key of keysOf(command)) {
-      const stored = txnKey(key);
-      if (!containsKey(region, stored)) return keyNotInRegion(region, stored);
-    }
-    return undefined;
+interface KeyedCommand {
+  readonly command: MvccCommand;
+  readonly keys: readonly Uint8Array[];
+}
+
+function strayKey(keys: readonly Uint8Array[], { region }: TxnRegion): errorpb.Error | undefined {
+  for (const key of keys) {
+    const stored = txnKey(key);
+    if (!containsKey(region, stored)) return keyNotInRegion(region, stored);
   }
+  return undefined;
 }
 
 /** Which spaces the requests of a call are for. */
