@@ -70,7 +70,9 @@ class NaiveKey {
 }
 
 function newestOf(timestamps: readonly Timestamp[]): Timestamp {
-  return timestamps.reduce((a, b) => (a < b ? b : a), 0n);
+  let newest = 0n;
+  for (const ts of timestamps) if (ts > newest) newest = ts;
+  return newest;
 }
 
 export type NaiveOutcome = { readonly errors: readonly MvccError['code'][]; readonly reply: unknown };

@@ -5,8 +5,6 @@
 import { expect } from 'chai';
 import {
   type CheckTxnStatusCommand,
-  checkCommand,
-  keysOf,
   MAX_TIMESTAMP,
   type Mutation,
   type MvccCommand,
@@ -140,18 +138,6 @@ describeOnEngines('Percolator', (world) => {
     expect(codes(await rollback(10n, A))).to.deep.equal(['committed']);
   });
 
-  it('overlapped rollback, the rollback first: the lock of an async commit carries it', async () => {
-    const command = prewriteOf(10n, A, [put(A, text('v'))], { asyncCommit: { secondaries: [] } });
-    expect((await run(command, 20n)).reply).to.deep.include({ minCommitTs: 20n });
-    await run({ kind: 'checkSecondaryLocks', keys: [A], startTs: 20n });
-    await check(A, 19n);
-    expect((await world().describe(A)).lock?.rollbackTs).to.deep.equal([20n]);
-    expect(codes(await commit(10n, 20n, A))).to.deep.equal([]);
-    expect((await world().describe(A)).writes[0]).to.include({ commitTs: 20n, hasOverlappedRollback: true });
-    expect(await check(A, 20n)).to.deep.equal({ state: 'rolled-back', action: 'none' });
-    expect(await value(A, 20n)).to.equal('v');
-  });
-
   it('primary rolled back while secondaries are locked', async () => {
     await run(prewriteOf(at(1), A, [put(A, text('1')), put(B, text('2')), put(C, long(3))], { ttl: 10 }));
     expect(await check(A, at(1), { currentTs: at(100) })).to.include({
@@ -229,30 +215,6 @@ describeOnEngines('Percolator', (world) => {
     expect(await value(B, MAX_TIMESTAMP)).to.equal('key-is-locked');
   });
 
-  it('the newest of a primary waits for an async commit', async () => {
-    await run(prewriteOf(10n, A, [put(A, text('v'))], { asyncCommit: { secondaries: [] } }), 20n);
-    expect(await value(A, MAX_TIMESTAMP)).to.equal('key-is-locked');
-    expect(await value(A, 19n)).to.equal(undefined);
-  });
-
-  it('scan returns lock errors per pair and continues', async () => {
-    await run(prewriteOf(1n, A, [put(A, text('1')), put(C, text('3'))]));
-    await commit(1n, 2n, A, C);
-    await run(prewriteOf(10n, B, [put(B, text('2'))]));
-    for (const reverse of [false, true]) {
-      const { pairs } = await world().scan({ ts: 20n, reverse });
-      const seen = pairs.map((pair) =>
-        'value' in pair ? Buffer.from(pair.value).toString() : pair.error.code,
-      );
-      expect(seen).to.deep.equal(reverse ? ['3', 'key-is-locked', '1'] : ['1', 'key-is-locked', '3']);
-    }
-    expect((await world().scan({ ts: 5n })).pairs).to.have.length(2);
-    expect((await world().scan({ ts: 20n, bypass: new Set([10n]) })).pairs).to.have.length(2);
-    expect(
-      (await world().scan({ ts: 20n, access: new Set([10n]) })).pairs.map((pair) => 'value' in pair),
-    ).to.deep.equal([true, true, true]);
-  });
-
   it('short and long values: 255 and 256 bytes', async () => {
     const [short, longer] = [new Uint8Array(255).fill(7), new Uint8Array(256).fill(8)];
     await run(prewriteOf(10n, A, [put(A, short), put(B, longer), put(C, bytes())]));
@@ -304,72 +266,6 @@ describeOnEngines('Percolator', (world) => {
     }
   });
 
-  it('delete, then garbage collection: nothing is left', async () => {
-    await run(prewriteOf(10n, A, [put(A, long(1))]));
-    await commit(10n, 11n, A);
-    await run(prewriteOf(20n, A, [del(A)]));
-    await commit(20n, 21n, A);
-    await world().collect({ safePoint: 20n });
-    expect(await world().lens()).to.deep.equal([1, 0, 2]);
-    await world().collect({ safePoint: 21n });
-    expect(await world().lens()).to.deep.equal([0, 0, 0]);
-  });
-
-  it('a delete goes last, however small the steps of the collector are', async () => {
-    for (let ts = 10n; ts < 20n; ts += 2n) {
-      await run(prewriteOf(ts, A, [put(A, long(1))]));
-      await commit(ts, ts + 1n, A);
-    }
-    await run(prewriteOf(20n, A, [del(A)]));
-    await commit(20n, 21n, A);
-    const { collectGarbage } = await import('../../../storage/index.js');
-    for (let steps = 0; steps < 20; steps++) {
-      const task = { start: bytes(), end: bytes(), safePoint: 30n, maxKeys: 1, maxBytes: 1 };
-      const { changes, nextKey } = await world().read((reader) => collectGarbage(task, reader));
-      await world().write(changes);
-      expect(await value(A, 30n)).to.equal(undefined);
-      if (!nextKey) break;
-    }
-    expect(await world().lens()).to.deep.equal([0, 0, 0]);
-  });
-
-  it('the flag of an overlapped rollback survives the collector where its record does', async () => {
-    await run(prewriteOf(10n, A, [put(A, long(1))]));
-    await commit(10n, 20n, A);
-    await rollback(20n, A);
-    await world().collect({ safePoint: 25n });
-    expect((await world().describe(A)).writes[0]).to.include({ commitTs: 20n, hasOverlappedRollback: true });
-  });
-
-  it('a key with very many versions does not hold up a scan', async () => {
-    const rows = Array.from({ length: 3000 }, (_, i) => BigInt(i + 1)).map((ts) => ({
-      cf: 'write' as const,
-      key: B,
-      ts: 2n * ts,
-      write: {
-        kind: 'put',
-        startTs: 2n * ts - 1n,
-        shortValue: bytes(Number(ts % 250n)),
-        hasOverlappedRollback: false,
-        isProtected: false,
-      } as const,
-    }));
-    const other = rows[0]?.write;
-    if (!other) throw new Error('There are rows.');
-    await world().init([
-      ...rows,
-      { cf: 'write', key: A, ts: 2n, write: other },
-      { cf: 'write', key: C, ts: 2n, write: other },
-    ]);
-    for (const reverse of [false, true]) {
-      for (const ts of [2n, 3000n, 6000n]) {
-        const { pairs } = await world().scan({ ts, reverse });
-        const expected = [1, Number((ts / 2n) % 250n), 1];
-        expect(pairs.map((pair) => 'value' in pair && pair.value[0])).to.deep.equal(expected);
-      }
-    }
-  });
-
   it('duplicate delivery of every request is safe', async () => {
     const requests: MvccCommand[] = [
       prewriteOf(10n, A, [put(A, long(1)), put(B, text('2'))]),
@@ -391,44 +287,6 @@ describeOnEngines('Percolator', (world) => {
     // The very first one, long after: the transaction is committed, and that is success.
     expect(codes(await run(requests[0] as MvccCommand))).to.deep.equal([]);
     expect(await value(B, 25n)).to.equal('2');
-  });
-
-  it('prewrites come again after the commit: one phase and async commit answer with its timestamp', async () => {
-    const onePhase = prewriteOf(10n, A, [put(A, text('v'))], { tryOnePc: true });
-    for (let i = 0; i < 2; i++) {
-      expect((await run(onePhase, 20n)).reply).to.deep.include({ onePcCommitTs: 20n });
-    }
-    expect(await world().lens()).to.deep.equal([0, 0, 1]);
-    const async = prewriteOf(30n, B, [put(B, text('v'))], { asyncCommit: { secondaries: [] } });
-    for (let i = 0; i < 2; i++) expect((await run(async, 40n)).reply).to.deep.include({ minCommitTs: 40n });
-    await commit(30n, 40n, B);
-    expect((await run(async, 90n)).reply).to.deep.include({ minCommitTs: 40n });
-    expect(await value(B, 40n)).to.equal('v');
-  });
-
-  it('async commit and one phase are answered as two phases where they cannot be', async () => {
-    const asked = { asyncCommit: { secondaries: [B] }, tryOnePc: true };
-    const command = prewriteOf(10n, A, [put(A, text('1'))], asked);
-    expect((await run(command, 0n)).reply).to.deep.include({ minCommitTs: 0n, onePcCommitTs: 0n });
-    expect((await world().describe(A)).lock).to.deep.include({ useAsyncCommit: false, secondaries: [] });
-    // Asked again when it could be: what is locked for two phases stays so.
-    expect((await run(command, 20n)).reply).to.deep.include({ minCommitTs: 0n, onePcCommitTs: 0n });
-    const tooLate = prewriteOf(10n, C, [put(C, text('1'))], { ...asked, maxCommitTs: 15n });
-    expect((await run(tooLate, 20n)).reply).to.deep.include({ minCommitTs: 0n, onePcCommitTs: 0n });
-  });
-
-  it('an async commit is recovered from its secondaries', async () => {
-    const asyncCommit = { secondaries: [B] };
-    await run(prewriteOf(10n, A, [put(A, text('1'))], { asyncCommit }), 20n);
-    const status = await check(A, 10n, { currentTs: at(99_999) });
-    expect(status).to.deep.include({ state: 'locked', action: 'none' });
-    const secondaries = { kind: 'checkSecondaryLocks', keys: [B], startTs: 10n } as const;
-    expect((await run(secondaries)).reply).to.deep.include({ locks: [], commitTs: 0n });
-    const late = prewriteOf(10n, A, [put(B, text('2'))], { asyncCommit: { secondaries: [] } });
-    expect(codes(await run(late, 21n))).to.deep.equal(['write-conflict']);
-    expect(await check(A, 10n, { currentTs: at(99_999), forceSyncCommit: true })).to.include({
-      action: 'ttl-expired',
-    });
   });
 
   it('insert and checkNotExists', async () => {
@@ -466,73 +324,5 @@ describeOnEngines('Percolator', (world) => {
     ]);
     expect(outcomes.map(codes)).to.deep.equal([[], [], ['txn-lock-not-found']]);
     expect(await world().lens()).to.deep.equal([0, 1, 1]);
-  });
-
-  it('scans stop at their limits and tell where', async () => {
-    const keys = Array.from({ length: 40 }, (_, i) => bytes(100, i));
-    await run(
-      prewriteOf(
-        10n,
-        bytes(100, 0),
-        keys.map((key, i) => put(key, i % 2 ? long(i) : bytes(i))),
-      ),
-    );
-    await commit(10n, 20n, ...keys);
-    for (const reverse of [false, true]) {
-      const few = await world().scan({ ts: 20n, limit: 7, reverse });
-      expect(few.pairs).to.have.length(7);
-      expect(few.more).to.equal(true);
-      expect([...(few.lastKey ?? [])]).to.deep.equal([...(few.pairs[6]?.key ?? [])]);
-      const small = await world().scan({ ts: 20n, maxBytes: 700, reverse });
-      expect(small.more).to.equal(true);
-      expect(small.pairs.length).to.be.within(4, 6);
-      const whole = await world().scan({ ts: 20n, limit: 40, reverse });
-      expect([whole.pairs.length, whole.more]).to.deep.equal([40, false]);
-      const names = await world().scan({ ts: 20n, keysOnly: true, reverse });
-      expect(names.pairs.every((pair) => 'value' in pair && pair.value.length === 0)).to.equal(true);
-      expect(names.pairs).to.have.length(40);
-    }
-    expect((await world().scan({ ts: 20n, start: bytes(200), end: bytes(100) })).pairs).to.deep.equal([]);
-  });
-
-  it('what contradicts itself is refused before anything is read', async () => {
-    const cases: [string, MvccCommand][] = [
-      ['commit at the start', { kind: 'commit', keys: [A], startTs: 10n, commitTs: 10n }],
-      ['commit before the start', { kind: 'commit', keys: [A], startTs: 10n, commitTs: 9n }],
-      ['commit at the end of time', { kind: 'commit', keys: [A], startTs: 10n, commitTs: MAX_TIMESTAMP }],
-      ['start at 0', prewriteOf(0n, A, [put(A, text('v'))])],
-      ['start at the end of time', prewriteOf(MAX_TIMESTAMP, A, [put(A, text('v'))])],
-      ['one key twice', prewriteOf(1n, A, [put(A, text('v')), del(A)])],
-      ['the empty key', prewriteOf(1n, A, [put(bytes(), text('v'))])],
-      ['the empty key, committed', { kind: 'commit', keys: [bytes()], startTs: 1n, commitTs: 2n }],
-      ['a key too long', { kind: 'rollback', keys: [new Uint8Array(4097)], startTs: 1n }],
-      ['no primary', prewriteOf(1n, bytes(), [put(A, text('v'))])],
-      ['one phase without the primary', prewriteOf(1n, B, [put(A, text('v'))], { tryOnePc: true })],
-      [
-        'secondaries without the primary',
-        prewriteOf(1n, B, [put(A, text('v'))], { asyncCommit: { secondaries: [C] } }),
-      ],
-      [
-        'primary as a secondary',
-        prewriteOf(1n, A, [put(A, text('v'))], { asyncCommit: { secondaries: [A] } }),
-      ],
-      [
-        'primary that is not written',
-        prewriteOf(1n, A, [{ kind: 'checkNotExists', key: A, value: bytes() }]),
-      ],
-      ['delete with a value', prewriteOf(1n, A, [{ kind: 'delete', key: A, value: text('v') }])],
-      ['resolve to before the start', { kind: 'resolveLock', keys: [A], statuses: new Map([[10n, 9n]]) }],
-      ['time to live below 0', { kind: 'txnHeartBeat', primary: A, startTs: 1n, adviseTtl: -1 }],
-    ];
-    for (const [what, command] of cases) {
-      expect(checkCommand(command), what).to.include({ code: 'invalid' });
-      expect(codes(await world().ask(command)), what).to.deep.equal(['invalid']);
-    }
-    expect(await world().lens()).to.deep.equal([0, 0, 0]);
-    expect(checkCommand(prewriteOf(1n, A, []))).to.equal(undefined);
-    expect(checkCommand({ kind: 'resolveLock', keys: [A], statuses: new Map([[10n, 0n]]) })).to.equal(
-      undefined,
-    );
-    expect(keysOf({ kind: 'commit', keys: [A, B, A], startTs: 1n, commitTs: 2n })).to.deep.equal([A, B]);
   });
 });
