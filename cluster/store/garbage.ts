@@ -107,9 +107,13 @@ export class StoreGarbage {
     }
   }
 
-  /** @returns whether the whole region was gone through */
+  /**
+   * @returns whether nothing is left: the region was gone through and held nothing. Where something was removed it is
+   * looked at once more, for a command that was at a key has kept what lies below it.
+   */
   async #pass(replica: RegionReplica, version: number, safePoint: Timestamp, task: Task): Promise<boolean> {
     const range = txnRangeOf(replica.region);
+    let isClean = true;
     for (let start = range?.start; range !== undefined && start !== undefined; ) {
       await task.pause();
       if (!leads(replica) || versionOf(replica) !== version) return false;
@@ -117,6 +121,7 @@ export class StoreGarbage {
       replica.garbage.judged(found.oldestLeft);
       let next = found.nextKey;
       if (found.changes.length > 0) {
+        isClean = false;
         const removed = await this.#remove(replica, safePoint, start);
         if (removed === undefined) return false;
         // It may have stopped earlier, where it met more.
@@ -124,7 +129,7 @@ export class StoreGarbage {
       }
       start = next;
     }
-    return true;
+    return isClean;
   }
 
   async #look(range: { start: Uint8Array; end: Uint8Array }, safePoint: Timestamp): Promise<GarbageResult> {

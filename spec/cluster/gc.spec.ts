@@ -110,7 +110,7 @@ describe('old versions', function () {
       );
     const then = await world.now();
     await world.collected(then);
-    await world.pass(5_000);
+    await world.pass(15_000);
     for (const i of [1000, 1255, 1256, 1512, 1699]) expect(await world.records(`key ${i}`)).to.equal('put');
     const store = world.stores[0] ?? expect.fail('no store');
     const replica = [...store.replicas.values()][0] ?? expect.fail('no region');

@@ -44,6 +44,8 @@ export class StoreTxn {
   readonly timestamps: StoreTimestamps;
   readonly memoryLocks = new MemoryLocks();
   readonly writes: TxnWrites;
+  /** Reads and prewrites that began below the transaction safe point are refused (`KeyError.abort`). */
+  readonly safePoints: StoreSafePoints;
   readonly #options: StoreTxnOptions;
   readonly #passes: RangePasses;
   #doubtful = 0;
@@ -51,6 +53,7 @@ export class StoreTxn {
   constructor(options: StoreTxnOptions) {
     const { engine, clock, failed } = options;
     this.#options = options;
+    this.safePoints = options.safePoints;
     this.timestamps = new StoreTimestamps({ ask: options.askTimestamp, clock });
     this.writes = new TxnWrites({
       ...options,
@@ -59,11 +62,6 @@ export class StoreTxn {
       overtaken: (request) => this.overtaken(request),
     });
     this.#passes = new RangePasses(engine, this.writes, failed);
-  }
-
-  /** The transaction safe point: reads and prewrites that began below it are refused (`KeyError.abort`). */
-  get safePoint(): Timestamp {
-    return this.#options.safePoints.transaction;
   }
 
   requestTurn(): void {
@@ -77,7 +75,7 @@ export class StoreTxn {
 
   /** Why no snapshot can be served now, where the requests ask for one: nobody has told for long what may be gone. */
   distrust(requests: readonly troupepb.RegionRequest[]): errorpb.Error | undefined {
-    if (this.#options.safePoints.trusted) return undefined;
+    if (this.safePoints.trusted) return undefined;
     if (!requests.some((request) => snapshotTimestamp(request) !== undefined)) return undefined;
     return errorOf('the scheduler has not told this store the safe points: send the request again later', {
       serverIsBusy: { reason: 'no safe points of the scheduler', backoffMs: ORACLE_BACKOFF_MS },
@@ -125,7 +123,7 @@ export class StoreTxn {
     if (newest === MAX_TIMESTAMP) return invalid('only point reads may ask for the newest version');
     if (newest !== 0n && !this.timestamps.isPast(newest))
       return invalid(`timestamp ${newest} was not given by the cluster's scheduler: get one there`);
-    const { gc } = this.#options.safePoints;
+    const { gc } = this.safePoints;
     if (request.gc !== undefined && request.gc.safePoint > gc)
       return abort(
         `garbage cannot be collected up to ${request.gc.safePoint}: the GC safe point of this store is ${gc}`,
@@ -136,7 +134,7 @@ export class StoreTxn {
   /** Why a request has become too old for the safe point, meanwhile or before. */
   overtaken(request: troupepb.RegionRequest): kvrpcpb.KeyError | undefined {
     const snapshot = snapshotTimestamp(request);
-    const { safePoint } = this;
+    const { transaction: safePoint } = this.safePoints;
     if (snapshot === undefined || snapshot >= safePoint) return undefined;
     return abort(
       `what was there at ${snapshot} may be gone, the safe point is ${safePoint}: begin a new transaction`,
