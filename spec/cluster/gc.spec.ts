@@ -63,6 +63,22 @@ describe('old versions', function () {
     expect((await renew()) > held).to.equal(true);
   });
 
+  it('that a snapshot sees stay until it is closed, whatever its age', async () => {
+    await world.put('a', 'old');
+    const view = await world.until(world.db.snapshot());
+    await world.put('a', 'new');
+    const then = await world.now();
+    await world.pass(180_000);
+    expect(Buffer.from((await world.until(view.get('a'))) ?? []).toString()).to.equal('old');
+    const held = await world.until(world.db.cluster.gc.status());
+    expect(held.transactionSafePoint).to.equal(String(view.timestamp));
+    expect(held.services).to.have.length(1);
+    await world.until(view.close());
+    await world.collected(then);
+    expect(await world.records('a')).to.equal('put');
+    expect((await world.until(world.db.cluster.gc.run())).last?.failure).to.equal(null);
+  });
+
   it('cannot be read any more, nor built upon', async () => {
     await world.put('a', 'old');
     const past = await world.now();
