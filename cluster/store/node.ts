@@ -366,6 +366,7 @@ export class StoreNode implements StoreNodeHost {
     await this.#snapshots.close();
     await closed;
     await this.#peers.idle();
+    await Promise.all([this.#reads.idle(), this.txn.idle()]);
     await system.close();
     await engine.close();
   }

@@ -139,6 +139,30 @@ describe('transactions in a store while regions and leaders change', function ()
     heal();
   });
 
+  it('are no failure of a store that closes while they are under way', async () => {
+    for (let ms = 0; ms < 60; ms += 10) {
+      const world = await TxnWorld.start(1);
+      const startTs = await world.ts();
+      await world.transact({ a: '1', z: '1' });
+      const ts = await world.ts();
+      world.latencies.set('store-1', 8);
+      const calls = [
+        world.post(1, [prewriteRequest(startTs, { k: 'v' }), prewriteRequest(startTs + 1n, { k: 'w' })]),
+        world.post(1, [txnGet(ts, 'a'), scanTxn(ts, 'a', 'zz')]),
+        world.post(1, [
+          { resolveLock: { startVersion: startTs, commitVersion: 0n, txnInfos: [], keys: [] } },
+        ]),
+      ].map(watch);
+      await world.rest(ms);
+      const store = world.stores.get('store-1');
+      if (store !== undefined) await world.until(store.close());
+      await world.rest(100);
+      expect(world.errors, `closed after ${ms} ms`).to.deep.equal([]);
+      for (const { reply } of calls) expect(reply, `closed after ${ms} ms`).not.to.equal(undefined);
+      world.expectIdle();
+    }
+  });
+
   it('meet a split and a merge between the two phases', async () => {
     const world = await TxnWorld.start(3);
     const startTs = await world.ts();

@@ -37,13 +37,20 @@ export class RangePasses {
   readonly #engine: Engine;
   readonly #writes: TxnWrites;
   readonly #failed: (error: unknown) => void;
-  #running = 0;
+  /** Between their request and their end. */
+  #count = 0;
+  readonly #running = new Set<Promise<void>>();
 
   /** @param failed the engine could not read */
   constructor(engine: Engine, writes: TxnWrites, failed: (error: unknown) => void) {
     this.#engine = engine;
     this.#writes = writes;
     this.#failed = failed;
+  }
+
+  /** Resolves when no pass reads any more, where none is begun. */
+  async idle(): Promise<void> {
+    await Promise.all(this.#running);
   }
 
   /** Resolves the first locks of the region that are of the request's transactions. */
@@ -120,10 +127,10 @@ export class RangePasses {
 
   /** Runs when this store has confirmed that it leads, and everything that was acknowledged is visible. */
   #pass(owner: TxnCall, place: number, request: troupepb.RegionRequest, run: () => Promise<void>): void {
-    if (this.#running >= MAX_PASSES) return owner.call.refuse(BUSY);
-    this.#running++;
+    if (this.#count >= MAX_PASSES) return owner.call.refuse(BUSY);
+    this.#count++;
     const end = () => {
-      this.#running--;
+      this.#count--;
     };
     owner.region.group.read((outcome) => {
       if (!outcome.ok) {
@@ -137,13 +144,17 @@ export class RangePasses {
         owner.call.fail(error);
         return;
       }
-      run()
+      const running = run()
         .catch((error: unknown) => {
           if (isDamage(error)) return owner.respond(place, refused(request, abort(error.message)));
           owner.call.refuse(STOPPED);
           this.#failed(error);
         })
-        .finally(end);
+        .finally(() => {
+          end();
+          this.#running.delete(running);
+        });
+      this.#running.add(running);
     });
   }
 }

@@ -68,6 +68,11 @@ export class StoreTxn {
     this.#options.requestTurn();
   }
 
+  /** Resolves when nothing is read for a write any more, where nothing new comes. */
+  async idle(): Promise<void> {
+    await Promise.all([this.writes.idle(), this.#passes.idle()]);
+  }
+
   /** For the transactional reads of one turn. */
   reads(): TxnReads {
     return new TxnReads(this);

@@ -72,7 +72,7 @@ export class TxnWrites {
   readonly #waiting = new Map<TxnRegion, Set<TxnCommand>>();
   /** New leaders whose state is being brought up. */
   readonly #catchingUp = new Set<TxnRegion>();
-  #evaluating = false;
+  #round: Promise<void> | undefined;
   #commands = 0;
   #bytes = 0;
 
@@ -150,7 +150,7 @@ export class TxnWrites {
 
   #run(command: TxnCommand): void {
     this.#runnable.push(command);
-    if (!this.#evaluating) this.#options.requestTurn();
+    if (this.#round === undefined) this.#options.requestTurn();
   }
 
   /** The region is not led here any more, or its replica has stopped: who waits need not go on. */
@@ -167,9 +167,18 @@ export class TxnWrites {
 
   /** At the end of a turn: evaluates what can be, unless the last round still is. */
   startRound(): void {
-    if (this.#evaluating || this.#runnable.length === 0) return;
+    if (this.#round !== undefined || this.#runnable.length === 0) return;
     const round = this.#takeRound();
-    if (round.length > 0) void this.#evaluate(round);
+    if (round.length === 0) return;
+    this.#round = this.#evaluate(round).finally(() => {
+      this.#round = undefined;
+      if (this.#runnable.length > 0) this.#options.requestTurn();
+    });
+  }
+
+  /** Resolves when nothing is evaluated any more, where nothing new comes. */
+  async idle(): Promise<void> {
+    await this.#round;
   }
 
   #takeRound(): readonly TxnCommand[] {
@@ -239,7 +248,6 @@ export class TxnWrites {
 
   /** Never rejects. */
   async #evaluate(round: readonly TxnCommand[]): Promise<void> {
-    this.#evaluating = true;
     try {
       this.#settle(round, await this.#outcomes(round));
     } catch (error) {
@@ -248,9 +256,6 @@ export class TxnWrites {
         this.#end(command);
       }
       this.#options.failed(error);
-    } finally {
-      this.#evaluating = false;
-      if (this.#runnable.length > 0) this.#options.requestTurn();
     }
   }
 
