@@ -3,6 +3,7 @@ import type { kvrpcpb } from '../../proto/index.js';
 import { physicalOf } from '../../timestamp.js';
 import { Deadline, type WaitingParts } from '../deadline.js';
 import type { BackgroundTasks } from './background.js';
+import { lockedError } from './key-errors.js';
 import { type Timestamps, takeTimestamp } from './oracle.js';
 import type { RegionBatches } from './region-batches.js';
 import { secondariesOf } from './secondaries.js';
@@ -122,7 +123,11 @@ export class LockResolver {
       const forget = () => this.#checks.delete(name);
       check.then(forget, forget);
     }
-    return deadline.race(check);
+    try {
+      return await deadline.race(check);
+    } catch (error) {
+      throw deadline.passed ? lockedError(lock) : error;
+    }
   }
 
   async #check(
