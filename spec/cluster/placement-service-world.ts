@@ -63,6 +63,12 @@ export class ServiceWorld {
       timestamps: async () => ({ physical: 0, logical: 0 }),
       term: () => 6,
       storeJoined: () => {},
+      wallClock: () => clock.now(),
+      collector: {
+        run: () => true,
+        tick: () => {},
+        told: () => ({ state: 'idle', round: undefined, last: undefined }),
+      },
     });
     this.apply({
       initializeCluster: {

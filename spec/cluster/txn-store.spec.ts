@@ -264,7 +264,8 @@ describe('transactions in a store', function () {
   it('read at a start timestamp what a transaction of its time sees, below the safe point nothing', async () => {
     const old = await world.transact({ sp: '1' });
     const safePoint = await world.transact({ sp: '2' });
-    for (const { txn } of world.stores.values()) txn.safePoint = safePoint;
+    for (const { txn } of world.stores.values())
+      txn.safePoints.heard({ transaction: safePoint, gc: safePoint }, world.clock.now());
     expect((await world.getAt(old, 'sp')).error?.abort).to.contain('safe point');
     expect((await world.prewrite(old, { sp: '3' })).errors[0]?.abort).to.contain('safe point');
     expect(await world.at(safePoint, 'sp')).to.equal('2');
@@ -286,7 +287,8 @@ describe('transactions in a store', function () {
     await world.transact({ 'gc/a': '1', 'gc/b': '1' });
     await world.transact({ 'gc/a': '2', 'gc/b': '2' });
     const safePoint = await world.ts();
-    for (const { txn } of world.stores.values()) txn.safePoint = safePoint;
+    for (const { txn } of world.stores.values())
+      txn.safePoints.heard({ transaction: safePoint, gc: safePoint }, world.clock.now());
     const startTs = await world.ts();
     for (const name of world.stores.keys()) world.latencies.set(name, 30);
     const gc = { safePoint, startKey: bytes('gc/') };

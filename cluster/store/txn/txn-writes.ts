@@ -9,7 +9,7 @@ import {
   userKey,
 } from '../../../storage/index.js';
 import type { raft_cmdpb } from '../../../storage/proto/index.js';
-import type { troupepb } from '../../proto/index.js';
+import type { kvrpcpb, troupepb } from '../../proto/index.js';
 import type { Outcome } from '../../raft/state-machine.js';
 import type { CommandResult } from '../evaluate.js';
 import { HEADER_BYTES, requestBytes, tooLarge } from '../write-turn.js';
@@ -35,6 +35,8 @@ export interface TxnWritesOptions {
   readonly engine: Engine;
   readonly timestamps: StoreTimestamps;
   readonly memoryLocks: MemoryLocks;
+  /** Why a request has become too old for the safe point while it waited. */
+  readonly overtaken: (request: troupepb.RegionRequest) => kvrpcpb.KeyError | undefined;
   /** Bytes of one log entry. */
   readonly maxEntryBytes: number;
   /** There is something to do at the end of a turn. */
@@ -313,6 +315,12 @@ export class TxnWrites {
     if (region.group.term !== command.term) {
       call.refuse(STALE);
       return undefined;
+    }
+    // What said that it was rolled back may be gone already.
+    const tooOld = this.#options.overtaken(request);
+    if (tooOld !== undefined) {
+      this.#unlock(command);
+      return { command, requests: [], bytes: 0, response: refused(request, tooOld) };
     }
     if (outcome instanceof StorageError)
       return { command, requests: [], bytes: 0, response: refused(request, abort(outcome.message)) };
