@@ -16,6 +16,7 @@ export interface BenchRange {
 
 export interface BenchReads {
   get(key: Uint8Array): Promise<Uint8Array | undefined>;
+  batchGet(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]>;
   scan(range: BenchRange): AsyncIterable<BenchEntry>;
 }
 

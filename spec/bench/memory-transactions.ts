@@ -82,6 +82,10 @@ export class MemoryTransactions implements TransactionalTarget {
         await turn();
         return seen(all.get(name(key)));
       },
+      batchGet: async (keys) => {
+        await turn();
+        return keys.map((key) => seen(all.get(name(key))));
+      },
       async *scan({ start, end, limit = Number.POSITIVE_INFINITY }: BenchRange): AsyncGenerator<BenchEntry> {
         await turn();
         let left = limit;
