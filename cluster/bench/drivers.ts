@@ -38,14 +38,13 @@ export function openDriver(config: DriverConfig): Promise<Driver> {
 export async function openPairs(config: DriverConfig): Promise<PairTarget> {
   switch (config.kind) {
     case 'troupe': {
-      const [{ connect }, { TransactionalPairs }, { transactionsOf }] = await Promise.all([
+      const [{ connect }, { TransactionalPairs }] = await Promise.all([
         import('../index.js'),
         import('./pairs.js'),
-        import('./transactional.js'),
       ]);
       const { servers, cluster } = config;
       const db = await connect({ servers, cluster });
-      return new TransactionalPairs(transactionsOf(db), () => db.close());
+      return new TransactionalPairs(db, () => db.close());
     }
     case 'etcd': {
       const [{ EtcdClient }, { EtcdPairs }] = await Promise.all([

@@ -1,6 +1,4 @@
-/** What the benches use of a client's transactions. */
-
-import { TroupeError } from '../errors.js';
+/** What the benches use of a client's transactions: a `Database` is one, and so is what specs have in memory. */
 
 export interface BenchEntry {
   readonly key: Uint8Array;
@@ -33,21 +31,4 @@ export interface TransactionalTarget {
   /** Runs `work`, anew after a conflict, until its changes are committed. */
   transaction<T>(work: (txn: BenchTransaction) => Promise<T>): Promise<T>;
   snapshot(): Promise<BenchSnapshot>;
-}
-
-/** The transactions of a database. @throws TroupeError `failed` when its client has none */
-export function transactionsOf(db: object): TransactionalTarget {
-  if (!hasTransactions(db)) {
-    throw new TroupeError(
-      'failed',
-      'This client knows no transactions: measure with --mode raw, or update it.',
-    );
-  }
-  return db;
-}
-
-function hasTransactions(db: object): db is TransactionalTarget {
-  const has = (name: 'transaction' | 'snapshot'): boolean =>
-    name in db && typeof Reflect.get(db, name) === 'function';
-  return has('transaction') && has('snapshot');
 }

@@ -21,7 +21,6 @@ import { type StartTarget, TargetMissing } from './target.js';
 import { startEtcd } from './target-etcd.js';
 import { startLocalCluster } from './target-troupe.js';
 import { REGIONS, type Regions, startTroupeIn } from './target-troupe-regions.js';
-import { transactionsOf } from './transactional.js';
 import { pairRatios, pairRows, scanRowsOf, type TxnReport } from './txn-report.js';
 import { benchKeys, KEYS, VALUE_BYTES } from './workload.js';
 
@@ -155,14 +154,13 @@ async function measureScans(
     try {
       const db = await connectTo(cluster.settings);
       try {
-        const target = transactionsOf(db);
         const figures: ScanFigures[] = [];
         for (const [index, valueBytes] of valueSizes.entries()) {
           const prefix = `scan-${index}/`;
           say(`snapshot scan: loading ${grouped(keys)} values of ${valueBytes} bytes`);
-          await loadRows(target, prefix, { keys, valueBytes });
+          await loadRows(db, prefix, { keys, valueBytes });
           say(`snapshot scan: ${times} scans`);
-          figures.push(await scanRows(target, prefix, { keys, valueBytes, times }));
+          figures.push(await scanRows(db, prefix, { keys, valueBytes, times }));
         }
         return figures;
       } finally {

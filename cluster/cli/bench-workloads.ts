@@ -3,7 +3,6 @@
 import type { Latencies, LoadResult } from '../bench/load-loop.js';
 import type { Distribution } from '../bench/record-choosers.js';
 import { type Mode, type RecordTarget, rawRecords, TransactionalRecords } from '../bench/record-targets.js';
-import { transactionsOf } from '../bench/transactional.js';
 import {
   loadRecords,
   MIXES,
@@ -55,8 +54,7 @@ export async function runWorkloads(
   run: WorkloadsRun,
   doing: (what: string) => void,
 ): Promise<WorkloadRow[]> {
-  const target: RecordTarget =
-    run.mode === 'raw' ? rawRecords(db) : new TransactionalRecords(transactionsOf(db));
+  const target: RecordTarget = run.mode === 'raw' ? rawRecords(db) : new TransactionalRecords(db);
   const records = new YcsbRecords(run.prefix, run.valueBytes);
   const { distribution, seconds, warmupSeconds, operations: limit, seed } = run;
   try {
