@@ -3,6 +3,7 @@
 import type { Latencies, LoadResult } from '../bench/load-loop.js';
 import type { Distribution } from '../bench/record-choosers.js';
 import { type Mode, type RecordTarget, rawRecords, TransactionalRecords } from '../bench/record-targets.js';
+import type { TransactionalTarget } from '../bench/transactional.js';
 import {
   loadRecords,
   MIXES,
@@ -50,7 +51,7 @@ export interface WorkloadRow {
  * @param doing is told what goes on
  */
 export async function runWorkloads(
-  db: Database,
+  db: Pick<Database, 'raw'> & TransactionalTarget,
   run: WorkloadsRun,
   doing: (what: string) => void,
 ): Promise<WorkloadRow[]> {
