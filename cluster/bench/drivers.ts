@@ -1,5 +1,7 @@
 /** One face for the clients of all systems under test. */
 
+import type { PairTarget } from './pairs.js';
+
 /** The JetStream bucket of the benchmark. */
 export const BUCKET = 'troupe-bench';
 
@@ -29,6 +31,30 @@ export function openDriver(config: DriverConfig): Promise<Driver> {
       return openEtcd(config.endpoints);
     case 'jetstream':
       return openJetStream(config.endpoints);
+  }
+}
+
+/** Opens a system for transactions of two keys. */
+export async function openPairs(config: DriverConfig): Promise<PairTarget> {
+  switch (config.kind) {
+    case 'troupe': {
+      const [{ connect }, { TransactionalPairs }] = await Promise.all([
+        import('../index.js'),
+        import('./pairs.js'),
+      ]);
+      const { servers, cluster } = config;
+      const db = await connect({ servers, cluster });
+      return new TransactionalPairs(db, () => db.close());
+    }
+    case 'etcd': {
+      const [{ EtcdClient }, { EtcdPairs }] = await Promise.all([
+        import('./etcd-client.js'),
+        import('./etcd-pairs.js'),
+      ]);
+      return new EtcdPairs(await EtcdClient.connect(config.endpoints));
+    }
+    case 'jetstream':
+      throw new Error('JetStream has no transactions over two keys');
   }
 }
 

@@ -1,4 +1,4 @@
-/** The two etcd calls that the benchmark needs, over `@grpc/grpc-js`, on which every etcd package for Node stands. */
+/** etcd's calls that the benchmarks need, over `@grpc/grpc-js`, on which every etcd package for Node stands. */
 
 import { Client, type ClientOptions, credentials, type ServiceError } from '@grpc/grpc-js';
 import protobuf from 'protobufjs/minimal.js';
@@ -35,24 +35,25 @@ export class EtcdClient {
 
   async put(key: Uint8Array, value: Uint8Array): Promise<void> {
     const body = protobuf.Writer.create().uint32(10).bytes(key).uint32(18).bytes(value).finish();
-    await this.#call('/etcdserverpb.KV/Put', body);
+    await this.call('/etcdserverpb.KV/Put', body);
   }
 
   /** A linearizable read (etcd's default); `undefined` when the key is absent. */
   async get(key: Uint8Array): Promise<Uint8Array | undefined> {
-    const reply = await this.#call(
+    const reply = await this.call(
       '/etcdserverpb.KV/Range',
       protobuf.Writer.create().uint32(10).bytes(key).finish(),
     );
-    const pair = field(reply, 2);
-    return pair === undefined ? undefined : (field(pair, 5) ?? EMPTY);
+    const pair = partOf(reply, 2);
+    return pair === undefined ? undefined : (partOf(pair, 5) ?? EMPTY);
   }
 
   close(): void {
     for (const client of this.#clients) client.close();
   }
 
-  #call(path: string, body: Uint8Array): Promise<Uint8Array> {
+  /** Calls a method (`/service/Name`) with an encoded message, and gives the encoded answer. */
+  call(path: string, body: Uint8Array): Promise<Uint8Array> {
     const client = this.#clients[this.#next++ % this.#clients.length];
     if (client === undefined) return Promise.reject(new Error('no endpoint'));
     return new Promise((resolve, reject) => {
@@ -64,8 +65,8 @@ export class EtcdClient {
   }
 }
 
-/** The bytes of the first length-delimited field with this number. */
-function field(message: Uint8Array, number: number): Uint8Array | undefined {
+/** The bytes of the first length-delimited field of an encoded message with this number. */
+export function partOf(message: Uint8Array, number: number): Uint8Array | undefined {
   const reader = protobuf.Reader.create(message);
   while (reader.pos < reader.len) {
     const tag = reader.uint32();

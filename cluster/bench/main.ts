@@ -50,6 +50,7 @@ async function main(words: readonly string[]): Promise<void> {
   ];
   const run = {
     clients: parseCounts('--clients', options.clients),
+    load: 'values' as const,
     operations: parseOperations(options.ops),
     seconds: parseCount('--seconds', options.seconds, 1, 3600),
     warmupSeconds: WARMUP_SECONDS,

@@ -66,7 +66,8 @@ function quotient(dividend: number, divisor: number): number {
   return divisor === 0 ? 0 : Math.round((dividend / divisor) * 100) / 100;
 }
 
-function machine(): string {
+/** The machine, and what it is busy with. */
+export function machine(): string {
   const processors = cpus();
   const memory = Math.round(totalmem() / 2 ** 30);
   return `${processors.length} × ${processors[0]?.model.trim() ?? 'unknown'}, ${memory} GiB, ${type()} ${release()}, Node ${process.versions.node}, load ${loadavg()[0]?.toFixed(1)}`;
@@ -141,24 +142,27 @@ export function reportNotes({ machine: where, troupe, peers }: BenchReport): str
     TargetName,
     SystemResult?,
   ][]) {
-    if (result === undefined) continue;
-    if ('missing' in result) notes.push(`${name}: left out, ${result.missing}`);
-    else if ('failed' in result) notes.push(`${name}: failed, ${result.failed}`);
-    else {
-      const megabytes = (bytes: number): string => `${Math.round(bytes / 2 ** 20)} MiB`;
-      notes.push(
-        `${name}: ${result.description}; resident memory ${megabytes(result.serverResidentBytes)} (servers; the largest ${megabytes(result.largestServerBytes)}), ${megabytes(result.clientResidentBytes)} (client)`,
-      );
-      const errors = result.measurements.reduce((sum, one) => sum + one.errors, 0);
-      const first = result.measurements.find((one) => one.firstError !== null)?.firstError;
-      if (errors > 0) notes.push(`${name}: ${errors} requests failed, the first with: ${first}`);
-      const worst = Math.max(...result.measurements.map((one) => one.disturbance));
-      if (worst > 0.1) {
-        notes.push(
-          `${name}: other programs took up to ${Math.round(worst * 100)} % of the machine meanwhile: measure again`,
-        );
-      }
-    }
+    if (result !== undefined) notes.push(...systemNotes(name, result));
+  }
+  return notes;
+}
+
+/** Sentences about one system. */
+export function systemNotes(name: string, result: SystemResult): string[] {
+  if ('missing' in result) return [`${name}: left out, ${result.missing}`];
+  if ('failed' in result) return [`${name}: failed, ${result.failed}`];
+  const megabytes = (bytes: number): string => `${Math.round(bytes / 2 ** 20)} MiB`;
+  const notes = [
+    `${name}: ${result.description}; resident memory ${megabytes(result.serverResidentBytes)} (servers; the largest ${megabytes(result.largestServerBytes)}), ${megabytes(result.clientResidentBytes)} (client)`,
+  ];
+  const errors = result.measurements.reduce((sum, one) => sum + one.errors, 0);
+  const first = result.measurements.find((one) => one.firstError !== null)?.firstError;
+  if (errors > 0) notes.push(`${name}: ${errors} requests failed, the first with: ${first}`);
+  const worst = Math.max(...result.measurements.map((one) => one.disturbance));
+  if (worst > 0.1) {
+    notes.push(
+      `${name}: other programs took up to ${Math.round(worst * 100)} % of the machine meanwhile: measure again`,
+    );
   }
   return notes;
 }

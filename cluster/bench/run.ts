@@ -5,15 +5,21 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { GENERATOR_FLAG, type GeneratorCommand, type GeneratorReport } from './generator.js';
+import {
+  GENERATOR_FLAG,
+  type GeneratorCommand,
+  type GeneratorPhase,
+  type GeneratorReport,
+  type GeneratorResult,
+  type Loaded,
+  type PhaseOperation,
+} from './generator.js';
 import { machineTime, usageOf } from './processes.js';
 import type { RunningTarget, StartTarget } from './target.js';
-import type { TargetName } from './targets.js';
-import type { Operation, Phase, PhaseResult } from './workload.js';
 
 /** One phase as it was measured. */
 export interface Measurement {
-  readonly operation: Operation;
+  readonly operation: PhaseOperation;
   readonly clients: number;
   readonly opsPerSecond: number;
   /** Milliseconds. */
@@ -28,6 +34,8 @@ export interface Measurement {
   readonly writtenBytesPerOp: number;
   /** Syncs of files by all servers for each operation; `null` when the system does not tell. */
   readonly fsyncsPerOp: number | null;
+  /** Tries beyond the first, for each operation; 0 of what is no transaction. */
+  readonly retriesPerOp: number;
   readonly errors: number;
   readonly firstError: string | null;
   /** Share of the machine's processor time that went to others meanwhile, 0 to 1: above 0.1 distrust the figures. */
@@ -46,23 +54,25 @@ export interface TargetRun {
   readonly load: readonly [before: number, after: number];
 }
 
-export interface RunOptions {
+/** @typeParam N the systems by name */
+export interface RunOptions<N extends string> {
   readonly clients: readonly number[];
-  readonly operations: readonly Operation[];
+  readonly load: Loaded;
+  readonly operations: readonly PhaseOperation[];
   readonly seconds: number;
   readonly warmupSeconds: number;
   readonly keys: number;
   readonly valueBytes: number;
   /** Where the servers' data directories are made. */
   readonly directory: string;
-  readonly onProgress: (target: TargetName, text: string) => void;
+  readonly onProgress: (target: N, text: string) => void;
 }
 
 /** Starts the system, measures every combination of clients and operations, and removes all that it made. */
-export async function runTarget(
-  name: TargetName,
+export async function runTarget<N extends string>(
+  name: N,
   start: StartTarget,
-  options: RunOptions,
+  options: RunOptions<N>,
 ): Promise<TargetRun> {
   const directory = mkdtempSync(join(options.directory, `troupe-bench-${name}-`));
   const before = loadavg()[0] ?? 0;
@@ -96,7 +106,11 @@ export async function runTarget(
   }
 }
 
-async function measure(target: RunningTarget, generator: Generator, phase: Phase): Promise<Measurement> {
+async function measure(
+  target: RunningTarget,
+  generator: Generator,
+  phase: GeneratorPhase,
+): Promise<Measurement> {
   const readings = async () => {
     const pids = target.pids();
     return {
@@ -108,7 +122,7 @@ async function measure(target: RunningTarget, generator: Generator, phase: Phase
       fsyncs: await target.fsyncs(),
     };
   };
-  const phaseMembers: Phase = {
+  const phaseMembers: GeneratorPhase = {
     operation: phase.operation,
     clients: phase.clients,
     warmupSeconds: phase.warmupSeconds,
@@ -142,11 +156,14 @@ async function measure(target: RunningTarget, generator: Generator, phase: Phase
       first.fsyncs === undefined || last.fsyncs === undefined
         ? null
         : (last.fsyncs - first.fsyncs) / operations,
+    retriesPerOp: result.retries / operations,
     errors: result.errors,
     firstError: result.firstError ?? null,
     disturbance: Math.max(0, others / (elapsed * cpus().length)),
   };
 }
+
+type GeneratorLoad = Extract<GeneratorCommand, { kind: 'open' }>;
 
 /** The load generator's process, seen from here. */
 class Generator {
@@ -168,18 +185,24 @@ class Generator {
     return this.#child.pid ?? 0;
   }
 
-  open(target: RunningTarget, { keys, valueBytes }: RunOptions): Promise<void> {
+  open(
+    target: RunningTarget,
+    { load, keys, valueBytes }: Omit<GeneratorLoad, 'kind' | 'driver'>,
+  ): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#listener = (report) => {
         if (report.kind === 'ready') resolve();
         else if (report.kind === 'failed') reject(new Error(report.message));
       };
-      this.#send({ kind: 'open', driver: target.driver, keys, valueBytes });
+      this.#send({ kind: 'open', driver: target.driver, load, keys, valueBytes });
     });
   }
 
   /** Runs a phase; `read` is called at both ends of the counted time. */
-  run<T>(phase: Phase, read: () => Promise<T>): Promise<{ result: PhaseResult; first: T; last: T }> {
+  run<T>(
+    phase: GeneratorPhase,
+    read: () => Promise<T>,
+  ): Promise<{ result: GeneratorResult; first: T; last: T }> {
     return new Promise((resolve, reject) => {
       let first: Promise<T> | undefined;
       let last: Promise<T> | undefined;

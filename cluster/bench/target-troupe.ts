@@ -37,9 +37,13 @@ export function startLocalCluster(directory: string): Promise<LocalCluster> {
 }
 
 export async function startTroupe(directory: string): Promise<RunningTarget> {
-  const cluster = await startLocalCluster(directory);
+  return troupeTarget(await startLocalCluster(directory), 'one region');
+}
+
+/** A cluster that runs, as a system under test. @param regions what is to be said of them */
+export function troupeTarget(cluster: LocalCluster, regions: string): RunningTarget {
   return {
-    description: `Troupe, ${STORES} stores, one region, one nats-server, fsync before each acknowledgement`,
+    description: `Troupe, ${STORES} stores, ${regions}, one nats-server, fsync before each acknowledgement`,
     pids: () => cluster.nodes().flatMap(({ pid }) => (pid === undefined ? [] : [pid])),
     driver: { kind: 'troupe', servers: cluster.natsUrl, cluster: CLUSTER },
     fsyncs: () => cluster.counted('syncs'),

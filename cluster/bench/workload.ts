@@ -1,8 +1,8 @@
-/** The load: keys, values, and clients that each keep one request in flight. */
+/** The load of the comparison: keys, values, and puts and gets of them. */
 
-import { performance } from 'node:perf_hooks';
 import type { BenchKey, Driver } from './drivers.js';
-import { Histogram } from './histogram.js';
+import { type LoadResult, type LoadTerms, type PhaseMarks, type Requests, runLoad } from './load-loop.js';
+import { seededRandom } from './random.js';
 
 export const KEYS = 10_000;
 export const VALUE_BYTES = 256;
@@ -12,32 +12,12 @@ export const OPERATIONS = ['put', 'get', 'mix'] as const;
 export type Operation = (typeof OPERATIONS)[number];
 const MIX_READS = 0.95;
 
-export interface Phase {
+export interface Phase extends LoadTerms {
   readonly operation: Operation;
-  readonly clients: number;
-  /** Load before anything is counted. */
-  readonly warmupSeconds: number;
-  readonly seconds: number;
   readonly valueBytes: number;
 }
 
-export interface PhaseResult {
-  readonly operations: number;
-  readonly errors: number;
-  /** The first error, when there was one. */
-  readonly firstError: string | undefined;
-  readonly seconds: number;
-  /** Milliseconds. */
-  readonly p50: number;
-  readonly p99: number;
-  readonly max: number;
-}
-
-/** Called when counting begins and ends, so that others can take their readings at the same moments. */
-export interface PhaseMarks {
-  began(): void;
-  ended(): void;
-}
+export type PhaseResult = Omit<LoadResult<string>, 'kinds'>;
 
 /** Keys of 16 bytes of text, or of `prefix` and 12 digits. */
 export function benchKeys(count: number, prefix = 'key-'): BenchKey[] {
@@ -49,7 +29,7 @@ export function benchKeys(count: number, prefix = 'key-'): BenchKey[] {
 
 /** Different bytes for different numbers, the same for the same. */
 export function benchValue(seed: number, bytes: number): Uint8Array {
-  const random = generator(seed + 1);
+  const random = seededRandom(seed + 1);
   return Uint8Array.from({ length: bytes }, () => random() * 256);
 }
 
@@ -72,66 +52,22 @@ export async function runPhase(
   phase: Phase,
   marks: PhaseMarks,
 ): Promise<PhaseResult> {
-  const histogram = new Histogram();
-  const random = generator(phase.clients * 31 + OPERATIONS.indexOf(phase.operation));
+  const random = seededRandom(phase.clients * 31 + OPERATIONS.indexOf(phase.operation));
   const values = Array.from({ length: 64 }, (_, index) => benchValue(index, phase.valueBytes));
   const reads = phase.operation === 'put' ? 0 : phase.operation === 'get' ? 1 : MIX_READS;
-  let state: 'warming' | 'counting' | 'over' = 'warming';
-  let errors = 0;
-  let firstError: string | undefined;
-
-  const client = async (): Promise<void> => {
-    while (state !== 'over') {
-      const key = keys[Math.floor(random() * keys.length)];
-      const value = values[Math.floor(random() * values.length)];
-      if (key === undefined || value === undefined) return;
-      const from = performance.now();
-      try {
-        if (random() < reads) {
-          const found = await driver.get(key);
-          if (found?.length !== phase.valueBytes) throw new Error(`${key.text} came back wrong`);
-        } else {
-          await driver.put(key, value);
-        }
-        if (state === 'counting') histogram.record((performance.now() - from) * 1000);
-      } catch (error) {
-        errors++;
-        firstError ??= error instanceof Error ? error.message : String(error);
-        // An error that comes at once must not turn the client into a busy loop.
-        await new Promise((resolve) => setTimeout(resolve, 10));
-      }
-    }
+  const drawn = <T>(items: readonly T[]): T => {
+    const item = items[Math.floor(random() * items.length)];
+    if (item === undefined) throw new Error('there is nothing to draw from');
+    return item;
   };
-
-  const clients = Promise.all(Array.from({ length: phase.clients }, client));
-  await new Promise((resolve) => setTimeout(resolve, phase.warmupSeconds * 1000));
-  state = 'counting';
-  const began = performance.now();
-  marks.began();
-  await new Promise((resolve) => setTimeout(resolve, phase.seconds * 1000));
-  state = 'over';
-  const seconds = (performance.now() - began) / 1000;
-  marks.ended();
-  await clients;
-  const ms = (micros: number): number => micros / 1000;
-  return {
-    operations: histogram.count,
-    errors,
-    firstError,
-    seconds,
-    p50: ms(histogram.percentile(50)),
-    p99: ms(histogram.percentile(99)),
-    max: ms(histogram.max),
+  const requests: Requests<'get' | 'put'> = {
+    choose: () => (random() < reads ? 'get' : 'put'),
+    make: async (kind) => {
+      const key = drawn(keys);
+      if (kind === 'put') return driver.put(key, drawn(values));
+      const found = await driver.get(key);
+      if (found?.length !== phase.valueBytes) throw new Error(`${key.text} came back wrong`);
+    },
   };
-}
-
-/** Mulberry32: the same load in every run. */
-function generator(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
+  return runLoad(phase, requests, marks);
 }

@@ -20,6 +20,7 @@ function measured(opsPerSecond: number, p50: number): Measurement {
     clientCpuMicrosPerOp: 1,
     writtenBytesPerOp: 1000,
     fsyncsPerOp: null,
+    retriesPerOp: 0,
     errors: 0,
     firstError: null,
     disturbance: 0,
