@@ -4,6 +4,7 @@ export type { AdminCallOptions } from './client/call-options.js';
 export type { ClusterAdmin, SplitOptions } from './client/cluster-admin.js';
 export type { ClusterStatus } from './client/cluster-status.js';
 export type { Database } from './client/database.js';
+export type { GcAdmin, GcInfo, GcRoundInfo } from './client/gc.js';
 export { type ConnectOptions, connect } from './client/index.js';
 export type { OperatorRequest } from './client/operator-request.js';
 export type { PlacementAdmin, TakeOfflineOptions } from './client/placement.js';

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { ExitCode, exitCodeOf, TroupeError } from '../errors.js';
 import { addBenchCommand } from './bench-command.js';
+import { addGcCommands } from './gc-command.js';
 import { addKvCommands } from './kv-command.js';
 import { addMvccCommand } from './mvcc-command.js';
 import { addNodeCommands } from './node-command.js';
@@ -40,6 +41,7 @@ export function createProgram(): Command {
   addStoreCommands(program);
   addSchedulerCommands(program);
   addOperatorCommands(program);
+  addGcCommands(program);
   addKvCommands(program);
   addTxnCommands(program);
   addMvccCommand(program);

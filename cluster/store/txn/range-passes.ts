@@ -11,7 +11,7 @@ import type { troupepb } from '../../proto/index.js';
 import { abort, isDamage } from './key-errors.js';
 import { refused, statusesOf } from './messages.js';
 import type { TxnCall } from './txn-call.js';
-import { txnKeysOf } from './txn-reads.js';
+import { txnKeysOf } from './txn-ranges.js';
 import type { TxnWrites } from './txn-writes.js';
 
 /** Locks of a region that one request resolves. */
@@ -56,7 +56,7 @@ export class RangePasses {
       const amend = () => ({ resolveLock: { more } });
       if (keys.length === 0) owner.respond(place, amend());
       else
-        this.#writes.add(owner, place, { kind: 'resolveLock', keys, statuses }, (response) =>
+        this.#writes.add(owner, place, { kind: 'resolveLock', keys, statuses }, keys, (response) =>
           response.resolveLock?.error === undefined ? amend() : response,
         );
     });
