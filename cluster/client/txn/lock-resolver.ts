@@ -110,19 +110,6 @@ export class LockResolver {
     throw new TroupeError('failed', `The transaction that began at ${startTs} could not be ended.`);
   }
 
-  /**
-   * For a collector of garbage, which may keep none of `locks`: ends their transactions, however long they wanted to live, and
-   * commits or removes all of their locks in the regions where these lie.
-   * @throws TroupeError when that could not be done in time
-   */
-  async end(locks: readonly kvrpcpb.LockInfo[], deadline: Deadline): Promise<void> {
-    for (const [lock] of byTransaction(locks)) {
-      const { lockVersion, primaryLock } = lock;
-      const fate = this.#ended.get(lockVersion) ?? (await this.settle(primaryLock, lockVersion, deadline));
-      await this.#clean(lock, true, fate, deadline);
-    }
-  }
-
   async #fate(lock: kvrpcpb.LockInfo, callerTs: bigint, deadline: Deadline): Promise<Fate> {
     const known = this.#ended.get(lock.lockVersion);
     if (known !== undefined) return known;
