@@ -72,7 +72,7 @@ function* transact(
   const transaction = store.begin();
   for (const step of plan) {
     yield;
-    const keys = step.kind === 'scan' ? [...new Set([...store.keysWith(step.prefix), step.key])] : [step.key];
+    const keys = step.kind === 'scan' ? step.keys : [step.key];
     for (const key of keys) {
       let answer = store.read(transaction, key);
       for (; answer === 'locked'; answer = store.read(transaction, key)) yield;

@@ -26,15 +26,16 @@ export interface ListTransaction {
 export interface PendingTransaction {
   read(key: string, list: readonly number[]): void;
   append(key: string, element: number): void;
-  /**
-   * Everything that it reads has been read: from here on another attempt may take its place, with a newer snapshot.
-   * @returns the place of this moment
-   */
-  finished(): number;
+  /** Everything that it reads has been read. */
+  finished(): void;
   committed(): void;
-  /** @param at its end, where that is known to have been earlier than now: what `finished` returned */
-  aborted(at?: number): void;
+  aborted(): void;
   unknown(): void;
+  /**
+   * It was aborted, and its client begins anew with another snapshot, some time after all was read.
+   * @returns the new attempt
+   */
+  again(): PendingTransaction;
 }
 
 interface Recorded {
@@ -54,29 +55,40 @@ export class TransactionHistory {
   #events = 0;
   readonly counts = { committed: 0, aborted: 0, unknown: 0 };
 
-  /** @param since the place from which on its snapshot may have been taken; absent: now */
-  begin(process: string, since?: number): PendingTransaction {
+  begin(process: string): PendingTransaction {
+    return this.#begin(process, this.#events++);
+  }
+
+  #begin(process: string, invoke: number): PendingTransaction {
     const one: Recorded = {
       process,
-      invoke: since ?? this.#events++,
+      invoke,
       complete: Number.POSITIVE_INFINITY,
       operations: [],
       outcome: 'pending',
     };
     this.#recorded.push(one);
-    const end = (outcome: Outcome, at = this.#events++): void => {
+    /** Between these two places the last attempt has read everything and the next has no snapshot yet. */
+    let between: { readonly end: number; readonly begin: number } | undefined;
+    const end = (outcome: Outcome, place: number): void => {
       if (one.outcome !== 'pending') throw new Error(`a transaction of ${process} ended twice`);
       one.outcome = outcome;
-      one.complete = at;
+      one.complete = place;
       this.counts[outcome]++;
     };
     return {
       read: (key, list) => one.operations.push({ kind: 'read', key, list }),
       append: (key, element) => one.operations.push({ kind: 'append', key, element }),
-      finished: () => this.#events++,
-      committed: () => end('committed'),
-      aborted: (at) => end('aborted', at),
-      unknown: () => end('unknown'),
+      finished: () => {
+        between = { end: this.#events++, begin: this.#events++ };
+      },
+      committed: () => end('committed', this.#events++),
+      aborted: () => end('aborted', this.#events++),
+      unknown: () => end('unknown', this.#events++),
+      again: () => {
+        end('aborted', between?.end ?? this.#events++);
+        return this.#begin(process, between?.begin ?? invoke);
+      },
     };
   }
 

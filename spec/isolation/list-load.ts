@@ -3,8 +3,8 @@ import type { Random } from '../../actors/index.js';
 /** One step of a transaction that is to be run. */
 export type ListStep =
   | { readonly kind: 'append' | 'read'; readonly key: string }
-  /** Read every list whose key begins so, `key` among them. */
-  | { readonly kind: 'scan'; readonly prefix: string; readonly key: string };
+  /** Read every list whose key begins so: these, as far as there is something in them. */
+  | { readonly kind: 'scan'; readonly prefix: string; readonly keys: readonly string[] };
 
 export interface ListLoadOptions {
   readonly random: Random;
@@ -54,7 +54,8 @@ export class ListLoad {
         return { kind: 'append', key };
       }
       if (dice < 0.9) return { kind: 'read', key };
-      return { kind: 'scan', prefix: this.#prefixOf(list, turn), key };
+      const keys = Array.from({ length: 1 + (turn % SCANNED_TURNS) }, (_, i) => this.#keyOf(list, turn - i));
+      return { kind: 'scan', prefix: this.#prefixOf(list, turn), keys };
     });
   }
 
