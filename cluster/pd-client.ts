@@ -4,7 +4,7 @@ import { backoffMs } from './client/backoff.js';
 import { Pauses } from './client/pauses.js';
 import { TroupeError, type TroupeErrorCode } from './errors.js';
 import { LeaderSearch } from './leader-search.js';
-import { pdpb, type troupepb } from './proto/index.js';
+import { pdpb, troupepb } from './proto/index.js';
 import type { Protocol, ProtocolEvent } from './protocol.js';
 import { STORE_GONE } from './store-gone.js';
 import { composeTimestamp, PHYSICAL_END, TIMESTAMPS_PER_MS } from './timestamp.js';
@@ -35,6 +35,14 @@ export interface RequestOptions {
 /** More than two election timeouts: within those the schedulers have a leader again that serves. */
 const DEFAULT_TIMEOUT_MS = 5_000;
 const PID_TIMEOUT_MS = 500;
+
+/** Timestamps of the oracle. */
+export interface SafePoints {
+  /** Reads and prewrites of transactions that began below it are refused. */
+  readonly transaction: bigint;
+  /** What no read at or above it sees may be removed; at or below the other. */
+  readonly gc: bigint;
+}
 
 const NO_CHANGE: Body<'pd.steerPlacement'> = {
   setting: undefined,
@@ -181,6 +189,41 @@ export class SchedulerClient {
   /** Tells of regions that were merged into others, so that peers which have missed it may learn it. */
   async reportMerged(regionIds: readonly number[], options?: RequestOptions): Promise<void> {
     await this.request('pd.reportMerged', { regionIds: [...regionIds] }, options);
+  }
+
+  /** Below which transactions are refused, and below which versions may be gone. */
+  async safePoints(options?: RequestOptions): Promise<SafePoints> {
+    const { txnSafePoint, safePoint } = await this.request('pd.getGCSafePoint', {}, options);
+    return { transaction: txnSafePoint, gc: safePoint };
+  }
+
+  /**
+   * Has the scheduler keep what is visible at `safePoint`, in place of what the service held before. To be repeated before
+   * the time is over; the last word under a name counts.
+   * @param service the name of whoever needs it: 1 to 128 bytes, its own
+   * @param ttl whole seconds from the scheduler's receipt on, 86,400 at most; 0: it is not needed any more
+   * @returns the least that can be held: above `safePoint` it is too late, and nothing is held
+   * @throws TroupeError `invalid-argument` also when too many services hold something
+   */
+  async updateServiceSafePoint(
+    service: Uint8Array,
+    ttl: number,
+    safePoint: bigint,
+    options?: RequestOptions,
+  ): Promise<bigint> {
+    const body = { serviceId: service, TTL: ttl, safePoint };
+    return (await this.request('pd.updateServiceGCSafePoint', body, options)).minSafePoint;
+  }
+
+  /** What the collector of old versions does, and what holds it back. */
+  async gcStatus(options?: RequestOptions): Promise<troupepb.GcStatus> {
+    const { gc } = await this.request('pd.getGcStatus', {}, options);
+    return gc ?? troupepb.GcStatus.from({});
+  }
+
+  /** Begins a round of the collector now. @throws TroupeError `conflict` when it is paused */
+  async runGc(options?: RequestOptions): Promise<void> {
+    await this.request('pd.runGc', {}, options);
   }
 
   status(options?: RequestOptions): Promise<Reply<'pd.getStatus'>> {

@@ -59,6 +59,13 @@ export interface Protocol {
   'pd.addOperator': { request: troupepb.AddOperatorRequest; reply: troupepb.AddOperatorResponse };
   'pd.cancelOperator': { request: troupepb.CancelOperatorRequest; reply: troupepb.CancelOperatorResponse };
   'pd.findRegions': { request: troupepb.FindRegionsRequest; reply: troupepb.FindRegionsResponse };
+  'pd.getGCSafePoint': { request: pdpb.GetGCSafePointRequest; reply: pdpb.GetGCSafePointResponse };
+  'pd.updateServiceGCSafePoint': {
+    request: pdpb.UpdateServiceGCSafePointRequest;
+    reply: pdpb.UpdateServiceGCSafePointResponse;
+  };
+  'pd.getGcStatus': { request: troupepb.GetGcStatusRequest; reply: troupepb.GetGcStatusResponse };
+  'pd.runGc': { request: troupepb.RunGcRequest; reply: troupepb.RunGcResponse };
   'scheduler.join': { request: troupepb.JoinSchedulersRequest; reply: troupepb.JoinSchedulersResponse };
   'store.bootstrapRegion': {
     request: troupepb.BootstrapRegionRequest;
@@ -150,6 +157,20 @@ const rows: { readonly [K in keyof Protocol]: Codec } = {
     ANYBODY,
   ),
   'pd.findRegions': row('pd.findRegions', troupepb.FindRegionsRequest, troupepb.FindRegionsResponse, ANYBODY),
+  'pd.getGCSafePoint': row(
+    'pd.getGCSafePoint',
+    pdpb.GetGCSafePointRequest,
+    pdpb.GetGCSafePointResponse,
+    ANYBODY,
+  ),
+  'pd.updateServiceGCSafePoint': row(
+    'pd.updateServiceGCSafePoint',
+    pdpb.UpdateServiceGCSafePointRequest,
+    pdpb.UpdateServiceGCSafePointResponse,
+    ANYBODY,
+  ),
+  'pd.getGcStatus': row('pd.getGcStatus', troupepb.GetGcStatusRequest, troupepb.GetGcStatusResponse, ANYBODY),
+  'pd.runGc': row('pd.runGc', troupepb.RunGcRequest, troupepb.RunGcResponse, ANYBODY),
   'scheduler.join': row(
     'scheduler.join',
     troupepb.JoinSchedulersRequest,

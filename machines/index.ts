@@ -1,3 +1,4 @@
+export * from './gc.machine.js';
 export * from './hibernation.machine.js';
 export * from './operator.machine.js';
 export * from './peer.machine.js';
@@ -10,3 +11,4 @@ export * from './snapshot-sender.machine.js';
 export * from './snapshots.machine.js';
 export * from './store.machine.js';
 export * from './store-node.machine.js';
+export * from './transaction.machine.js';

@@ -11,6 +11,7 @@ export {
 } from './errors.js';
 export { loadIdentity, STORAGE_FORMAT, type StoreIdentity, saveIdentity } from './identity.js';
 export * from './keys.js';
+export * from './mvcc/index.js';
 export { type ApplyState, type GroupState, RaftLog, type StoredGroup, type Truncated } from './raft-log.js';
 export { type CompareAndSwapResult, RawOperations, type RawPair, type RawScan } from './raw-operations.js';
 export { decodeRawValue, encodeRawValue, type RawValue } from './raw-value.js';

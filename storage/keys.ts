@@ -55,6 +55,11 @@ export function txnKey(userKey: Uint8Array): Buffer {
   return prefixed(TXN, encodeBytes(userKey));
 }
 
+/** Whether a stored key is in the transactional space. */
+export function isTxnKey(stored: Uint8Array): boolean {
+  return stored[0] === TXN;
+}
+
 /** A space as a range of stored keys. */
 export function spaceRange(space: KeySpace): { readonly start: Uint8Array; readonly end: Uint8Array } {
   const first = space === 'raw' ? RAW : TXN;
@@ -72,6 +77,21 @@ export function rawRange(
   return {
     start: start?.length ? prefixed(RAW, start) : space.start,
     end: end?.length ? prefixed(RAW, end) : space.end,
+  };
+}
+
+/**
+ * A range of transactional user keys as a range of stored keys, versions included. An absent or empty bound stands for
+ * the edge of the space.
+ */
+export function txnRange(
+  start?: Uint8Array,
+  end?: Uint8Array,
+): { readonly start: Uint8Array; readonly end: Uint8Array } {
+  const space = spaceRange('txn');
+  return {
+    start: start?.length ? prefixed(TXN, encodeBytes(start)) : space.start,
+    end: end?.length ? prefixed(TXN, encodeBytes(end)) : space.end,
   };
 }
 

@@ -47,6 +47,8 @@ export class SchedulerAlone {
       timestamps: async () => ({ physical: 0, logical: 0 }),
       term: () => 6,
       storeJoined: () => {},
+      wallClock: Date.now,
+      collector: { run: () => false, told: () => ({ state: 'paused', round: undefined, last: undefined }) },
     });
     this.#apply({
       initializeCluster: { clusterId: 1, cluster: 'bench', expectedStores: 3, maxEntryBytes: MIB },

@@ -1,5 +1,5 @@
 import { TROUPE_ERROR_CODES, TroupeError, type TroupeErrorCode } from '../errors.js';
-import type { kvrpcpb, troupepb } from '../proto/index.js';
+import type { troupepb } from '../proto/index.js';
 import type { CachedRegion } from './region-cache.js';
 import { userRangeOf } from './space.js';
 
@@ -83,6 +83,11 @@ export abstract class Call {
   /** What to ask of `region`, which holds `key`. */
   abstract request(region: CachedRegion): troupepb.RegionRequest;
 
+  /** Told of its region before it is queued there. `true`: that was all it wanted, and it is over. */
+  located(_region: CachedRegion): boolean {
+    return false;
+  }
+
   /** The value of a reply. @throws TroupeError when the reply carries an error, or is not one to this call */
   protected abstract result(response: troupepb.RegionResponse): unknown;
 
@@ -164,7 +169,7 @@ export function partlyDone(reason: unknown): TroupeError {
 }
 
 /** A caller keeps a value for as long as it likes: it must not keep a whole received frame alive with it. */
-function owned(bytes: Uint8Array): Uint8Array {
+export function owned(bytes: Uint8Array): Uint8Array {
   if (bytes.length * 2 > bytes.buffer.byteLength && bytes.constructor === Uint8Array) return bytes;
   return new Uint8Array(bytes);
 }
@@ -177,7 +182,7 @@ function checkError(error: string): void {
   throw new TroupeError(code ?? ('failed' satisfies TroupeErrorCode), code ? error.slice(colon + 2) : error);
 }
 
-function unexpected(): TroupeError {
+export function unexpected(): TroupeError {
   return new TroupeError(
     'failed',
     'The store answered another request than the one it was asked; check its version.',
@@ -315,13 +320,12 @@ export interface PageQuery {
   readonly reverse: boolean;
   readonly limit: number;
   readonly keysOnly: boolean;
-  readonly cf: string;
 }
 
 export interface Page {
-  readonly pairs: readonly kvrpcpb.KvPair[];
-  /** The page stopped at a limit: go on after its last key. */
-  readonly more: boolean;
+  readonly pairs: readonly { readonly key: Uint8Array; readonly value: Uint8Array }[];
+  /** The page stopped at a limit: go on after this key. */
+  readonly last: Uint8Array | undefined;
   /** The side of the region that the scan ran into; `undefined` when the scan's own bound came first. */
   readonly border: Uint8Array | undefined;
 }
@@ -331,17 +335,19 @@ export class PageCall extends Call {
   readonly write = false;
   readonly #space: number;
   readonly #query: PageQuery;
+  readonly #cf: string;
   #border: Uint8Array | undefined;
 
   /** @param key a key in the region where the page begins */
-  constructor(terms: CallTerms, space: number, key: Uint8Array, query: PageQuery) {
+  constructor(terms: CallTerms, space: number, key: Uint8Array, query: PageQuery, cf: string) {
     super(terms, key, query.start.length + (query.end?.length ?? 0) + 32);
     this.#space = space;
     this.#query = query;
+    this.#cf = cf;
   }
 
   request(region: CachedRegion): troupepb.RegionRequest {
-    const { start, end, reverse, limit, keysOnly: keyOnly, cf } = this.#query;
+    const { start, end, reverse, limit, keysOnly: keyOnly } = this.#query;
     const range = userRangeOf(this.#space, region.start, region.end);
     const low = range !== undefined && Buffer.compare(range.start, start) > 0 ? range.start : undefined;
     const cut = range?.end !== undefined && (end === undefined || Buffer.compare(range.end, end) < 0);
@@ -355,7 +361,7 @@ export class PageCall extends Call {
         endKey: reverse ? bottom : top,
         limit,
         keyOnly,
-        cf,
+        cf: this.#cf,
         reverse,
       },
     };
@@ -364,7 +370,14 @@ export class PageCall extends Call {
   protected result({ rawScan }: troupepb.RegionResponse): Page {
     if (rawScan === undefined) throw unexpected();
     checkError(rawScan.error);
-    return { pairs: rawScan.kvs, more: rawScan.more, border: this.#border };
+    const last = rawScan.kvs.at(-1)?.key;
+    if (rawScan.more && last === undefined) {
+      throw new TroupeError(
+        'failed',
+        'A store sent an empty page in the middle of a scan; check its version.',
+      );
+    }
+    return { pairs: rawScan.kvs, last: rawScan.more ? last : undefined, border: this.#border };
   }
 }
 

@@ -48,6 +48,24 @@ export class Deadline {
   }
 
   /**
+   * Waits for what others go on with, not beyond the deadline.
+   * @throws the signal's reason; TroupeError `timeout`, `closed`; what `work` is rejected with
+   */
+  async race<T>(work: Promise<T>): Promise<T> {
+    const over = new AbortController();
+    const signal = this.signal === undefined ? over.signal : AbortSignal.any([this.signal, over.signal]);
+    const late = this.#parts.pauses.wait(this.left, signal).then(() => {
+      throw new TroupeError('timeout', 'The time for the request ran out.');
+    });
+    try {
+      return await Promise.race([work, late]);
+    } finally {
+      late.catch(() => undefined);
+      over.abort();
+    }
+  }
+
+  /**
    * Waits before try number `attempt` (1 for the first repetition), not beyond the deadline.
    * @throws the signal's reason; TroupeError `closed`
    */

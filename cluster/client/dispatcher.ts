@@ -122,6 +122,11 @@ export class Dispatcher {
       this.#finder.lookUp(call);
       return;
     }
+    if (call.located(region)) {
+      this.calls.settle(call);
+      call.succeed({});
+      return;
+    }
     (call.write ? region.writes : region.reads).calls.push(call);
     this.#touch(region);
   }

@@ -19,8 +19,10 @@ import { Database } from './database.js';
 import { Dispatcher } from './dispatcher.js';
 import { Pauses } from './pauses.js';
 import { RawSpace } from './raw.js';
-import { RAW_SPACE } from './space.js';
+import { RAW_SPACE, TXN_SPACE } from './space.js';
 import { TimestampClient } from './timestamps.js';
+import type { SafePointHolder } from './txn/snapshot.js';
+import { Transactions } from './txn/transactions.js';
 
 /** NATS options (`servers` or your own `connection`, credentials), and which cluster to talk to. */
 export interface ConnectOptions extends NatsTransportOptions {
@@ -40,6 +42,12 @@ export interface ConnectOptions extends NatsTransportOptions {
 }
 
 const DEFAULT_TIMEOUT_MS = 10_000;
+
+/** Nothing is collected yet: there is nothing to hold back. */
+const unheld: SafePointHolder = {
+  hold: (_service, timestamp) => Promise.resolve(timestamp),
+  release: () => Promise.resolve(),
+};
 
 /**
  * Connects to a cluster.
@@ -67,23 +75,30 @@ export async function connect(options: ConnectOptions): Promise<Database> {
   try {
     const scheduler = new SchedulerClient({ system, cluster, schedulers, clock, random });
     const { maxEntryBytes } = await scheduler.bootstrapInfo({ timeout });
-    const dispatcher = new Dispatcher({
-      system,
-      clock,
-      random,
-      maxEntryBytes,
-      space: RAW_SPACE,
-      source: {
-        scanRegions: (start, limit, time) =>
-          scheduler.scanRegions(start, new Uint8Array(0), limit, { timeout: time }),
-        getAllStores: (time) => scheduler.getAllStores({ timeout: time }),
-      },
-    });
-    const raw = new RawSpace({ dispatcher, clock, timeout, maxEntryBytes });
+    const source = {
+      scanRegions: (start: Uint8Array, limit: number, time: number) =>
+        scheduler.scanRegions(start, new Uint8Array(0), limit, { timeout: time }),
+      getAllStores: (time: number) => scheduler.getAllStores({ timeout: time }),
+    };
+    const routing = { system, clock, random, maxEntryBytes, source };
+    const rawKeys = new Dispatcher({ ...routing, space: RAW_SPACE });
+    const txnKeys = new Dispatcher({ ...routing, space: TXN_SPACE });
+    const raw = new RawSpace({ dispatcher: rawKeys, clock, timeout, maxEntryBytes });
     const pauses = new Pauses(clock);
     const timestamps = new TimestampClient({ system, source: scheduler, clock, timeout });
+    const transactions = new Transactions({
+      dispatcher: txnKeys,
+      timestamps,
+      waiting: { clock, random, pauses },
+      timeout,
+      maxEntryBytes,
+      holder: unheld,
+      client: system.node,
+    });
     const admin = new ClusterAdmin({ system, scheduler, timestamps, clock, random, pauses, timeout });
-    return new Database({ system, dispatcher, raw, scheduler, cluster: admin, timestamps, pauses });
+    const dispatchers = [rawKeys, txnKeys];
+    const parts = { system, dispatchers, raw, transactions, scheduler, cluster: admin, timestamps, pauses };
+    return new Database(parts);
   } catch (error) {
     await system.close();
     throw error;

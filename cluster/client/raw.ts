@@ -13,7 +13,7 @@ import {
   type SwapResult,
 } from './call.js';
 import { type Dispatcher, ENTRY_OVERHEAD_BYTES } from './dispatcher.js';
-import { Scan, type ScanBounds, type ScanEntry } from './scan.js';
+import { RawPages, Scan, type ScanBounds, type ScanEntry } from './scan.js';
 import { RAW_SPACE } from './space.js';
 
 /** Keys and values as callers give them; strings stand for their UTF-8 bytes. Arrays must not change until the call ends. */
@@ -30,7 +30,8 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
-export interface ScanOptions extends CallOptions {
+/** What part of a space a scan goes over, and how. */
+export interface RangeOptions {
   /** Only keys that begin with this; not together with `start` and `end`. */
   readonly prefix?: Bytes;
   /** Inclusive; the beginning where nothing is said. */
@@ -44,6 +45,8 @@ export interface ScanOptions extends CallOptions {
   /** Leaves the values empty. */
   readonly keysOnly?: boolean;
 }
+
+export interface ScanOptions extends RangeOptions, CallOptions {}
 
 export interface RawSpaceOptions {
   readonly dispatcher: Dispatcher;
@@ -170,7 +173,8 @@ export class RawSpace {
    */
   scan(options: ScanOptions = {}): AsyncIterableIterator<ScanEntry> {
     const bounds = scanBounds(options);
-    return new Scan(this.#dispatcher, () => this.#terms(options), RAW_SPACE, bounds);
+    const pages = new RawPages(this.#dispatcher, () => this.#terms(options), familyOf(options));
+    return new Scan(pages, bounds);
   }
 
   #submit<T>(call: GetCall | PutCall | DeleteCall | CompareAndSwapCall | DeleteRangeCall): Promise<T> {
@@ -220,7 +224,8 @@ export class RawSpace {
   }
 }
 
-function bytesOf(bytes: Bytes): Uint8Array {
+/** @throws TroupeError `invalid-argument` for what is neither bytes nor text */
+export function bytesOf(bytes: Bytes): Uint8Array {
   if (typeof bytes === 'string') {
     if (bytes.isWellFormed()) return Buffer.from(bytes, 'utf8');
     throw new TroupeError(
@@ -273,7 +278,8 @@ function bound(key: Bytes | undefined): Uint8Array | undefined {
   return bytes.length === 0 ? undefined : bytes;
 }
 
-function scanBounds(options: ScanOptions): ScanBounds {
+/** @throws TroupeError `invalid-argument` for a range or limit that cannot be */
+export function scanBounds(options: RangeOptions): ScanBounds {
   const { limit = Number.POSITIVE_INFINITY, reverse = false, keysOnly = false } = options;
   if (!(limit >= 0 && (Number.isSafeInteger(limit) || limit === Number.POSITIVE_INFINITY)))
     throw new TroupeError('invalid-argument', `limit is ${limit}: give a number of pairs, 0 or more.`);
@@ -283,5 +289,5 @@ function scanBounds(options: ScanOptions): ScanBounds {
   }
   const start = prefix ?? bound(options.start) ?? new Uint8Array(0);
   const end = prefix === undefined ? bound(options.end) : prefixEnd(prefix);
-  return { start, end, limit, reverse, keysOnly, cf: familyOf(options) };
+  return { start, end, limit, reverse, keysOnly };
 }

@@ -1,8 +1,7 @@
 import { keyAfter } from '../../storage/keys.js';
-import { TroupeError } from '../errors.js';
-import { type CallTerms, type Page, PageCall } from './call.js';
+import { type CallTerms, type Page, PageCall, type PageQuery } from './call.js';
 import type { Dispatcher } from './dispatcher.js';
-import { keyJustBelow } from './space.js';
+import { keyJustBelow, RAW_SPACE } from './space.js';
 
 export interface ScanEntry {
   readonly key: Uint8Array;
@@ -17,7 +16,18 @@ export interface ScanBounds {
   readonly limit: number;
   readonly reverse: boolean;
   readonly keysOnly: boolean;
-  readonly cf: string;
+}
+
+/** Where the pages of a scan come from. */
+export interface PageSource {
+  ask(query: PageQuery): AskedPage;
+}
+
+/** A page on its way. */
+export interface AskedPage {
+  readonly promise: Promise<Page>;
+  /** Nobody wants it any more: its promise is rejected. */
+  drop(): void;
 }
 
 /** Pairs of one page at most. */
@@ -31,9 +41,7 @@ const DONE: IteratorResult<ScanEntry> = { done: true, value: undefined };
  * An error rejects the `next()` that meets it and ends the scan, after everything that came before it.
  */
 export class Scan implements AsyncIterableIterator<ScanEntry> {
-  readonly #dispatcher: Dispatcher;
-  readonly #terms: () => CallTerms;
-  readonly #space: number;
+  readonly #pages: PageSource;
   readonly #query: ScanBounds;
   /** What is left of the range; `undefined` once its last page has been asked for. */
   #rest: { start: Uint8Array; end: Uint8Array | undefined } | undefined;
@@ -41,17 +49,14 @@ export class Scan implements AsyncIterableIterator<ScanEntry> {
   #left: number;
   #page: readonly { readonly key: Uint8Array; readonly value: Uint8Array }[] = [];
   #taken = 0;
-  #asked: PageCall | undefined;
+  #asked: AskedPage | undefined;
   /** `next()` calls that wait for a page are answered one after the other. */
   #tail: Promise<unknown> = Promise.resolve();
   #waiting = 0;
   #over = false;
 
-  /** @param terms makes the terms of each page, its deadline in particular */
-  constructor(dispatcher: Dispatcher, terms: () => CallTerms, space: number, query: ScanBounds) {
-    this.#dispatcher = dispatcher;
-    this.#terms = terms;
-    this.#space = space;
+  constructor(pages: PageSource, query: ScanBounds) {
+    this.#pages = pages;
     this.#query = query;
     this.#left = query.limit;
     this.#rest = { start: query.start, end: query.end };
@@ -92,7 +97,7 @@ export class Scan implements AsyncIterableIterator<ScanEntry> {
         if (pair !== undefined) return pair;
         this.#asked ??= this.#ask();
         if (this.#asked === undefined) break;
-        const page = (await this.#asked.promise) as Page;
+        const page = await this.#asked.promise;
         this.#page = page.pairs;
         this.#taken = 0;
         this.#moveOn(page);
@@ -107,44 +112,59 @@ export class Scan implements AsyncIterableIterator<ScanEntry> {
     return DONE;
   }
 
-  #moveOn({ pairs, more, border }: Page): void {
+  #moveOn({ pairs, last, border }: Page): void {
     this.#left -= pairs.length;
     const { reverse } = this.#query;
-    const last = pairs.at(-1)?.key;
-    if (more && last === undefined) {
-      throw new TroupeError(
-        'failed',
-        'A store sent an empty page in the middle of a scan; check its version.',
-      );
-    }
-    const reached = more && last !== undefined ? (reverse ? last : keyAfter(last)) : border;
+    const reached = last === undefined ? border : reverse ? last : keyAfter(last);
     if (this.#rest === undefined || this.#left <= 0 || reached === undefined) this.#rest = undefined;
     else if (reverse) this.#rest = { start: this.#rest.start, end: reached };
     else this.#rest = { start: reached, end: this.#rest.end };
   }
 
   /** Asks for the next page; `undefined` when there is none. */
-  #ask(): PageCall | undefined {
+  #ask(): AskedPage | undefined {
     if (this.#over || this.#rest === undefined || this.#left <= 0) return undefined;
     const { start, end } = this.#rest;
     if (end !== undefined && Buffer.compare(start, end) >= 0) return undefined;
-    const { reverse, keysOnly, cf } = this.#query;
-    const key = reverse ? keyJustBelow(end) : start;
-    const limit = Math.min(PAGE_KEYS, this.#left);
-    const call = new PageCall(this.#terms(), this.#space, key, { start, end, reverse, limit, keysOnly, cf });
+    const { reverse, keysOnly } = this.#query;
+    const asked = this.#pages.ask({ start, end, reverse, limit: Math.min(PAGE_KEYS, this.#left), keysOnly });
     // A page nobody comes to take must not count as an unhandled rejection.
-    call.promise?.catch(() => undefined);
-    this.#dispatcher.submit(call);
-    return call;
+    asked.promise.catch(() => undefined);
+    return asked;
   }
 
   #end(): void {
     this.#over = true;
-    if (this.#asked !== undefined && !this.#asked.settled) {
-      this.#dispatcher.calls.drop(this.#asked);
-      this.#asked.fail(DONE);
-    }
+    this.#asked?.drop();
     this.#asked = undefined;
     this.#page = [];
+  }
+}
+
+/** Pages of raw keys, each as new as the moment it is read. */
+export class RawPages implements PageSource {
+  readonly #dispatcher: Dispatcher;
+  readonly #terms: () => CallTerms;
+  readonly #cf: string;
+
+  /** @param terms makes the terms of each page, its deadline in particular */
+  constructor(dispatcher: Dispatcher, terms: () => CallTerms, cf: string) {
+    this.#dispatcher = dispatcher;
+    this.#terms = terms;
+    this.#cf = cf;
+  }
+
+  ask(query: PageQuery): AskedPage {
+    const key = query.reverse ? keyJustBelow(query.end) : query.start;
+    const call = new PageCall(this.#terms(), RAW_SPACE, key, query, this.#cf);
+    this.#dispatcher.submit(call);
+    return {
+      promise: call.promise as Promise<Page>,
+      drop: () => {
+        if (call.settled) return;
+        this.#dispatcher.calls.drop(call);
+        call.fail(DONE);
+      },
+    };
   }
 }

@@ -8,6 +8,9 @@ import { MAX_USER_KEY_BYTES } from '../../storage/keys.js';
 /** First byte of every stored raw key. */
 export const RAW_SPACE = 0x72;
 
+/** First byte of every stored transactional key. */
+export const TXN_SPACE = 0x78;
+
 const EMPTY = new Uint8Array(0);
 
 /** Compares the stored key (`space`, `key`) with a region bound: negative, zero or positive. */

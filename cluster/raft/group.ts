@@ -37,6 +37,13 @@ interface Proposal {
   readonly index: number;
   readonly term: number;
   readonly done: (outcome: Outcome<unknown>) => void;
+  readonly visible: (() => void) | undefined;
+}
+
+/** Who waits for a command of its own to be visible to reads. */
+interface Unseen {
+  readonly index: number;
+  readonly visible: () => void;
 }
 
 export interface RaftGroupOptions {
@@ -72,6 +79,8 @@ export class RaftGroup implements CommandLog, RestingGroup {
   readonly #electionTicks: number;
   readonly #proposals: Proposal[] = [];
   #firstProposal = 0;
+  /** In the order of the log. */
+  #unseen: Unseen[] = [];
   readonly #reads: ReadRounds;
   #soft: SoftState = { lead: 0, role: 'follower' };
   #applied: number;
@@ -138,8 +147,14 @@ export class RaftGroup implements CommandLog, RestingGroup {
 
   /**
    * Appends a command to the log. `done` is called exactly once: with the result of applying it, or a refusal.
+   * @param visible see `CommandLog.propose`
    */
-  propose(data: Uint8Array, done: (outcome: Outcome<unknown>) => void, urgent = false): void {
+  propose(
+    data: Uint8Array,
+    done: (outcome: Outcome<unknown>) => void,
+    urgent = false,
+    visible?: () => void,
+  ): void {
     if (this.#stopped) return done(this.#refusal('stopped'));
     if (!this.isLeader) return done(this.#refusal('not-leader'));
     this.#requested();
@@ -147,7 +162,7 @@ export class RaftGroup implements CommandLog, RestingGroup {
     if (proposed === undefined) return done(this.#refusal('stopped'));
     if (!proposed.ok) return done(this.#refusal(this.raft.role === 'leader' ? 'busy' : 'not-leader'));
     if (urgent) this.raft.hurryCommit(proposed.index);
-    this.#proposals.push({ index: proposed.index, term: proposed.term, done });
+    this.#proposals.push({ index: proposed.index, term: proposed.term, done, visible });
     this.#touch(this);
   }
 
@@ -169,7 +184,7 @@ export class RaftGroup implements CommandLog, RestingGroup {
     }
     if (!proposed.ok) return proposed.error;
     this.raft.hurryCommit(proposed.index);
-    this.#proposals.push({ index: proposed.index, term: proposed.term, done });
+    this.#proposals.push({ index: proposed.index, term: proposed.term, done, visible: undefined });
     return undefined;
   }
 
@@ -385,6 +400,7 @@ export class RaftGroup implements CommandLog, RestingGroup {
     for (const response of responses) this.step(response);
     // Also of a group that was ended meanwhile: what it wrote before that is on disk.
     this.#machine.applied?.(this.#applied);
+    this.#showThrough(this.#applied);
     if (!this.#stopped) this.#serveReads();
   }
 
@@ -402,6 +418,7 @@ export class RaftGroup implements CommandLog, RestingGroup {
     if (this.#stopped) return;
     this.#applied = snapshot.index;
     this.#machine.restored?.(snapshot);
+    this.#showThrough(snapshot.index);
     this.#serveReads();
     this.#touch(this);
   }
@@ -416,9 +433,9 @@ export class RaftGroup implements CommandLog, RestingGroup {
     if (!this.#stopped) this.#machine.logDeleted?.(deletion);
   }
 
-  /** A confirmed read waits for entries whose changes are not visible yet. */
+  /** A confirmed read, or who proposed them, waits for entries whose changes are not visible yet. */
   get waitsForApplied(): boolean {
-    return this.#reads.waitBeyond(this.#applied);
+    return this.#unseen.length > 0 || this.#reads.waitBeyond(this.#applied);
   }
 
   /** Runs of entries that are evaluated together, in order; `undefined` for all together. */
@@ -451,6 +468,7 @@ export class RaftGroup implements CommandLog, RestingGroup {
     const proposals = this.#proposals.splice(0).slice(this.#firstProposal);
     this.#firstProposal = 0;
     for (const proposal of proposals) proposal.done(this.#refusal('undetermined'));
+    this.#showThrough(Number.POSITIVE_INFINITY);
     this.lease?.end();
     this.#reads.fail(this.#refusal('stopped'));
   }
@@ -498,8 +516,10 @@ export class RaftGroup implements CommandLog, RestingGroup {
       if (proposal === undefined || proposal.term > term) break;
       if (proposal.term === term && proposal.index > index) break;
       this.#firstProposal++;
-      if (proposal.index === index && proposal.term === term) proposal.done({ ok: true, result });
-      else proposal.done(this.#refusal('stale-command'));
+      if (proposal.index === index && proposal.term === term) {
+        if (proposal.visible !== undefined) this.#unseen.push({ index, visible: proposal.visible });
+        proposal.done({ ok: true, result });
+      } else proposal.done(this.#refusal('stale-command'));
     }
     if (this.#firstProposal === this.#proposals.length) {
       this.#proposals.length = 0;
@@ -530,6 +550,11 @@ export class RaftGroup implements CommandLog, RestingGroup {
       this.#firstProposal++;
       proposal.done(this.#refusal('undetermined'));
     }
+  }
+
+  #showThrough(index: number): void {
+    const until = this.#unseen.findIndex((one) => one.index > index);
+    for (const { visible } of this.#unseen.splice(0, until < 0 ? this.#unseen.length : until)) visible();
   }
 
   #serveReads(): void {

@@ -19,6 +19,7 @@ function alone(): never {
 interface Waiting {
   readonly data: Uint8Array;
   readonly done: (outcome: Outcome<unknown>) => void;
+  readonly visible: (() => void) | undefined;
 }
 
 /** Commands that may wait for the disk before more are refused as `busy`. */
@@ -64,10 +65,15 @@ export class LoneCommands implements CommandLog {
     return this.#stopped;
   }
 
-  propose(data: Uint8Array, done: (outcome: Outcome<unknown>) => void): void {
+  propose(
+    data: Uint8Array,
+    done: (outcome: Outcome<unknown>) => void,
+    _urgent?: boolean,
+    visible?: () => void,
+  ): void {
     if (this.#stopped) return done({ ok: false, code: 'stopped', leader: 0 });
     if (this.#waiting.length >= MAX_WAITING) return done({ ok: false, code: 'busy', leader: this.leader });
-    this.#waiting.push({ data, done });
+    this.#waiting.push({ data, done, visible });
     this.#system.requestTurn();
   }
 
@@ -129,6 +135,9 @@ export class LoneCommands implements CommandLog {
     const results = await this.#machine.apply(entries, batch, NO_LOG);
     await this.#storage.commit(batch);
     this.#machine.applied?.(this.#index);
-    for (const [i, { done }] of commands.entries()) done({ ok: true, result: results[i] });
+    for (const [i, { done, visible }] of commands.entries()) {
+      done({ ok: true, result: results[i] });
+      visible?.();
+    }
   }
 }

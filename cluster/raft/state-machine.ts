@@ -112,8 +112,15 @@ export interface CommandLog {
   /**
    * Orders a command. `done` is called exactly once: with the result of applying it, or a refusal.
    * @param urgent every replica applies it as soon as it is committed, and not with what comes next
+   * @param visible called once after a result, when reads see what the command did: `done` comes earlier, and what it tells is
+   * hurried for that. Also when that is not to be waited for any more, because the group has stopped.
    */
-  propose(data: Uint8Array, done: (outcome: Outcome<unknown>) => void, urgent?: boolean): void;
+  propose(
+    data: Uint8Array,
+    done: (outcome: Outcome<unknown>) => void,
+    urgent?: boolean,
+    visible?: () => void,
+  ): void;
   /** Calls back when the applied state holds every write that was acknowledged before the call. */
   read(done: (outcome: Outcome<void>) => void): void;
   step(message: Message): void;

@@ -28,4 +28,8 @@ export const emptyReply: {
   'pd.addOperator': (header) => troupepb.AddOperatorResponse.from({ header }),
   'pd.cancelOperator': (header) => troupepb.CancelOperatorResponse.from({ header }),
   'pd.findRegions': (header) => troupepb.FindRegionsResponse.from({ header }),
+  'pd.getGCSafePoint': (header) => pdpb.GetGCSafePointResponse.from({ header }),
+  'pd.updateServiceGCSafePoint': (header) => pdpb.UpdateServiceGCSafePointResponse.from({ header }),
+  'pd.getGcStatus': (header) => troupepb.GetGcStatusResponse.from({ header }),
+  'pd.runGc': (header) => troupepb.RunGcResponse.from({ header }),
 };

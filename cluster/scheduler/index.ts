@@ -1,6 +1,7 @@
 import { realClock, silentLogger } from '../../actors/index.js';
 import { type Engine, loadIdentity, loadRegionState, saveIdentity } from '../../storage/index.js';
 import { TroupeError } from '../errors.js';
+import { ClientLockLink, type LockLink } from '../gc/index.js';
 import { type NodeOptions, openEngine, startSystem } from '../node-options.js';
 import { type MemberRecord, memberRecord, saveMember } from './member-record.js';
 import { createGroup, Membership } from './membership.js';
@@ -21,6 +22,8 @@ export interface SchedulerOptions extends NodeOptions {
   readonly rejoin?: boolean;
   /** Unix milliseconds, which timestamps follow; `Date.now` when absent. */
   readonly wallClock?: () => number;
+  /** Instead of a client of the cluster: how the collector of old versions reaches locks. */
+  readonly lockLink?: () => LockLink;
 }
 
 const DEFAULT_EXPECTED_STORES = 3;
@@ -97,6 +100,9 @@ export async function startScheduler(options: SchedulerOptions): Promise<Schedul
         random,
         logger,
         pid: process.pid,
+        lockLink:
+          options.lockLink ??
+          ((on) => new ClientLockLink({ system: on, cluster, schedulers, clock, random, maxEntryBytes })),
         tuning: options.tuning,
       });
       await node.start();

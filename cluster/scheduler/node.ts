@@ -9,6 +9,7 @@ import { type Engine, EngineFailedError } from '../../storage/index.js';
 import { metapb, type RaftEvent } from '../../storage/proto/index.js';
 import { backoffMs } from '../client/backoff.js';
 import { TroupeError } from '../errors.js';
+import { Collector, type LockLink, txnRangeOf } from '../gc/index.js';
 import { pdpb } from '../proto/index.js';
 import type { RaftGroup } from '../raft/group.js';
 import { RaftHost } from '../raft/host.js';
@@ -16,6 +17,7 @@ import { LogGc, type LogGcLimits } from '../raft/log-gc.js';
 import type { StateMachine } from '../raft/state-machine.js';
 import type { RaftTuning } from '../raft/tuning.js';
 import { TaskQueue } from '../tasks.js';
+import { composeTimestamp } from '../timestamp.js';
 import { ClusterBirth } from './birth.js';
 import { emptyReply } from './empty-replies.js';
 import { SchedulerFault } from './fault.js';
@@ -52,6 +54,8 @@ export interface SchedulerParts {
   readonly random: () => number;
   readonly logger: Logger;
   readonly pid: number;
+  /** How the collector reaches the locks in stores: by a client on this node's messaging. */
+  readonly lockLink: (system: ActorSystem) => LockLink;
   readonly tuning?: (RaftTuning & { readonly logGc?: Partial<LogGcLimits> }) | undefined;
 }
 
@@ -76,6 +80,7 @@ export class SchedulerNode implements SchedulerDuties {
   readonly #ids: IdWindow;
   readonly #placement: Placement;
   readonly #timestamps: TimestampOracle;
+  readonly #collector: Collector;
   readonly #service: SchedulerService;
   readonly #actor: ActorRef;
   #group: RaftGroup | undefined;
@@ -151,18 +156,41 @@ export class SchedulerNode implements SchedulerDuties {
       chosen: () => this.#actor.tell({ type: 'storesChosen' }),
       born: () => this.#actor.tell({ type: 'bootstrapped' }),
     });
+    const timestamps = async (count: number): Promise<pdpb.Timestamp> => {
+      // All requests of a turn share one confirmation.
+      await this.#caughtUp();
+      return this.#timestamps.allocate(count);
+    };
+    this.#collector = new Collector({
+      clock,
+      wallClock,
+      logger,
+      config: () => state.placement.config,
+      safePoints: () => state.safePoints,
+      timestamp: async () => {
+        const { physical, logical } = await timestamps(1);
+        return composeTimestamp(physical, logical);
+      },
+      advance: async (points) => {
+        await this.#propose({ advanceSafePoints: points });
+      },
+      heeded: () => this.#heededSafePoints(),
+      ranges: () =>
+        state.regions
+          .scan(NO_KEY, NO_KEY, Number.POSITIVE_INFINITY)
+          .flatMap((region) => txnRangeOf(region) ?? []),
+      link: () => parts.lockLink(system),
+    });
     this.#service = new SchedulerService({
       placement: this.#placement,
+      collector: this.#collector,
       cluster,
       state,
       clock,
+      wallClock,
       watch: this.#watch,
       ids: this.#ids,
-      timestamps: async (count) => {
-        // All requests of a turn share one confirmation.
-        await this.#caughtUp();
-        return this.#timestamps.allocate(count);
-      },
+      timestamps,
       propose: (command) => this.#propose(command),
       members: () => this.#members(),
       term: () => this.#group?.term ?? 0,
@@ -322,6 +350,7 @@ export class SchedulerNode implements SchedulerDuties {
     this.#placement.stop();
     this.#ids.forget();
     this.#timestamps.resign();
+    this.#collector.stop();
     this.#birth.resign();
   }
 
@@ -341,6 +370,7 @@ export class SchedulerNode implements SchedulerDuties {
     this.#timestamps.takeOffice(state.timestampLimit);
     for (const store of state.stores.values()) this.#watch.follow(store, clock.now());
     this.#placement.listen();
+    this.#collector.start();
     this.#tick();
     this.#actor.tell({ type: 'prepared', phase: state.phase });
     this.#birth.placeFirstRegion();
@@ -351,7 +381,16 @@ export class SchedulerNode implements SchedulerDuties {
     this.#watch.tick(clock.now(), this.#placement.config.maxStoreDownTime);
     this.#placement.tick();
     this.#timestamps.tick();
+    // Before the first region there is nothing to collect.
+    if (this.#parts.state.phase === 'serving') this.#collector.tick();
     this.#ticker = clock.setTimeout(() => this.#tick(), WATCH_INTERVAL_MS);
+  }
+
+  /** Of each store that may still lead regions; 0 of one that has not said. */
+  #heededSafePoints(): bigint[] {
+    return [...this.#parts.state.stores.values()]
+      .filter(({ state }) => state !== metapb.StoreState.Tombstone)
+      .map(({ id }) => this.#watch.statsOf(id)?.txnSafePoint ?? 0n);
   }
 
   /** Tries again after a wait, unless this leadership is over by then. */

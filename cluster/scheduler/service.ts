@@ -1,6 +1,7 @@
 import { type Clock, isName, roleOf } from '../../actors/index.js';
 import { metapb } from '../../storage/proto/index.js';
-import { pdpb } from '../proto/index.js';
+import type { Collector } from '../gc/index.js';
+import { pdpb, type troupepb } from '../proto/index.js';
 import type { Protocol, ProtocolEvent } from '../protocol.js';
 import { REGION_STATES } from '../region-states.js';
 import { malformation } from '../region-tree.js';
@@ -13,6 +14,7 @@ import type { Placement } from './placement/index.js';
 import { NO_FLOW } from './placement/region-report.js';
 import { RegionHeartbeats } from './region-heartbeats.js';
 import { byName, overtaken, retired } from './registration.js';
+import { SafePointRequests } from './safe-point-requests.js';
 import type { Command, CommandResult, SchedulerState } from './state.js';
 import { Steering } from './steering.js';
 import { DISCONNECTED_AFTER_MS, type StoreWatch } from './store-watch.js';
@@ -35,6 +37,8 @@ export interface ServiceOptions {
    */
   readonly timestamps: (count: number) => Promise<pdpb.Timestamp>;
   readonly clock: Clock;
+  /** Unix milliseconds. */
+  readonly wallClock: () => number;
   /** Replicates a command. @throws SchedulerFault `NOT_LEADER` when it cannot */
   readonly propose: (command: Command) => Promise<CommandResult>;
   readonly members: () => {
@@ -46,6 +50,7 @@ export interface ServiceOptions {
   /** A store registered, or showed that it has its identity. */
   readonly storeJoined: () => void;
   readonly placement: Placement;
+  readonly collector: Pick<Collector, 'run' | 'told'>;
 }
 
 /** Characters of a store's version and labels. */
@@ -67,6 +72,7 @@ export class SchedulerService {
   readonly #steering: Steering;
   readonly #operators: OperatorRequests;
   readonly #heartbeats: RegionHeartbeats;
+  readonly #safePoints: SafePointRequests;
 
   constructor(options: ServiceOptions) {
     this.#options = options;
@@ -77,6 +83,7 @@ export class SchedulerService {
       storeDecided: (store) => watch.decided(store, clock.now()),
     });
     this.#operators = new OperatorRequests(placement);
+    this.#safePoints = new SafePointRequests(options);
     this.#heartbeats = new RegionHeartbeats({ ...options, mustKnow: (id) => void this.#knownStore(id) });
   }
 
@@ -215,7 +222,9 @@ export class SchedulerService {
         if (!result.ok) throw SchedulerFault.of(result.refusal);
         storeJoined();
       }
-      return { header: this.header(), clusterVersion: this.#clusterVersion(), term: this.#options.term() };
+      const { transaction: txnSafePoint, gc: gcSafePoint } = this.#options.state.safePoints;
+      const [clusterVersion, term] = [this.#clusterVersion(), this.#options.term()];
+      return { header: this.header(), clusterVersion, term, txnSafePoint, gcSafePoint };
     },
 
     'pd.regionHeartbeat': async (heartbeat) => {
@@ -273,6 +282,27 @@ export class SchedulerService {
       return { header: this.header() };
     },
 
+    'pd.getGCSafePoint': () => {
+      const { gc: safePoint, transaction: txnSafePoint } = this.#options.state.safePoints;
+      return { header: this.header(), safePoint, txnSafePoint };
+    },
+
+    'pd.updateServiceGCSafePoint': async (request) => {
+      const result = await this.#safePoints.updateService(request);
+      return { header: this.header(), ...result };
+    },
+
+    'pd.getGcStatus': () => ({ header: this.header(), gc: this.#gcStatus() }),
+
+    'pd.runGc': () => {
+      if (!this.#options.collector.run())
+        throw new SchedulerFault(
+          ErrorType.DUPLICATED_ENTRY,
+          'The collection of old versions is switched off: set gc-enabled to true (`troupe gc resume`) first.',
+        );
+      return { header: this.header() };
+    },
+
     'pd.getStatus': () => {
       const { cluster, state, watch, members } = this.#options;
       const { members: schedulers, leader } = members();
@@ -283,7 +313,7 @@ export class SchedulerService {
         return { store, stats, state: name.charAt(0).toUpperCase() + name.slice(1) };
       });
       const regions = this.#regions(NO_KEY, NO_KEY, 0);
-      return { header: this.header(), cluster, schedulers, leader, stores, regions };
+      return { header: this.header(), cluster, schedulers, leader, stores, regions, gc: this.#gcStatus() };
     },
 
     'pd.getPlacement': () => ({ header: this.header(), ...this.#steering.get() }),
@@ -321,6 +351,12 @@ export class SchedulerService {
       return { header: this.header(), regions };
     },
   };
+
+  #gcStatus(): troupepb.GcStatus {
+    const { state, collector } = this.#options;
+    const { transaction: txnSafePoint, gc: gcSafePoint } = state.safePoints;
+    return { ...collector.told(), txnSafePoint, gcSafePoint, ...this.#safePoints.services() };
+  }
 
   #checkedStore({ store, sender }: Request<'pd.putStore'>): metapb.Store {
     const { state, watch, clock } = this.#options;

@@ -7,6 +7,7 @@ import type { ApplyEffects } from '../raft/state-machine.js';
 import { RegionTree, staleness } from '../region-tree.js';
 import { PlacementRecord } from './placement-record.js';
 import { type Refusal, register } from './registration.js';
+import { MAX_SERVICES, SafePointRecord } from './safe-point-record.js';
 
 /** The newest command that this version understands. */
 export const SCHEDULER_COMMAND_VERSION = 1;
@@ -20,7 +21,13 @@ const MAX_MERGED = 1_000_000;
 
 /** What a command did. */
 export type CommandResult =
-  | { readonly ok: true; readonly store?: metapb.Store; readonly firstId?: number }
+  | {
+      readonly ok: true;
+      readonly store?: metapb.Store;
+      readonly firstId?: number;
+      /** Of a service safe point: it holds, or needed not to; else it came too late. */
+      readonly held?: boolean;
+    }
   | { readonly ok: false; readonly refusal: Refusal };
 
 const DONE: CommandResult = { ok: true };
@@ -65,6 +72,11 @@ export class SchedulerState {
     scheduler: (name) => wordKey(Kind.scheduler, name),
     storeLimit: (id) => recordKey(Kind.storeLimit, id),
   });
+  /** What of the past is still to be seen. */
+  readonly safePoints = new SafePointRecord({
+    safePoints: SAFE_POINTS_KEY,
+    service: (id) => Buffer.concat([Uint8Array.of(Kind.serviceSafePoint), id]),
+  });
   /** Told of regions that had to go because others cover them now. */
   regionGone: ((id: number) => void) | undefined;
 
@@ -96,8 +108,8 @@ export class SchedulerState {
     this.nextId = FIRST_FREE_ID;
     this.timestampLimit = 0;
     this.firstRegion = undefined;
-    for (const records of [this.stores, this.regions, this.merged, this.confirmed, this.placement])
-      records.clear();
+    const { stores, regions, merged, confirmed, placement, safePoints } = this;
+    for (const records of [stores, regions, merged, confirmed, placement, safePoints]) records.clear();
   }
 
   get phase(): ClusterPhase {
@@ -137,6 +149,8 @@ export class SchedulerState {
       putRegions,
       extendTimestamps,
       noteMerged,
+      putServiceSafePoint,
+      advanceSafePoints,
     } = command;
     const placed = this.#place(command, batch);
     if (placed !== undefined) return placed;
@@ -148,6 +162,11 @@ export class SchedulerState {
     if (putRegions !== undefined) return this.#putRegions(putRegions.regions, batch);
     if (extendTimestamps !== undefined) return this.#extendTimestamps(extendTimestamps.physicalLimit, batch);
     if (noteMerged !== undefined) return this.#noteMerged(noteMerged.regionIds, batch);
+    if (putServiceSafePoint !== undefined) return this.#putServiceSafePoint(putServiceSafePoint, batch);
+    if (advanceSafePoints !== undefined) {
+      this.safePoints.advance(advanceSafePoints, batch);
+      return DONE;
+    }
     throw new Error('a replicated command of the scheduler is of an unknown kind: start a newer version');
   }
 
@@ -255,6 +274,13 @@ export class SchedulerState {
     return DONE;
   }
 
+  #putServiceSafePoint(asked: troupepb.PutServiceSafePoint, batch: WriteBatch): CommandResult {
+    const result = this.safePoints.put(asked, batch);
+    if (result !== 'full') return { ok: true, held: result === 'put' };
+    const message = `${MAX_SERVICES} services hold the safe points back already, which is the most: \`troupe gc status\` shows the earliest.`;
+    return { ok: false, refusal: { type: pdpb.ErrorType.INVALID_VALUE, message } };
+  }
+
   /** The smallest ids, which every member agrees on whenever it was started; many at once, for they have to be sorted. */
   #forgetMerged(batch: WriteBatch): void {
     const oldest = [...this.merged].sort((a, b) => a - b).slice(0, MAX_MERGED / 10);
@@ -309,6 +335,12 @@ export class SchedulerState {
       case Kind.storeLimit:
         this.placement.putStoreLimit(troupepb.SetStoreLimit.decode(value));
         break;
+      case Kind.safePoints:
+        this.safePoints.restore(troupepb.SafePoints.decode(value));
+        break;
+      case Kind.serviceSafePoint:
+        this.safePoints.restoreService(troupepb.PutServiceSafePoint.decode(value));
+        break;
       default:
         throw new Error(`the scheduler's data directory holds a record of unknown kind ${key[0]}`);
     }
@@ -345,11 +377,14 @@ const Kind = {
   scheduler: 10,
   storeLimit: 11,
   timestampLimit: 8,
+  safePoints: 12,
+  serviceSafePoint: 13,
 } as const;
 
 const CLUSTER_KEY = Uint8Array.of(Kind.cluster);
 const NEXT_ID_KEY = Uint8Array.of(Kind.nextId);
 const TIMESTAMP_LIMIT_KEY = Uint8Array.of(Kind.timestampLimit);
+const SAFE_POINTS_KEY = Uint8Array.of(Kind.safePoints);
 const FIRST_REGION_KEY = Uint8Array.of(Kind.firstRegion);
 
 function wordKey(kind: number, word: string): Uint8Array {

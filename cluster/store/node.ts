@@ -45,6 +45,7 @@ import type { LoadSplitLimits, SplitCheckLimits } from './split/index.js';
 import { StalePeers } from './stale-peers.js';
 import { StoreDirectory } from './store-directory.js';
 import { StorePeers } from './store-peers.js';
+import { StoreTxn } from './txn/index.js';
 
 const { ExtraMessageType } = raft_serverpb;
 
@@ -108,6 +109,7 @@ export class StoreNode implements StoreNodeHost {
   readonly #snapshots: RegionSnapshots;
   readonly #questions: StoreQuestions;
   readonly #reads: ReadTurn;
+  readonly txn: StoreTxn;
   readonly #reporter: Reporter;
   readonly #orders: RegionOrders;
   readonly #directory: StoreDirectory;
@@ -183,11 +185,23 @@ export class StoreNode implements StoreNodeHost {
       },
       send: ({ id }, message) => this.#messages.send(this.#peers.replicas.get(id), message),
       hibernation: this.#resting,
-      beforeReadys: () => this.#peers.proposeWrites(),
+      beforeReadys: () => {
+        this.#peers.proposeWrites();
+        this.txn.writes.startRound();
+      },
       failed: (error) => this.#diskFailed(error),
       ...(parts.tuning === undefined ? {} : { tuning: parts.tuning }),
     });
     this.#reads = new ReadTurn(engine, parts.maxEntryBytes, (error) => this.#diskFailed(error));
+    this.txn = new StoreTxn({
+      engine,
+      clock,
+      maxEntryBytes: parts.maxEntryBytes,
+      askTimestamp: () => parts.scheduler.timestamps(1),
+      requestTurn: () => system.requestTurn(),
+      failed: (error) => this.#diskFailed(error),
+    });
+    this.#reads.serveTransactions(this.txn);
     const flow = new FlowCount();
     const rightDerive = parts.tuning?.rightDerive ?? true;
     this.#peers = new StorePeers({
@@ -196,6 +210,7 @@ export class StoreNode implements StoreNodeHost {
       host: this.#host,
       tasks: this.#tasks,
       reads: this.#reads,
+      txn: this.txn,
       directory: this.#directory,
       messages: this.#messages,
       started: () => this.#actor.tell({ type: 'regionStarted' }),

@@ -1,5 +1,13 @@
 import type { ColumnFamily, Engine, EngineSnapshot, ScanResult } from '../../storage/index.js';
-import { decodeRawValue, keyAfter, rawKey, rawRange, StorageError, userKey } from '../../storage/index.js';
+import {
+  decodeRawValue,
+  keyAfter,
+  MvccReader,
+  rawKey,
+  rawRange,
+  StorageError,
+  userKey,
+} from '../../storage/index.js';
 import type { metapb } from '../../storage/proto/index.js';
 import type { errorpb, kvrpcpb, troupepb } from '../proto/index.js';
 import { dataFamily } from './evaluate.js';
@@ -7,6 +15,15 @@ import type { RegionCall } from './region-call.js';
 import { checkVersion, containsKey, containsRange, keyNotInRegion } from './region-check.js';
 import type { FlowCount } from './region-flow.js';
 import type { LoadSampler } from './split/index.js';
+import {
+  invalid,
+  isTxnRead,
+  type ReadAnswer,
+  refused,
+  type StoreTxn,
+  type TxnRead,
+  type TxnReads,
+} from './txn/index.js';
 
 /** A call whose replica has confirmed that its state is new enough to answer. */
 interface ConfirmedRead {
@@ -23,7 +40,7 @@ export interface ReadableReplica {
 
 /** Keys one scan page may hold, whatever the client asks. */
 const MAX_SCAN_KEYS = 4096;
-/** Calls that may wait for the disk; more are refused as busy. */
+/** Calls that may wait for the disk, or for a prewrite; more are refused as busy. */
 const MAX_CALLS_READING = 16_384;
 const NO_BYTES = new Uint8Array(0);
 
@@ -36,8 +53,9 @@ export class ReadTurn {
   readonly #maxReplyBytes: number;
   readonly #failed: (error: unknown) => void;
   #load: LoadSampler | undefined;
+  #txn: StoreTxn | undefined;
   #confirmed: ConfirmedRead[] = [];
-  /** Calls between their snapshot and their answer. */
+  /** Calls between their snapshot and their answer, and those that wait for a prewrite. */
   #reading = 0;
 
   /**
@@ -55,6 +73,11 @@ export class ReadTurn {
     this.#load = load;
   }
 
+  /** Transactional reads are served by these rules; without them there are none. */
+  serveTransactions(txn: StoreTxn): void {
+    this.#txn = txn;
+  }
+
   add(call: RegionCall, replica: ReadableReplica): void {
     this.#confirmed.push({ call, replica });
   }
@@ -65,6 +88,7 @@ export class ReadTurn {
     const confirmed = this.#confirmed;
     this.#confirmed = [];
     const points = new PointReads();
+    const txn = this.#txn?.reads();
     const reads: CallRead[] = [];
     for (const { call, replica } of confirmed) {
       if (replica.stopped) {
@@ -75,7 +99,8 @@ export class ReadTurn {
         call.refuse({ ok: false, code: 'busy', leader: 0 });
         continue;
       }
-      const read = new CallRead(call, points, replica.flow, this.#load);
+      if (txn !== undefined && this.#waits(call, replica, txn)) continue;
+      const read = new CallRead(call, points, txn, replica.flow, this.#load);
       const regionError =
         checkVersion(replica.region, call.event.context.regionEpoch) ?? read.plan(replica.region);
       if (regionError !== undefined) {
@@ -85,15 +110,29 @@ export class ReadTurn {
       this.#reading++;
       reads.push(read);
     }
-    if (reads.length > 0) void this.#serve(reads, points);
+    if (reads.length > 0) void this.#serve(reads, points, txn);
+  }
+
+  /** Whether the call has to wait for a prewrite that may commit below it; then it comes again. */
+  #waits(call: RegionCall, replica: ReadableReplica, txn: TxnReads): boolean {
+    const lock = txn.blockedBy(call.event.requests);
+    if (lock === undefined) return false;
+    this.#reading++;
+    lock.waiting.push(() => {
+      this.#reading--;
+      this.add(call, replica);
+      this.#txn?.requestTurn();
+    });
+    return true;
   }
 
   /** Never rejects: whoever is not answered by the end of it is refused. */
-  async #serve(reads: readonly CallRead[], points: PointReads): Promise<void> {
+  async #serve(reads: readonly CallRead[], points: PointReads, txn: TxnReads | undefined): Promise<void> {
     let snapshot: EngineSnapshot | undefined;
     try {
       snapshot = this.#engine.snapshot();
       await points.fetch(this.#engine, snapshot);
+      await txn?.fetch(this.#engine, snapshot);
       // Gets do not wait for scans, and a scan's page is held only until its own call is answered.
       for (const read of reads) if (!read.scanning) read.answer(points, this.#maxReplyBytes);
       for (const read of reads) {
@@ -163,25 +202,32 @@ class Scan {
 type Source =
   | { readonly kind: 'point'; readonly cf: ColumnFamily; readonly key: Uint8Array; readonly place: number }
   | { readonly kind: 'scan'; readonly scan: Scan }
+  | { readonly kind: 'txn'; readonly read: TxnRead }
   | { readonly kind: 'refused'; readonly error: string };
 
 class CallRead {
   readonly #sources: Source[] = [];
   readonly #scans: Scan[] = [];
+  readonly #passes: TxnRead[] = [];
 
   constructor(
     readonly call: RegionCall,
     readonly points: PointReads,
+    readonly txn: TxnReads | undefined,
     readonly flow: FlowCount,
     readonly load: LoadSampler | undefined,
   ) {}
 
   get scanning(): boolean {
-    return this.#scans.length > 0;
+    return this.#scans.length > 0 || this.#passes.length > 0;
   }
 
   async scan(engine: Engine, snapshot: EngineSnapshot, maxBytes: number): Promise<void> {
-    for (const scan of this.#scans) await scan.fetch(engine, snapshot, maxBytes / this.#scans.length);
+    const share = maxBytes / (this.#scans.length + this.#passes.length);
+    for (const scan of this.#scans) await scan.fetch(engine, snapshot, share);
+    if (this.#passes.length === 0) return;
+    const reader = new MvccReader(engine, snapshot);
+    for (const pass of this.#passes) await pass.fetch(reader, share);
   }
 
   /** Finds out what to read. @returns why the region cannot serve the call */
@@ -200,6 +246,13 @@ class CallRead {
 
   #planOne(request: troupepb.RegionRequest, region: metapb.Region): errorpb.Error | undefined {
     const { rawGet, rawScan } = request;
+    if (this.txn !== undefined && isTxnRead(request)) {
+      const planned = this.txn.plan(request, region);
+      if ('error' in planned) return planned.error;
+      this.#sources.push({ kind: 'txn', read: planned.read });
+      if (planned.read.scans) this.#passes.push(planned.read);
+      return undefined;
+    }
     const family = rawGet?.cf ?? rawScan?.cf;
     const cf = dataFamily(family ?? '');
     if (family === undefined) {
@@ -233,6 +286,13 @@ class CallRead {
     this.load?.noteScan(this.call.event.context.regionId, low, high, bytes);
   }
 
+  #noteTxn({ points, range, bytes }: ReadAnswer): void {
+    if (this.load === undefined) return;
+    const { regionId } = this.call.event.context;
+    for (const point of points) this.load.noteRead(regionId, point.key, point.bytes);
+    if (range !== undefined) this.load.noteScan(regionId, range.start, range.end, bytes);
+  }
+
   /** Answers as many of the requests as one reply may carry, and at least one: the client asks for the rest again. */
   answer(points: PointReads, maxBytes: number): void {
     const responses: troupepb.RegionResponse[] = [];
@@ -257,6 +317,12 @@ class CallRead {
         keys += kvs.length;
         this.#noteScan(source.scan, length);
         response = { rawScan: { regionError: undefined, kvs, error: '', more } };
+      } else if (source.kind === 'txn') {
+        const answer = source.read.answer(Math.max(0, maxBytes - bytes));
+        response = answer.response;
+        bytes += answer.bytes;
+        keys += answer.keys;
+        this.#noteTxn(answer);
       } else {
         response = refusal(this.call.event.requests[responses.length], source.error);
       }
@@ -292,6 +358,7 @@ function pair(storedKey: Uint8Array, value: Uint8Array | undefined): kvrpcpb.KvP
 }
 
 function refusal(request: troupepb.RegionRequest | undefined, error: string): troupepb.RegionResponse {
+  if (request !== undefined && isTxnRead(request)) return refused(request, invalid(error));
   return request?.rawScan === undefined
     ? { rawGet: { regionError: undefined, error, value: NO_BYTES, notFound: true } }
     : { rawScan: { regionError: undefined, kvs: [], error, more: false } };

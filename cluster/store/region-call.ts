@@ -20,13 +20,13 @@ export interface CalledRegion {
 export class RegionCall {
   readonly event: RegionEvent;
   /** Absent when the requests were told instead of asked: then nobody hears of them. */
-  readonly #replyTo: ReplyTo<troupepb.RegionResponses> | undefined;
+  readonly #replyTo: Pick<ReplyTo<troupepb.RegionResponses>, 'send'> | undefined;
   readonly #called: CalledRegion;
   #answered = false;
 
   constructor(
     event: RegionEvent,
-    replyTo: ReplyTo<troupepb.RegionResponses> | undefined,
+    replyTo: Pick<ReplyTo<troupepb.RegionResponses>, 'send'> | undefined,
     called: CalledRegion,
   ) {
     this.event = event;
@@ -35,15 +35,15 @@ export class RegionCall {
   }
 
   answer(responses: readonly troupepb.RegionResponse[]): void {
-    this.#send({ regionError: undefined, responses });
+    this.pass({ regionError: undefined, responses });
   }
 
   fail(regionError: errorpb.Error): void {
-    this.#send({ regionError: withSiblings(regionError, this.#called), responses: [] });
+    this.pass({ regionError: withSiblings(regionError, this.#called), responses: [] });
   }
 
-  /** The first answer counts. */
-  #send(reply: troupepb.RegionResponses): void {
+  /** An answer as it is. The first one counts. */
+  pass(reply: troupepb.RegionResponses): void {
     if (this.#answered) return;
     this.#answered = true;
     this.#replyTo?.send(reply);

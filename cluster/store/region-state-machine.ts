@@ -2,6 +2,7 @@ import type { Entry, HardState } from '../../machines/index.js';
 import {
   deleteRegionData,
   type Engine,
+  isTxnKey,
   RaftLog,
   saveRegionState,
   type WriteBatch,
@@ -17,7 +18,14 @@ import { isRefusal, type Refusal } from './admin/refusal.js';
 import { type SplitRegions, splitRegion } from './admin/split.js';
 import type { ConsistencyCheck } from './consistency.js';
 import { type EntryCommand, EntryCommands } from './entry-commands.js';
-import { comparesAndSwaps, evaluateCommand, Overlay, type SizeObserver } from './evaluate.js';
+import {
+  type CommandResult,
+  comparesAndSwaps,
+  evaluateCommand,
+  Overlay,
+  type SizeObserver,
+} from './evaluate.js';
+import { errorOf } from './region-call.js';
 
 const { AdminCmdType } = raft_cmdpb;
 const { PeerState } = raft_serverpb;
@@ -120,6 +128,11 @@ export class RegionStateMachine {
     return this.#evaluating || this.#unseen.some(({ followUps }) => followUps.length > 0);
   }
 
+  /** The region has changed, and that is not visible yet. */
+  get changing(): boolean {
+    return this.#unseen.some(({ followUps }) => followUps.length > 0);
+  }
+
   /** A snapshot took the place of everything. A merge that was under way is over, or it would not have come. */
   restore(region: metapb.Region): void {
     this.#region = region;
@@ -211,6 +224,7 @@ export class RegionStateMachine {
     const results = commands.map((one) => {
       if (one === undefined) return undefined;
       if (one.command.adminRequest !== undefined) return this.#admin(one, batch, effects, prepared);
+      if (isOvertaken(one)) return STALE;
       return evaluateCommand(one.command, this.#region, batch, overlay, size, wrote);
     });
     if (this.#followUps.length > 0) effects.hurry();
@@ -374,6 +388,26 @@ export class RegionStateMachine {
     });
   }
 }
+
+/**
+ * What a leader has evaluated is void under another one. Raw commands are evaluated here, and may come in any term; no command
+ * is for both spaces.
+ */
+function isOvertaken({ entry, command: { header, requests } }: EntryCommand): boolean {
+  const [first] = requests;
+  const key = first?.put?.key ?? first?.delete?.key;
+  return key !== undefined && isTxnKey(key) && header?.term !== entry.term;
+}
+
+const STALE: CommandResult = {
+  regionError: errorOf(
+    'another leader took the place of the one that evaluated this command: send it again',
+    {
+      staleCommand: {},
+    },
+  ),
+  swaps: undefined,
+};
 
 /** What is left of a peer: its id and its region, so that stale messages are known for what they are. */
 export function bury(

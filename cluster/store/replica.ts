@@ -17,7 +17,7 @@ import {
   raft_cmdpb,
   raft_serverpb,
 } from '../../storage/proto/index.js';
-import type { troupepb } from '../proto/index.js';
+import type { errorpb, troupepb } from '../proto/index.js';
 import type { RaftEvent, RegionEvent } from '../protocol.js';
 import { RaftGroup } from '../raft/group.js';
 import type { CompactedReplica } from '../raft/log-gc.js';
@@ -38,6 +38,7 @@ import { checkVersion, notLeader } from './region-check.js';
 import type { FlowCount } from './region-flow.js';
 import { RegionStateMachine, type RegionSurroundings } from './region-state-machine.js';
 import type { RegionSize } from './split/index.js';
+import { divideCall, type StoreTxn, spacesOf, type TxnRegion } from './txn/index.js';
 import { WriteTurn } from './write-turn.js';
 
 const { AdminCmdType } = raft_cmdpb;
@@ -67,6 +68,7 @@ export interface ReplicaOptions {
   readonly logger: Logger;
   readonly tasks: TaskQueue;
   readonly reads: ReadTurn;
+  readonly txn: StoreTxn;
   /** Bytes of one log entry. */
   readonly maxEntryBytes: number;
   readonly size: RegionSize;
@@ -103,10 +105,16 @@ export interface ReplicaOptions {
 
 /**
  * What the peer machine acts on: one region's data and Raft group on this store. Raw commands are evaluated when they
- * are applied; epoch and key range are checked when a command is proposed and again when it is applied.
+ * are applied, transactional ones on the leader before they are proposed; epoch and key range are checked when a command is proposed and again when it is applied.
  */
 export class RegionReplica
-  implements PeerReplica<RaftEvent, RegionEvent>, StateMachine, CalledRegion, CompactedReplica, ChangedRegion
+  implements
+    PeerReplica<RaftEvent, RegionEvent>,
+    StateMachine,
+    CalledRegion,
+    CompactedReplica,
+    ChangedRegion,
+    TxnRegion
 {
   /** Its own id, whatever the region says. */
   readonly peerId: number;
@@ -277,19 +285,40 @@ export class RegionReplica
   }
 
   serveRead(event: RegionEvent): void {
-    const call = this.#callOf(event);
-    const error = this.#refusalOf(event);
-    if (error !== undefined) return call.fail(error);
-    this.group.read((outcome) => {
-      if (outcome.ok) this.#options.reads.add(call, this);
-      else call.refuse(outcome);
-    });
+    this.#serve(this.#callOf(event), (call) =>
+      this.group.read((outcome) => {
+        if (outcome.ok) this.#options.reads.add(call, this);
+        else call.refuse(outcome);
+      }),
+    );
   }
 
   proposeWrite(event: RegionEvent): void {
-    const call = this.#callOf(event);
-    const error = this.#refusalOf(event);
+    this.#serve(this.#callOf(event), (call) => {
+      const spaces = spacesOf(event.requests, 'write');
+      if (spaces === 'raw') return this.#writeRaw(call);
+      if (spaces === 'txn') return this.#options.txn.write(call, this);
+      const { raw, txn } = divideCall(call, this);
+      this.#writeRaw(raw);
+      this.#options.txn.write(txn, this);
+    });
+  }
+
+  /** Serves a call unless it has to be refused, once it is known that its timestamps were given. */
+  #serve(call: RegionCall, serve: (call: RegionCall) => void): void {
+    const { event } = call;
+    const error = this.refusalOf(event);
     if (error !== undefined) return call.fail(error);
+    const { txn } = this.#options;
+    if (!txn.doubts(event.requests)) return serve(call);
+    txn.askFirst(call, () => {
+      const refusal = this.refusalOf(event);
+      if (refusal === undefined) serve(call);
+      else call.fail(refusal);
+    });
+  }
+
+  #writeRaw(call: RegionCall): void {
     const first = this.#writes.isEmpty;
     const refused = this.#writes.add(call, this.region, () => this.proposeWrites());
     if (refused !== undefined) call.fail(refused);
@@ -341,6 +370,7 @@ export class RegionReplica
     this.#consistency.stop();
     this.changes.pending.clear();
     this.proposeWrites();
+    this.#options.txn.writes.leave(this, { ok: false, code: 'stopped', leader: 0 });
   }
 
   compactLog(index: number, term: number): void {
@@ -408,20 +438,50 @@ export class RegionReplica
       this.#propose(requests, undefined, (outcome) => waiting.settle(outcome));
   }
 
+  // Transactions.
+
+  get isCurrent(): boolean {
+    if (this.#machine.changing || !this.group.isLeader) return false;
+    return this.raftGroup?.appliedInTerm ?? true;
+  }
+
+  proposeChanges(
+    requests: readonly raft_cmdpb.Request[],
+    term: number,
+    done: (outcome: Outcome<unknown>) => void,
+    visible: () => void,
+  ): void {
+    const moved = () =>
+      done({ ok: true, result: { regionError: epochNotMatch([this.region]), swaps: undefined } });
+    if (!this.changes.admits(DATA_RULE, moved)) return;
+    this.#proposeCommand(this.#command(requests, undefined, term), done, visible);
+  }
+
   #propose(
     requests: readonly raft_cmdpb.Request[],
     adminRequest: raft_cmdpb.AdminRequest | undefined,
     done: (outcome: Outcome<unknown>) => void,
   ): void {
-    const command = this.#command(requests, adminRequest);
-    const data = encodeCommand(command);
-    this.#machine.commands.proposed(data, command);
-    this.group.propose(data, done, changesRegion(adminRequest));
+    this.#proposeCommand(this.#command(requests, adminRequest), done);
   }
 
-  #command(requests: readonly raft_cmdpb.Request[], adminRequest: raft_cmdpb.AdminRequest | undefined) {
+  #proposeCommand(
+    command: raft_cmdpb.RaftCmdRequest,
+    done: (outcome: Outcome<unknown>) => void,
+    visible?: () => void,
+  ): void {
+    const data = encodeCommand(command);
+    this.#machine.commands.proposed(data, command);
+    this.group.propose(data, done, changesRegion(command.adminRequest), visible);
+  }
+
+  #command(
+    requests: readonly raft_cmdpb.Request[],
+    adminRequest: raft_cmdpb.AdminRequest | undefined,
+    term = this.group.term,
+  ) {
     const { id: regionId, regionEpoch } = this.region;
-    const header = { regionId, peer: this.peer, regionEpoch, term: this.group.term };
+    const header = { regionId, peer: this.peer, regionEpoch, term };
     return { header, requests, adminRequest, version: COMMAND_VERSION };
   }
 
@@ -475,10 +535,14 @@ export class RegionReplica
   applied(index: number): void {
     const commands = this.#machine.visible();
     if (commands.length > 0) this.#options.applied?.(this.region, index, commands);
+    this.#options.txn.writes.applied(this);
   }
 
-  roleChanged({ role }: SoftState, _term: number): void {
-    if (role !== 'leader') this.changes.pending.clear();
+  roleChanged({ role, lead: leader }: SoftState, _term: number): void {
+    if (role !== 'leader') {
+      this.changes.pending.clear();
+      this.#options.txn.writes.leave(this, { ok: false, code: 'not-leader', leader });
+    }
     this.#options.roleChanged(this);
   }
 
@@ -506,7 +570,8 @@ export class RegionReplica
     return new RegionCall(event, replyTo, this);
   }
 
-  #refusalOf(event: RegionEvent) {
+  /** Why the region cannot serve an event now. */
+  refusalOf(event: RegionEvent): errorpb.Error | undefined {
     const { peer, regionEpoch } = event.context;
     if (peer !== undefined && peer.storeId !== 0 && peer.storeId !== this.#peer.storeId) {
       return errorOf(`this is store ${this.#peer.storeId}, not ${peer.storeId}: look the store up again`, {

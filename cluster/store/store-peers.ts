@@ -35,6 +35,7 @@ import { type Gone, SnapshotPlaces } from './snapshot-places.js';
 import { RegionSize } from './split/index.js';
 import type { StoreDirectory } from './store-directory.js';
 import { StoreMeta, type Tombstone } from './store-meta.js';
+import type { StoreTxn } from './txn/index.js';
 
 export interface StorePeersOptions {
   readonly storeId: number;
@@ -46,6 +47,7 @@ export interface StorePeersOptions {
   readonly host: RaftHost;
   readonly tasks: TaskQueue;
   readonly reads: ReadTurn;
+  readonly txn: StoreTxn;
   readonly directory: StoreDirectory;
   readonly messages: PeerMessages;
   readonly maxEntryBytes: number;
@@ -204,7 +206,7 @@ export class StorePeers {
     mergeState?: raft_serverpb.MergeState,
     size = new RegionSize(),
   ): RegionReplica {
-    const { system, engine, logger, maxEntryBytes, tasks, reads, changes } = this.#options;
+    const { system, engine, logger, maxEntryBytes, tasks, reads, txn, changes } = this.#options;
     const replica = new RegionReplica({
       region,
       peer,
@@ -213,6 +215,7 @@ export class StorePeers {
       logger,
       tasks,
       reads,
+      txn,
       maxEntryBytes,
       size,
       flow: new FlowCount(this.#options.flow),
@@ -486,6 +489,8 @@ export class StorePeers {
         const taken = this.replicas.get(source.id);
         const target = this.meta.region(region.id);
         this.meta.replace([region], [source.id]);
+        // At which timestamps the other one was read nobody here knows.
+        this.#options.txn.timestamps.uncover(replica);
         if (taken !== undefined) {
           replica.size.merge(taken.size);
           taken.tell({ type: 'removed' });

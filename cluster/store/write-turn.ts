@@ -10,7 +10,7 @@ const { CmdType } = raft_cmdpb;
 /** Bytes that a request costs in a command beside its keys and values, at most. */
 const REQUEST_OVERHEAD_BYTES = 48;
 /** Bytes of a command's header, at most. */
-const HEADER_BYTES = 128;
+export const HEADER_BYTES = 128;
 
 /** A client's request as the replicated command has it, or the sentence that refuses it. */
 type Translation = raft_cmdpb.Request | string;
@@ -122,14 +122,20 @@ function response(
   };
 }
 
-function tooLarge(region: metapb.Region, entrySize: number, maxEntryBytes: number): errorpb.Error {
+export function tooLarge(region: metapb.Region, entrySize: number, maxEntryBytes: number): errorpb.Error {
   return errorOf(
     `the writes sent together take ${entrySize} bytes, the cluster's limit is ${maxEntryBytes} an entry: send fewer`,
     { raftEntryTooLarge: { regionId: region.id, entrySize, maxEntryBytes } },
   );
 }
 
-function requestBytes({ put, delete: remove, deleteRange, compareAndSwap }: raft_cmdpb.Request): number {
+/** Bytes that a request takes in an entry, at most. */
+export function requestBytes({
+  put,
+  delete: remove,
+  deleteRange,
+  compareAndSwap,
+}: raft_cmdpb.Request): number {
   let bytes = REQUEST_OVERHEAD_BYTES;
   if (put !== undefined) bytes += put.key.length + put.value.length;
   else if (remove !== undefined) bytes += remove.key.length;

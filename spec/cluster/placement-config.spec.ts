@@ -43,6 +43,9 @@ const SETTINGS: Readonly<
   'max-snapshot-count': { good: ['0', '100000'], bad: ['100001', ''] },
   'hot-write-rate': { good: ['0', '1KiB'], bad: ['1', ''] },
   'hot-read-rate': { good: ['0', '4MiB'], bad: ['4M', ''] },
+  'gc-enabled': { good: ['true', 'false'], bad: ['on', ''] },
+  'gc-life-time': { good: ['1m', '10m', '61s', '24h'], bad: ['59s', '0', '10', ''] },
+  'gc-interval': { good: ['10s', '10m'], bad: ['9s', '0', ''] },
 };
 
 function printed(config: PlacementConfig, name: string): string | undefined {

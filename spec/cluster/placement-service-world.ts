@@ -63,6 +63,11 @@ export class ServiceWorld {
       timestamps: async () => ({ physical: 0, logical: 0 }),
       term: () => 6,
       storeJoined: () => {},
+      wallClock: () => clock.now(),
+      collector: {
+        run: () => true,
+        told: () => ({ state: 'idle', round: undefined, last: undefined }),
+      },
     });
     this.apply({
       initializeCluster: {

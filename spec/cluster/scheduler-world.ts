@@ -152,6 +152,8 @@ export class SchedulerWorld {
       clock,
       wallClock: () => this.wall(name),
       random,
+      // These stores have no data, and so no locks.
+      lockLink: () => ({ resolve: async () => ({ locks: 0, next: undefined }), close: () => {} }),
       ...options,
     });
     this.schedulers.set(name, node);

@@ -1,7 +1,7 @@
 import { TroupeError } from '../../errors.js';
 import { type PlacementRule, parseRules } from './rules.js';
 
-/** How the scheduler places regions; PD's names and defaults. */
+/** How the scheduler places regions, in PD's names and defaults, and how long it keeps old versions. */
 export interface PlacementConfig {
   /** Voters of each region (3). */
   readonly maxReplicas: number;
@@ -36,6 +36,12 @@ export interface PlacementConfig {
   /** Bytes a second from which a region is hot: written (1 MiB), read (4 MiB). */
   readonly hotWriteRate: number;
   readonly hotReadRate: number;
+  /** Old versions are removed (true); TiDB's `tidb_gc_enable`, `tidb_gc_life_time` and `tidb_gc_run_interval`. */
+  readonly gcEnabled: boolean;
+  /** Milliseconds for which an old version is kept at least (10 minutes). */
+  readonly gcLifeTime: number;
+  /** Milliseconds between two rounds of the collector (10 minutes). */
+  readonly gcInterval: number;
 }
 
 const MINUTE = 60_000;
@@ -62,6 +68,9 @@ export const DEFAULT_CONFIG: PlacementConfig = {
   maxSnapshotCount: 64,
   hotWriteRate: MIB,
   hotReadRate: 4 * MIB,
+  gcEnabled: true,
+  gcLifeTime: 10 * MINUTE,
+  gcInterval: 10 * MINUTE,
 };
 
 interface Setting<T> {
@@ -95,13 +104,7 @@ const SETTINGS: { readonly [K in keyof PlacementConfig]: Setting<PlacementConfig
     print: (label) => label,
   },
   rules: { parse: parseRules, print: (rules) => JSON.stringify(rules) },
-  haltScheduling: {
-    parse: (text) => {
-      if (text === 'true' || text === 'false') return text === 'true';
-      throw wrong(text, 'true or false');
-    },
-    print: String,
-  },
+  haltScheduling: either(),
   leaderScheduleLimit: whole(0, 100_000),
   regionScheduleLimit: whole(0, 100_000),
   replicaScheduleLimit: whole(0, 100_000),
@@ -124,6 +127,9 @@ const SETTINGS: { readonly [K in keyof PlacementConfig]: Setting<PlacementConfig
   maxSnapshotCount: whole(0, 100_000),
   hotWriteRate: bytes(),
   hotReadRate: bytes(),
+  gcEnabled: either(),
+  gcLifeTime: atLeast(MINUTE, duration()),
+  gcInterval: atLeast(10_000, duration()),
 };
 
 /** Names of the settings as people write them: `max-replicas`. */
@@ -171,6 +177,27 @@ export function printedSettings(
 
 function printedName(key: string): string {
   return key === 'rules' ? 'placement-rules' : key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
+function either(): Setting<boolean> {
+  return {
+    parse: (text) => {
+      if (text === 'true' || text === 'false') return text === 'true';
+      throw wrong(text, 'true or false');
+    },
+    print: String,
+  };
+}
+
+function atLeast(least: number, setting: Setting<number>): Setting<number> {
+  return {
+    parse: (text) => {
+      const value = setting.parse(text);
+      if (value >= least) return value;
+      throw wrong(text, `${setting.print(least)} or longer`);
+    },
+    print: setting.print,
+  };
 }
 
 function whole(least: number, most: number): Setting<number> {

@@ -1,0 +1,329 @@
+import type { Clock } from '../../../actors/index.js';
+import { TroupeError } from '../../errors.js';
+import type { kvrpcpb, troupepb } from '../../proto/index.js';
+import { type Call, type CallTerms, unexpected } from '../call.js';
+import type { Deadline } from '../deadline.js';
+import type { Dispatcher } from '../dispatcher.js';
+import type { CachedRegion } from '../region-cache.js';
+import { type Keyed, LocateCall, type TxnAnswer, TxnCall, type TxnQuestion } from './txn-call.js';
+
+/** How long one try of a write waits for its reply, in milliseconds: after that it is sent again. */
+const TRY_MS = 2_000;
+
+/** What an answer to a repeated command says beside its response. */
+export interface RepeatedAnswer<I extends Keyed, R> extends TxnAnswer<I, R> {
+  /** An earlier try had left, and nobody knows what came of it. */
+  readonly repeated: boolean;
+}
+
+export type ReadTerms = Pick<kvrpcpb.ReadContext, 'resolvedLocks' | 'committedLocks'>;
+
+/**
+ * The commands of transactions, each sent where its first key lies. All of them may be repeated: a store that has done one
+ * before answers as it did then. So a write without a reply is sent again, as long as its deadline allows, where
+ * a method does not say otherwise.
+ */
+export class TxnRequests {
+  readonly #dispatcher: Dispatcher;
+  readonly #clock: Clock;
+
+  constructor({ dispatcher, clock }: { readonly dispatcher: Dispatcher; readonly clock: Clock }) {
+    this.#dispatcher = dispatcher;
+    this.#clock = clock;
+  }
+
+  /** The region that holds `key`, as far as known; it is looked up where nothing is. */
+  async locate(key: Uint8Array, deadline: Deadline): Promise<CachedRegion> {
+    const region = await this.#submit<CachedRegion | undefined>(new LocateCall(this.#terms(deadline), key));
+    if (region === undefined) throw new TroupeError('unavailable', 'The region of the key is not known yet.');
+    return region;
+  }
+
+  async get(
+    key: Uint8Array,
+    version: bigint,
+    context: ReadTerms,
+    deadline: Deadline,
+  ): Promise<kvrpcpb.GetResponse> {
+    const { response } = await this.#ask(deadline, {
+      write: false,
+      items: [{ key }],
+      bytes: key.length,
+      request: () => ({ get: { context, key, version } }),
+      response: ({ get }) => get ?? failUnexpected(),
+    });
+    return response;
+  }
+
+  batchGet(
+    items: readonly [Keyed, ...Keyed[]],
+    version: bigint,
+    context: ReadTerms,
+    deadline: Deadline,
+  ): Promise<TxnAnswer<Keyed, { asked: readonly Keyed[]; batchGet: kvrpcpb.BatchGetResponse }>> {
+    let asked: readonly Keyed[] = [];
+    return this.#ask(deadline, {
+      write: false,
+      items,
+      bytes: bytesOfKeys(items),
+      request: (held) => {
+        asked = held;
+        return { batchGet: { context, keys: keysOf(held), version } };
+      },
+      response: ({ batchGet }) => ({ asked, batchGet: batchGet ?? failUnexpected() }),
+    });
+  }
+
+  prewrite(
+    mutations: readonly [kvrpcpb.Mutation, ...kvrpcpb.Mutation[]],
+    make: (held: readonly kvrpcpb.Mutation[]) => kvrpcpb.PrewriteRequest,
+    deadline: Deadline,
+  ): Promise<RepeatedAnswer<kvrpcpb.Mutation, kvrpcpb.PrewriteResponse>> {
+    let bytes = 0;
+    for (const { key, value } of mutations) bytes += 2 * key.length + value.length;
+    return this.#repeat(deadline, {
+      write: true,
+      items: mutations,
+      bytes,
+      request: (held) => ({ prewrite: make(held) }),
+      response: ({ prewrite }) => prewrite ?? failUnexpected(),
+    });
+  }
+
+  /**
+   * Once: who commits a primary has to know whether it may be committed.
+   * @returns the answer, or why there is none and whether the command may have been carried out
+   */
+  async commitOnce<I extends Keyed>(
+    items: readonly [I, ...I[]],
+    startTs: bigint,
+    commitTs: bigint,
+    deadline: Deadline,
+  ): Promise<TxnAnswer<I, kvrpcpb.CommitResponse> | { readonly error: unknown; readonly left: boolean }> {
+    const call = new TxnCall(this.#terms(deadline, TRY_MS), commitQuestion(items, startTs, commitTs));
+    try {
+      return await this.#submit<TxnAnswer<I, kvrpcpb.CommitResponse>>(call);
+    } catch (error) {
+      return { error, left: call.sent || codeOf(error) === 'undetermined' };
+    }
+  }
+
+  commit<I extends Keyed>(
+    items: readonly [I, ...I[]],
+    startTs: bigint,
+    commitTs: bigint,
+    deadline: Deadline,
+  ): Promise<TxnAnswer<I, kvrpcpb.CommitResponse>> {
+    return this.#repeat(deadline, commitQuestion(items, startTs, commitTs));
+  }
+
+  rollBack<I extends Keyed>(
+    items: readonly [I, ...I[]],
+    startVersion: bigint,
+    deadline: Deadline,
+  ): Promise<TxnAnswer<I, kvrpcpb.BatchRollbackResponse>> {
+    return this.#repeat(deadline, {
+      write: true,
+      items,
+      bytes: bytesOfKeys(items),
+      request: (held) => ({ batchRollback: { startVersion, keys: keysOf(held) } }),
+      response: ({ batchRollback }) => batchRollback ?? failUnexpected(),
+    });
+  }
+
+  async keepAlive(
+    primaryLock: Uint8Array,
+    startVersion: bigint,
+    adviseLockTtl: number,
+    deadline: Deadline,
+  ): Promise<kvrpcpb.TxnHeartBeatResponse> {
+    const txnHeartBeat = { primaryLock, startVersion, adviseLockTtl };
+    return this.#repeatOne(
+      deadline,
+      primaryLock,
+      { txnHeartBeat },
+      (response) => response.txnHeartBeat ?? failUnexpected(),
+    );
+  }
+
+  async checkTxnStatus(
+    checkTxnStatus: kvrpcpb.CheckTxnStatusRequest,
+    deadline: Deadline,
+  ): Promise<kvrpcpb.CheckTxnStatusResponse> {
+    return this.#repeatOne(
+      deadline,
+      checkTxnStatus.primaryKey,
+      { checkTxnStatus },
+      (response) => response.checkTxnStatus ?? failUnexpected(),
+    );
+  }
+
+  checkSecondaryLocks<I extends Keyed>(
+    items: readonly [I, ...I[]],
+    startVersion: bigint,
+    deadline: Deadline,
+  ): Promise<TxnAnswer<I, { asked: number; check: kvrpcpb.CheckSecondaryLocksResponse }>> {
+    let asked = 0;
+    return this.#repeat(deadline, {
+      write: true,
+      items,
+      bytes: bytesOfKeys(items),
+      request: (held) => {
+        asked = held.length;
+        return { checkSecondaryLocks: { startVersion, keys: keysOf(held) } };
+      },
+      response: ({ checkSecondaryLocks }) => ({ asked, check: checkSecondaryLocks ?? failUnexpected() }),
+    });
+  }
+
+  /** Of `items` alone. */
+  resolveKeys<I extends Keyed>(
+    items: readonly [I, ...I[]],
+    startVersion: bigint,
+    commitVersion: bigint,
+    deadline: Deadline,
+  ): Promise<TxnAnswer<I, kvrpcpb.ResolveLockResponse>> {
+    return this.#repeat(deadline, {
+      write: true,
+      items,
+      bytes: bytesOfKeys(items),
+      request: (held) => ({
+        resolveLock: { startVersion, commitVersion, txnInfos: [], keys: keysOf(held) },
+      }),
+      response: ({ resolveLock }) => resolveLock ?? failUnexpected(),
+    });
+  }
+
+  /** Of the whole region that holds `key`. */
+  async resolveRegion(
+    key: Uint8Array,
+    startVersion: bigint,
+    commitVersion: bigint,
+    deadline: Deadline,
+  ): Promise<kvrpcpb.ResolveLockResponse> {
+    const resolveLock = { startVersion, commitVersion, txnInfos: [], keys: [] };
+    return this.#repeatOne(
+      deadline,
+      key,
+      { resolveLock },
+      (response) => response.resolveLock ?? failUnexpected(),
+    );
+  }
+
+  async mvccByKey(key: Uint8Array, deadline: Deadline): Promise<kvrpcpb.MvccGetByKeyResponse> {
+    const { response } = await this.#ask(deadline, {
+      write: false,
+      items: [{ key }],
+      bytes: key.length,
+      request: () => ({ mvccGetByKey: { key } }),
+      response: ({ mvccGetByKey }) => mvccGetByKey ?? failUnexpected(),
+    });
+    return response;
+  }
+
+  /** A call of another kind, for example a page of a scan. */
+  submit(call: Call): void {
+    this.#dispatcher.submit(call);
+  }
+
+  drop(call: Call): void {
+    this.#dispatcher.calls.drop(call);
+  }
+
+  terms(deadline: Deadline): CallTerms {
+    return this.#terms(deadline);
+  }
+
+  async #repeatOne<R>(
+    deadline: Deadline,
+    key: Uint8Array,
+    request: troupepb.RegionRequest,
+    response: (response: troupepb.RegionResponse) => R,
+  ): Promise<R> {
+    const question: TxnQuestion<Keyed, R> = {
+      write: true,
+      items: [{ key }],
+      bytes: key.length,
+      request: () => request,
+      response,
+    };
+    return (await this.#repeat(deadline, question)).response;
+  }
+
+  async #repeat<I extends Keyed, R>(
+    deadline: Deadline,
+    question: TxnQuestion<I, R>,
+  ): Promise<RepeatedAnswer<I, R>> {
+    let repeated = false;
+    for (let attempt = 1; ; attempt++) {
+      const call = new TxnCall(this.#terms(deadline, TRY_MS), question);
+      try {
+        return { ...(await this.#submit<TxnAnswer<I, R>>(call)), repeated };
+      } catch (error) {
+        const code = codeOf(error);
+        const left = call.sent || code === 'undetermined';
+        const again = !deadline.passed && (left || code === 'timeout' || code === 'unavailable');
+        if (!again || code === 'closed' || deadline.signal?.aborted)
+          throw repeated ? lostEarlier(error) : error;
+        repeated ||= left;
+      }
+      await deadline.pause(attempt);
+    }
+  }
+
+  #ask<I extends Keyed, R>(deadline: Deadline, question: TxnQuestion<I, R>): Promise<TxnAnswer<I, R>> {
+    return this.#submit(new TxnCall(this.#terms(deadline), question));
+  }
+
+  #submit<T>(call: Call): Promise<T> {
+    this.#dispatcher.submit(call);
+    return call.promise as Promise<T>;
+  }
+
+  /** @param limit milliseconds that it may take at most */
+  #terms(deadline: Deadline, limit = Number.POSITIVE_INFINITY): CallTerms {
+    return {
+      owner: this.#dispatcher.calls,
+      deadline: this.#clock.now() + Math.min(deadline.left, limit),
+      signal: deadline.signal,
+      group: undefined,
+    };
+  }
+}
+
+export function keysOf(items: readonly Keyed[]): Uint8Array[] {
+  return items.map(({ key }) => key);
+}
+
+function commitQuestion<I extends Keyed>(
+  items: readonly [I, ...I[]],
+  startVersion: bigint,
+  commitVersion: bigint,
+): TxnQuestion<I, kvrpcpb.CommitResponse> {
+  return {
+    write: true,
+    items,
+    bytes: bytesOfKeys(items),
+    request: (held) => ({ commit: { startVersion, keys: keysOf(held), commitVersion } }),
+    response: ({ commit }) => commit ?? failUnexpected(),
+  };
+}
+
+function bytesOfKeys(items: readonly Keyed[]): number {
+  let bytes = 0;
+  for (const { key } of items) bytes += 2 * key.length;
+  return bytes;
+}
+
+function codeOf(error: unknown): string | undefined {
+  return error instanceof TroupeError ? error.code : undefined;
+}
+
+function lostEarlier(cause: unknown): TroupeError {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new TroupeError('undetermined', `A write was sent, no reply came, and then: ${why}`, { cause });
+}
+
+function failUnexpected(): never {
+  throw unexpected();
+}
