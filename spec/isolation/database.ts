@@ -8,8 +8,8 @@ export interface TransactionalDatabase {
     fn: (transaction: Transaction) => Promise<T>,
     options?: { readonly timeout?: number },
   ): Promise<T>;
-  /** Reads at one timestamp. */
-  snapshot(): Promise<Snapshot>;
+  /** Reads at one timestamp. @param options milliseconds of each read */
+  snapshot(options?: { readonly timeout?: number }): Promise<Snapshot>;
 }
 
 export interface Reads {

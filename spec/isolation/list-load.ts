@@ -47,16 +47,18 @@ export class ListLoad {
     return Array.from({ length }, () => {
       const dice = random();
       const list = this.#list();
+      if (!readsOnly && dice < 0.5) return this.#append(list);
       const turn = this.#turn(list);
       const key = this.#keyOf(list, turn);
-      if (!readsOnly && dice < 0.5) {
-        this.#appends[list] = (this.#appends[list] ?? 0) + 1;
-        return { kind: 'append', key };
-      }
       if (dice < 0.9) return { kind: 'read', key };
       const keys = Array.from({ length: 1 + (turn % SCANNED_TURNS) }, (_, i) => this.#keyOf(list, turn - i));
       return { kind: 'scan', prefix: this.#prefixOf(list, turn), keys };
     });
+  }
+
+  /** An append to one of the lists in use. */
+  append(): ListStep {
+    return this.#append(this.#list());
   }
 
   /** Never the same twice. */
@@ -70,6 +72,12 @@ export class ListLoad {
     return this.#appends.flatMap((appends, list) =>
       Array.from({ length: Math.ceil(appends / appendsPerList) }, (_, turn) => this.#keyOf(list, turn)),
     );
+  }
+
+  #append(list: number): ListStep {
+    const key = this.#keyOf(list, this.#turn(list));
+    this.#appends[list] = (this.#appends[list] ?? 0) + 1;
+    return { kind: 'append', key };
   }
 
   #list(): number {

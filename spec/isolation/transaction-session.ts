@@ -13,6 +13,9 @@ const TRANSACTION_PROMISES: Promises = {
   anything: ['undetermined', 'closed'],
 };
 
+/** Of one snapshot, with what is needed to take and to close it. */
+const MAX_SNAPSHOT_READS = 40;
+
 /** One client, which runs one transaction after the other and writes down those on lists. */
 export class TransactionSession {
   readonly #options: TransactionSessionOptions;
@@ -69,9 +72,11 @@ export class TransactionSession {
 
   /** A snapshot that the history says nothing of. */
   snapshot<T>(fn: (snapshot: Reads) => Promise<T>): Promise<Answer<T>> {
-    const { database } = this.#options;
-    return ask(this.#options, TRANSACTION_PROMISES, 'snapshot', async () => {
-      const snapshot = await database.snapshot();
+    const { database, timeout } = this.#options;
+    // Each of its reads may take the time of a transaction.
+    const patience = { ...this.#options, timeout: timeout * MAX_SNAPSHOT_READS };
+    return ask(patience, TRANSACTION_PROMISES, 'snapshot', async () => {
+      const snapshot = await database.snapshot({ timeout });
       try {
         return await fn(snapshot);
       } finally {

@@ -69,9 +69,9 @@ async function run(
 ): Promise<{ workload: IsolationWorkload; verdict: IsolationVerdict }> {
   const clock = new VirtualClock();
   const random = seededRandom(seed);
-  const databases = [new MemoryDatabase(clock, random, faults)];
+  const database = new MemoryDatabase(clock, random, faults);
   let ended: { workload: IsolationWorkload; verdict: IsolationVerdict } | undefined;
-  void runWorkload({ clock, random, databases, duration: RUN_MS, limit: RUN_MS }).then((outcome) => {
+  void runWorkload(database, { clock, random, duration: RUN_MS, limit: RUN_MS }).then((outcome) => {
     ended = outcome;
   });
   await clock.runUntil(() => ended !== undefined, 10 * RUN_MS);

@@ -26,6 +26,7 @@ import { StoreRecord } from './store-record.js';
 import type { StoreSimulationOptions, StoreSimulationReport } from './store-report.js';
 import { listen } from './store-wire.js';
 import { Trace } from './trace.js';
+import { TXN_CLIENTS, TxnLoad } from './txn-load.js';
 
 export const STORE_TROUBLE_MS = 20_000;
 const CLUSTER = 'simulation';
@@ -39,6 +40,8 @@ const BIRTH_MS = 30_000;
 const CALM_MS = 20_000;
 /** What regions may take to come to rest when nobody changes or writes them any more. */
 const REST_MS = 60_000;
+/** How long the locks of dead clients may keep readers from keys: their time to live, and a round to remove them. */
+const LOCKED_MS = 6_000;
 const CLIENT_TIMEOUT_MS = 5_000;
 /** Operations that a client may have under way at once. */
 const MAX_SESSIONS = 4;
@@ -81,6 +84,8 @@ class StoreSimulation {
   readonly #history: History<KeyInput, KeyOutput>;
   readonly #clients: SimulatedClient[] = [];
   readonly #clientNames: readonly string[];
+  /** Where there are transactions. */
+  readonly #txnLoad: TxnLoad | undefined;
   /** Groups in which the planted bug is. */
   readonly #known = new WeakSet<RaftGroup>();
   readonly #counts = { snapshots: 0, truncations: 0, restarts: 0 };
@@ -92,6 +97,7 @@ class StoreSimulation {
     this.#root = seededRandom(options.seed);
     const { world } = this;
     const chance = this.#random();
+    const txn = options.txn === true || this.#bug.needsTransactions === true;
     this.#trace = new Trace(() => world.now(), options.print);
     this.#network = new MemoryNetwork(world, this.#random());
     this.#history = new History(world);
@@ -118,7 +124,7 @@ class StoreSimulation {
     this.#nemesis = new StoreNemesis({
       stores: this.#stores,
       scheduler: this.#scheduler,
-      clients: [...this.#clientNames, OPERATOR],
+      clients: [...this.#clientNames, OPERATOR, ...(txn ? TXN_CLIENTS : [])],
       network: this.#network,
       world,
       random: this.#random(),
@@ -137,8 +143,15 @@ class StoreSimulation {
       trace: this.#trace,
     });
     const names = this.#stores.map(({ name }) => name);
-    this.#acts = new RegionActs({ operator: this.#operator, stores: names, world, random: this.#random() });
+    this.#acts = new RegionActs({
+      operator: this.#operator,
+      stores: names,
+      world,
+      random: this.#random(),
+      txn,
+    });
     this.#peace = new RegionPeace({ operator: this.#operator, stores: this.#stores, world });
+    this.#txnLoad = txn ? this.#makeTxnLoad() : undefined;
     listen(this.#network, this.#trace, {
       raft: (from, to, { regionId, message }) => {
         const store = this.#stores.find(({ name }) => name === from);
@@ -220,6 +233,7 @@ class StoreSimulation {
           schedulers: [SCHEDULER],
           tuning,
         });
+        bug.store?.(node, process.engine);
         return node;
       },
     });
@@ -248,14 +262,31 @@ class StoreSimulation {
     });
   }
 
+  #makeTxnLoad(): TxnLoad {
+    return new TxnLoad({
+      cluster: CLUSTER,
+      scheduler: SCHEDULER,
+      network: this.#network,
+      world: this.world,
+      random: this.#random(),
+      trace: this.#trace,
+      rate: () => this.#rate(),
+      lull: () => this.#lullUntil - this.world.now(),
+    });
+  }
+
   async run(): Promise<StoreSimulationReport> {
     const early = this.#root() < EARLY_TROUBLE;
     this.#scheduler.start();
     for (const store of this.#stores) store.start();
     for (const name of this.#clientNames) void this.#connect(name);
+    this.#txnLoad?.start();
     void this.#operator.start();
     if (!early) {
-      const born = await this.#until(() => this.#clients.length === this.#clientNames.length, BIRTH_MS);
+      const born = await this.#until(
+        () => this.#clients.length === this.#clientNames.length && this.#txnLoad?.isComplete !== false,
+        BIRTH_MS,
+      );
       if (!born) this.broken(`the cluster was not born within ${BIRTH_MS} ms without trouble`);
     }
     this.#nemesis.start();
@@ -265,6 +296,7 @@ class StoreSimulation {
     this.#nemesis.stop();
     this.#lullUntil = 0;
     this.#trace.event('peace');
+    this.#txnLoad?.spare();
     const recovery = await this.#recover();
     await this.#settle();
     await this.#close();
@@ -272,7 +304,8 @@ class StoreSimulation {
     const { violation } = this.#invariants;
     if (violation !== undefined) this.#trace.event(violation);
     const { seed, bug } = this.#options;
-    return { seed, bug, hash: this.#trace.digest(), violation, figures: this.#figures(recovery) };
+    const txn = this.#txnLoad !== undefined;
+    return { seed, bug, txn, hash: this.#trace.digest(), violation, figures: this.#figures(recovery) };
   }
 
   /** Tries until it stands: the scheduler may be away, or the cluster not born. */
@@ -319,6 +352,7 @@ class StoreSimulation {
     const healed = this.world.now();
     const progressed = new Set<SimulatedClient>();
     const begun = new Set<SimulatedClient>();
+    let transacts = this.#txnLoad === undefined;
     const recovered = await this.#until(() => {
       for (const client of this.#clients) {
         if (begun.has(client)) continue;
@@ -328,13 +362,20 @@ class StoreSimulation {
           .then(() => client.progress())
           .then(() => progressed.add(client));
       }
-      return progressed.size === this.#clientNames.length && this.#stores.every(({ isUp }) => isUp);
+      if (!transacts && this.#txnLoad?.mayRecover === true)
+        void this.#txnLoad.recover().then(() => {
+          transacts = true;
+        });
+      return (
+        transacts && progressed.size === this.#clientNames.length && this.#stores.every(({ isUp }) => isUp)
+      );
     }, RECOVERY_MS);
     if (!recovered) {
       const stuck = this.#clientNames.filter(
         (name) => ![...progressed].some((client) => client.name === name),
       );
       const down = this.#stores.filter(({ isUp }) => !isUp).map(({ name }) => name);
+      if (!transacts) down.push('the clients with transactions');
       this.broken(
         `no progress within ${RECOVERY_MS} ms of peace: ${[...stuck, ...down].join(', ')} did not come back`,
       );
@@ -355,6 +396,18 @@ class StoreSimulation {
       read = true;
     });
     if (!(await this.#until(() => read, CALM_MS))) this.broken('not every key could be read in peace');
+    await this.#readTransactions();
+  }
+
+  /** Whatever was locked when its client died must be free again once its time is over. */
+  async #readTransactions(): Promise<void> {
+    if (this.#txnLoad === undefined) return;
+    let read = false;
+    void this.#txnLoad.readEverything(LOCKED_MS).then(() => {
+      read = true;
+    });
+    if (!(await this.#until(() => read, CALM_MS)))
+      this.broken('not every transactional key could be read in peace');
   }
 
   async #close(): Promise<void> {
@@ -382,6 +435,8 @@ class StoreSimulation {
     this.#invariants.checkDurability();
     const result = checkLinearizable(keyModel, this.#history.operations());
     if (result.verdict !== 'ok') this.broken(explain(keyModel, result));
+    const [broken] = this.#txnLoad?.verdict().violations ?? [];
+    if (broken !== undefined) this.broken(broken);
   }
 
   /** Runs until the condition holds, or something is broken; looks at everything after every event. */
@@ -426,6 +481,7 @@ class StoreSimulation {
       ...this.#invariants.regions.counts,
       ...this.#operator.counts,
       ...this.#nemesis.counts,
+      ...this.#txnLoad?.counts,
       frames: sent,
       framesLost: lost,
       framesDuplicated: duplicated,
