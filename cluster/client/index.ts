@@ -21,7 +21,7 @@ import { Pauses } from './pauses.js';
 import { RawSpace } from './raw.js';
 import { RAW_SPACE, TXN_SPACE } from './space.js';
 import { TimestampClient } from './timestamps.js';
-import type { SafePointHolder } from './txn/snapshot.js';
+import { ServiceSafePoints } from './txn/service-safe-points.js';
 import { Transactions } from './txn/transactions.js';
 
 /** NATS options (`servers` or your own `connection`, credentials), and which cluster to talk to. */
@@ -42,12 +42,6 @@ export interface ConnectOptions extends NatsTransportOptions {
 }
 
 const DEFAULT_TIMEOUT_MS = 10_000;
-
-/** Nothing is collected yet: there is nothing to hold back. */
-const unheld: SafePointHolder = {
-  hold: (_service, timestamp) => Promise.resolve(timestamp),
-  release: () => Promise.resolve(),
-};
 
 /**
  * Connects to a cluster.
@@ -92,7 +86,7 @@ export async function connect(options: ConnectOptions): Promise<Database> {
       waiting: { clock, random, pauses },
       timeout,
       maxEntryBytes,
-      holder: unheld,
+      holder: new ServiceSafePoints(scheduler),
       client: system.node,
     });
     const admin = new ClusterAdmin({ system, scheduler, timestamps, clock, random, pauses, timeout });

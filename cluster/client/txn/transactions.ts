@@ -61,6 +61,8 @@ const DEFAULT_MAX_KEYS = 100_000;
 const DEFAULT_MAX_BYTES = 64 * 1024 * 1024;
 const DEFAULT_SNAPSHOT_TTL_MS = 60_000;
 const MIN_SNAPSHOT_TTL_MS = 1_000;
+/** A scheduler holds no safe point for longer without being told again. */
+const MAX_SNAPSHOT_TTL_MS = 86_400_000;
 /** Open at once at most: each renews its safe point. */
 const MAX_SNAPSHOTS = 10_000;
 /** Of one prewrite or commit: it is evaluated in one turn of a store, and proposed as one entry. */
@@ -138,10 +140,10 @@ export class Transactions {
   /** What is committed now, or at a timestamp of the past, for as long as it is not closed. */
   async snapshot(options: SnapshotOptions = {}): Promise<Snapshot> {
     const { ttl = DEFAULT_SNAPSHOT_TTL_MS, at } = options;
-    if (!(ttl >= MIN_SNAPSHOT_TTL_MS && Number.isFinite(ttl)))
+    if (!(ttl >= MIN_SNAPSHOT_TTL_MS && ttl <= MAX_SNAPSHOT_TTL_MS))
       throw new TroupeError(
         'invalid-argument',
-        `ttl is ${ttl}: give milliseconds, ${MIN_SNAPSHOT_TTL_MS} at least.`,
+        `ttl is ${ttl}: give milliseconds from ${MIN_SNAPSHOT_TTL_MS} to ${MAX_SNAPSHOT_TTL_MS}.`,
       );
     if (this.#snapshots.size >= MAX_SNAPSHOTS)
       throw new TroupeError(
