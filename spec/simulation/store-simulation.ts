@@ -16,7 +16,7 @@ import { OPERATOR, RegionOperator } from './region-operator.js';
 import { RegionPeace } from './region-peace.js';
 import { observeScheduler, schedulerRegions } from './scheduler-record.js';
 import { type Server, SimulatedMachine } from './simulated-machine.js';
-import { auditStore } from './store-audit.js';
+import { auditStore, ReplicaComparison } from './store-audit.js';
 import { type StoreBug, storeBugs } from './store-bugs.js';
 import { groupsOf, type StoreMachine } from './store-groups.js';
 import { type StoreBooks, StoreInvariants, type StoreLife } from './store-invariants.js';
@@ -385,6 +385,7 @@ class StoreSimulation {
 
   /** Nobody writes any more: all regions must come to rest, and every key must be readable. */
   async #settle(): Promise<void> {
+    await this.#readTransactions();
     let rested = false;
     void this.#peace.come().then(() => {
       rested = true;
@@ -396,16 +397,19 @@ class StoreSimulation {
       read = true;
     });
     if (!(await this.#until(() => read, CALM_MS))) this.broken('not every key could be read in peace');
-    await this.#readTransactions();
   }
 
   /** Whatever was locked when its client died must be free again once its time is over. */
   async #readTransactions(): Promise<void> {
     if (this.#txnLoad === undefined) return;
     let read = false;
-    void this.#txnLoad.readEverything(LOCKED_MS).then(() => {
-      read = true;
-    });
+    const load = this.#txnLoad;
+    void load
+      .readEverything(LOCKED_MS)
+      .then(() => load.close())
+      .then(() => {
+        read = true;
+      });
     if (!(await this.#until(() => read, CALM_MS)))
       this.broken('not every transactional key could be read in peace');
   }
@@ -423,6 +427,7 @@ class StoreSimulation {
   /** What the disks hold at the end, and what the clients were told. */
   async #audit(): Promise<void> {
     if (this.#invariants.violation !== undefined) return;
+    const comparison = new ReplicaComparison();
     for (const { name, record } of this.#books) {
       const store = this.#stores.find((one) => one.name === name);
       await store?.inspect(async (engine) => {
@@ -430,6 +435,8 @@ class StoreSimulation {
         await this.#invariants.compare(`${name} at the end`, engine, record.stored);
         const wrong = await auditStore(name, engine, record.stored, this.#peace.regions);
         if (wrong !== undefined) this.broken(wrong);
+        const different = await comparison.add(name, engine, this.#peace.regions);
+        if (different !== undefined) this.broken(different);
       });
     }
     this.#invariants.checkDurability();

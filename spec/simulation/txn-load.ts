@@ -5,7 +5,9 @@ import {
   type Transport,
   type VirtualClock,
 } from '../../actors/index.js';
+import type { Database } from '../../cluster/client/database.js';
 import { connect } from '../../cluster/client/index.js';
+import type { TransactionalDatabase } from '../isolation/database.js';
 import { type IsolationVerdict, IsolationWorkload, type WorkloadClient } from '../isolation/workload.js';
 import { MachineClock, pausable } from './machine-clock.js';
 import type { Trace } from './trace.js';
@@ -30,9 +32,12 @@ const MAX_LIVES = 5;
 const MAX_FRAMES = 150;
 /** Longest time until a client that was killed is there again, in milliseconds. */
 const DOWNTIME_MS = 1_500;
+/** Transactions that a client has under way at once. */
+const SESSIONS = 3;
 const TIMEOUT_MS = 3_000;
-const GRACE_MS = 1_000;
-const LISTS = 3;
+/** A client may look for two seconds more what became of a transaction that might be committed. */
+const GRACE_MS = 3_000;
+const LISTS = 4;
 
 /** Every name that a client of this load may have: each life is a node of its own. */
 export const TXN_CLIENTS: readonly string[] = Array.from({ length: CLIENTS }, (_, i) =>
@@ -47,7 +52,8 @@ export class TxnLoad {
   readonly counts = { txnCommits: 0, txnRefused: 0, txnUnknown: 0, txnKills: 0, txnBanked: 0 };
   readonly #parts: TxnLoadParts;
   readonly #workload: IsolationWorkload;
-  readonly #clients = new Map<number, WorkloadClient>();
+  readonly #clients = new Map<number, readonly WorkloadClient[]>();
+  readonly #databases = new Map<number, Database>();
   #phase: 'trouble' | 'spared' | 'recovering' = 'trouble';
 
   constructor(parts: TxnLoadParts) {
@@ -79,21 +85,33 @@ export class TxnLoad {
   async recover(): Promise<void> {
     this.#phase = 'recovering';
     await Promise.all(
-      [...this.#clients.values()].map(async (client) => {
-        await client.stop();
-        await client.progress();
+      [...this.#clients.values()].flat().map(async (session) => {
+        await session.stop();
+        await session.progress();
       }),
     );
   }
 
   /** Reads everything: no lock that somebody has left behind may keep a reader from it. */
   async readEverything(limit: number): Promise<void> {
-    await this.#clients.get(1)?.readEverything(limit);
+    await this.#clients.get(1)?.[0]?.readEverything(limit);
+  }
+
+  /** Nothing goes on behind anybody's back any more. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#databases.values()].map((database) => database.close()));
   }
 
   verdict(): IsolationVerdict {
     this.counts.txnBanked = this.#workload.banked;
     return this.#workload.verdict();
+  }
+
+  #ended(session: string, fate: 'returned' | 'failed' | 'unknown'): void {
+    this.#parts.trace.event(`${session} transaction: ${fate}`);
+    if (fate === 'returned') this.counts.txnCommits++;
+    else if (fate === 'failed') this.counts.txnRefused++;
+    else this.counts.txnUnknown++;
   }
 
   async #live(client: number, life: number): Promise<void> {
@@ -128,23 +146,22 @@ export class TxnLoad {
           clock,
           random,
         });
-        const joined = this.#workload.join({
-          name,
-          database,
-          clock,
-          random,
-          timeout: TIMEOUT_MS,
-          grace: GRACE_MS,
-          pause: 20 + 200 * random(),
-          lull: this.#parts.lull,
-          ended: (fate) => {
-            trace.event(`${name} transaction: ${fate}`);
-            if (fate === 'returned') this.counts.txnCommits++;
-            else if (fate === 'failed') this.counts.txnRefused++;
-            else this.counts.txnUnknown++;
-          },
+        const sessions = Array.from({ length: SESSIONS }, (_, i) => {
+          const session = `${name}/${i + 1}`;
+          return this.#workload.join({
+            name: session,
+            database: inEveryWay(database, random),
+            clock,
+            random,
+            timeout: TIMEOUT_MS,
+            grace: GRACE_MS,
+            pause: 20 + 200 * random(),
+            lull: this.#parts.lull,
+            ended: (fate) => this.#ended(session, fate),
+          });
         });
-        this.#clients.set(client, joined);
+        this.#databases.set(client, database);
+        this.#clients.set(client, sessions);
         return;
       } catch (error) {
         trace.event(`${name} cannot connect: ${String(error)}`);
@@ -155,6 +172,15 @@ export class TxnLoad {
 
 function nameOf(client: number, life: number): string {
   return `client-txn-${client}-${life}`;
+}
+
+/** Transactions commit in whichever way they may: in one phase, when their keys are locked, or with their primary. */
+function inEveryWay(database: Database, random: Random): TransactionalDatabase {
+  return {
+    transaction: (fn, options) =>
+      database.transaction(fn, { ...options, onePc: random() < 0.5, asyncCommit: random() < 0.5 }),
+    snapshot: (options) => database.snapshot(options),
+  };
 }
 
 /** Tells when a message has left. */
