@@ -48,7 +48,11 @@ export class SchedulerAlone {
       term: () => 6,
       storeJoined: () => {},
       wallClock: Date.now,
-      collector: { run: () => false, told: () => ({ state: 'paused', round: undefined, last: undefined }) },
+      collector: {
+        run: () => false,
+        tick: () => {},
+        told: () => ({ state: 'paused', round: undefined, last: undefined }),
+      },
     });
     this.#apply({
       initializeCluster: { clusterId: 1, cluster: 'bench', expectedStores: 3, maxEntryBytes: MIB },

@@ -1,20 +1,16 @@
 /** `troupe kv get | put | delete | scan | cas | delete-range`. */
 
-import { buffer } from 'node:stream/consumers';
 import type { Command } from 'commander';
-import { ExitCode, TroupeError } from '../errors.js';
+import { TroupeError } from '../errors.js';
 import { withDatabase } from './connection.js';
 import { addExportCommand } from './export-command.js';
 import { addImportCommand } from './import-command.js';
 import { parseBytes, showBytes } from './kv-bytes.js';
-import { encodeField, encodeRecord } from './ndjson.js';
-import { connectionSettings, parseCount, withConnection } from './settings.js';
-import { print, printAll, say } from './terminal.js';
+import { BYTES_NOTE, givenValue, lineFormat, parseValue, printValue, rangeOf } from './kv-values.js';
+import { connectionSettings, withConnection } from './settings.js';
+import { printAll } from './terminal.js';
 
 type Options = Readonly<Record<string, unknown>>;
-
-const BYTES_NOTE =
-  'Keys and values print as text; bytes outside 0x20 to 0x7e and the backslash as \\xNN, and are typed so.';
 
 export function addKvCommands(program: Command): void {
   const kv = program
@@ -103,27 +99,13 @@ export function addKvCommands(program: Command): void {
 async function get(keyText: string, options: Options): Promise<void> {
   const key = parseBytes('key', keyText);
   const value = await withDatabase(connectionSettings(options), (db) => db.raw.get(key));
-  if (value === undefined) {
-    say(`troupe: key "${showBytes(key)}" not found`);
-    process.exitCode = ExitCode.notFound;
-  } else if (options.json) {
-    print(encodeRecord({ key, value }));
-  } else if (options.raw) {
-    await printAll(value);
-  } else {
-    print(showBytes(value));
-  }
+  await printValue(key, value, options);
 }
 
 async function put(keyText: string, valueText: string, options: Options): Promise<void> {
   const key = parseBytes('key', keyText);
   const settings = connectionSettings(options);
-  const value =
-    valueText === '-'
-      ? await buffer(process.stdin)
-      : options.raw
-        ? Buffer.from(valueText)
-        : parseValue(valueText);
+  const value = await givenValue(valueText, options);
   await withDatabase(settings, (db) => db.raw.put(key, value));
 }
 
@@ -134,30 +116,11 @@ async function remove(keyText: string, options: Options): Promise<void> {
 
 async function scan(options: Options): Promise<void> {
   const settings = connectionSettings(options);
-  if (options.prefix !== undefined && (options.start !== undefined || options.end !== undefined)) {
-    throw new TroupeError('usage', 'give --prefix, or --start and --end, not both');
-  }
-  const bound = (name: 'prefix' | 'start' | 'end'): Record<string, Uint8Array> => {
-    const text = options[name];
-    return typeof text === 'string' ? { [name]: parseBytes(`--${name}`, text) } : {};
-  };
-  const range = {
-    ...bound('prefix'),
-    ...bound('start'),
-    ...bound('end'),
-    ...(typeof options.limit === 'string' ? { limit: parseCount('--limit', options.limit, 0) } : {}),
-    reverse: options.reverse === true,
-    keysOnly: options.keysOnly === true,
-  };
+  const range = rangeOf(options);
   const line = lineFormat(options.json === true, range.keysOnly);
   await withDatabase(settings, async (db) => {
     for await (const { key, value } of db.raw.scan(range)) await printAll(`${line(key, value)}\n`);
   });
-}
-
-function lineFormat(json: boolean, keysOnly: boolean): (key: Uint8Array, value: Uint8Array) => string {
-  if (json) return (key, value) => (keysOnly ? `{${encodeField('key', key)}}` : encodeRecord({ key, value }));
-  return (key, value) => (keysOnly ? showBytes(key) : `${showBytes(key)}\t${showBytes(value)}`);
 }
 
 async function compareAndSwap(keyText: string, values: readonly string[], options: Options): Promise<void> {
@@ -188,17 +151,4 @@ async function deleteRange(startText: string, endText: string, options: Options)
   const end = parseBytes('end', endText);
   if (Buffer.compare(start, end) >= 0) throw new TroupeError('usage', 'START must come before END');
   await withDatabase(connectionSettings(options), (db) => db.raw.deleteRange(start, end));
-}
-
-function parseValue(text: string): Uint8Array {
-  try {
-    return parseBytes('value', text);
-  } catch (error) {
-    if (error instanceof TroupeError) {
-      throw new TroupeError(error.code, `${error.message}, or give --raw to take the value as it is`, {
-        cause: error,
-      });
-    }
-    throw error;
-  }
 }

@@ -45,7 +45,8 @@ export function decodeRecord(line: string): KvRecord {
   return { key: decodeField(record, 'key'), value: decodeField(record, 'value') };
 }
 
-function decodeField(record: Readonly<Record<string, unknown>>, name: 'key' | 'value'): Uint8Array {
+/** The bytes of a JSON field of that name, or of the name with 64. @throws NotARecord unless there is exactly one */
+export function decodeField(record: Readonly<Record<string, unknown>>, name: string): Uint8Array {
   const text = record[name];
   const base64 = record[`${name}64`];
   if (text !== undefined && base64 !== undefined)

@@ -4,7 +4,9 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { ExitCode, exitCodeOf, TroupeError } from '../errors.js';
 import { addBenchCommand } from './bench-command.js';
+import { addGcCommands } from './gc-command.js';
 import { addKvCommands } from './kv-command.js';
+import { addMvccCommand } from './mvcc-command.js';
 import { addNodeCommands } from './node-command.js';
 import { addOperatorCommands } from './operator-command.js';
 import { addRegionCommands } from './region-command.js';
@@ -13,6 +15,7 @@ import { addSchedulerCommands } from './scheduler-command.js';
 import { addStatusCommand } from './status-command.js';
 import { addStoreCommands } from './store-command.js';
 import { paletteFor, say } from './terminal.js';
+import { addTxnCommands } from './txn-command.js';
 import { addUpCommand } from './up.js';
 
 const AFTER_HELP = `
@@ -38,7 +41,10 @@ export function createProgram(): Command {
   addStoreCommands(program);
   addSchedulerCommands(program);
   addOperatorCommands(program);
+  addGcCommands(program);
   addKvCommands(program);
+  addTxnCommands(program);
+  addMvccCommand(program);
   addStatusCommand(program);
   addRegionCommands(program);
   addBenchCommand(program);

@@ -2,6 +2,7 @@
 
 import type { Command } from 'commander';
 import { withDatabase } from './connection.js';
+import { gcLine } from './gc-command.js';
 import { endText, startText } from './region-table.js';
 import { connectionSettings, withConnection } from './settings.js';
 import { paletteFor, print, table } from './terminal.js';
@@ -71,4 +72,7 @@ async function status(options: Readonly<Record<string, unknown>>): Promise<void>
       palette,
     ),
   );
+  if (state.gc === null) return;
+  print('');
+  print(gcLine(state.gc));
 }

@@ -6,6 +6,7 @@ import type { Protocol, ProtocolEvent } from '../protocol.js';
 import { type AdminCallOptions, checkIds, isCount } from './call-options.js';
 import { allRegions, type ClusterStatus, clusterStatus } from './cluster-status.js';
 import { Deadline, type WaitingParts } from './deadline.js';
+import { GcAdmin } from './gc.js';
 import { PlacementAdmin } from './placement.js';
 import type { Bytes } from './raw.js';
 import type { ChangeCall, RegionChangeOptions } from './region-change.js';
@@ -42,11 +43,14 @@ export interface ClusterAdminOptions extends WaitingParts {
 export class ClusterAdmin {
   /** How regions are placed: settings, schedulers, stores and operators. */
   readonly placement: PlacementAdmin;
+  /** How old versions of transactional keys are collected. */
+  readonly gc: GcAdmin;
   readonly #options: ClusterAdminOptions;
 
   constructor(options: ClusterAdminOptions) {
     this.#options = options;
     this.placement = new PlacementAdmin(options);
+    this.gc = new GcAdmin(options);
   }
 
   /** Nodes, stores and regions. @throws TroupeError `unavailable` when no scheduler answers */

@@ -1,6 +1,7 @@
 import type { SchedulerClient } from '../pd-client.js';
 import type { pdpb, troupepb } from '../proto/index.js';
 import type { Deadline } from './deadline.js';
+import { type GcInfo, gcInfo } from './gc.js';
 import { type RegionInfo, regionInfo } from './region-info.js';
 
 /** What `troupe status --json` prints. Region bounds are stored keys, escaped where they are not text. */
@@ -33,11 +34,13 @@ export interface ClusterStatus {
     /** Store id of the leader; `null` while none is known. */
     readonly leader: number | null;
   }[];
+  /** How old versions are collected; `null` where the scheduler does not say. */
+  readonly gc: GcInfo | null;
 }
 
 /** Nodes, stores and regions. @throws TroupeError `unavailable` when no scheduler answers */
 export async function clusterStatus(scheduler: SchedulerClient, deadline: Deadline): Promise<ClusterStatus> {
-  const { cluster, schedulers, leader, stores, regions } = await scheduler.status(deadline.terms);
+  const { cluster, schedulers, leader, stores, regions, gc } = await scheduler.status(deadline.terms);
   return {
     cluster,
     schedulers: await Promise.all(
@@ -58,6 +61,7 @@ export async function clusterStatus(scheduler: SchedulerClient, deadline: Deadli
         leader: led,
       }),
     ),
+    gc: gc === undefined ? null : gcInfo(gc),
   };
 }
 

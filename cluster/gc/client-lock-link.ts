@@ -1,9 +1,17 @@
 import type { ActorSystem, Clock } from '../../actors/index.js';
-import { decodeBytes, encodeBytes, keyAfter, spaceRange } from '../../storage/keys.js';
-import { Call, type CallTerms } from '../client/call.js';
+import { encodeBytes, keyAfter } from '../../storage/keys.js';
+import { Call, type CallTerms, unexpected } from '../client/call.js';
+import { Deadline, type WaitingParts } from '../client/deadline.js';
 import { Dispatcher } from '../client/dispatcher.js';
+import { Pauses } from '../client/pauses.js';
 import type { CachedRegion } from '../client/region-cache.js';
-import { userRangeOf } from '../client/space.js';
+import { TXN_SPACE } from '../client/space.js';
+import { TimestampClient } from '../client/timestamps.js';
+import { BackgroundTasks } from '../client/txn/background.js';
+import { byTransaction, LockResolver } from '../client/txn/lock-resolver.js';
+import { RegionBatches } from '../client/txn/region-batches.js';
+import { txnRangeOf } from '../client/txn/txn-call.js';
+import { TxnRequests } from '../client/txn/txn-requests.js';
 import { TroupeError } from '../errors.js';
 import { SchedulerClient } from '../pd-client.js';
 import type { kvrpcpb, troupepb } from '../proto/index.js';
@@ -21,20 +29,26 @@ export interface ClientLockLinkOptions {
 
 /** Locks of one page. */
 const PAGE_LOCKS = 256;
-/** Milliseconds that one page, or the resolution of one transaction, may take. */
-const PATIENCE_MS = 30_000;
-
-const TXN_SPACE = spaceRange('txn').start[0] ?? 0;
+/** Transactions whose fate is found out side by side. */
+const TRANSACTIONS_AT_ONCE = 16;
+/** Milliseconds that one page and the resolution of its locks may take. */
+const PATIENCE_MS = 60_000;
+/** Of one command that resolves locks. */
+const BATCH = { maxKeys: PAGE_LOCKS, maxBytes: 256 * 1024 } as const;
 const OPEN = new Uint8Array(0);
 
 /** Reaches locks as any client does, on a scheduler's own messaging. */
 export class ClientLockLink implements LockLink {
-  readonly #options: ClientLockLinkOptions;
   readonly #scheduler: SchedulerClient;
   readonly #dispatcher: Dispatcher;
+  readonly #timestamps: TimestampClient;
+  readonly #requests: TxnRequests;
+  readonly #batches: RegionBatches;
+  readonly #resolver: LockResolver;
+  readonly #waiting: WaitingParts & { readonly pauses: Pauses };
 
   constructor(options: ClientLockLinkOptions) {
-    this.#options = options;
+    const { system, clock, random } = options;
     const scheduler = new SchedulerClient(options);
     this.#scheduler = scheduler;
     this.#dispatcher = new Dispatcher({
@@ -45,20 +59,51 @@ export class ClientLockLink implements LockLink {
         getAllStores: (timeout) => scheduler.getAllStores({ timeout }),
       },
     });
+    this.#timestamps = new TimestampClient({ system, source: scheduler, clock, timeout: PATIENCE_MS });
+    this.#requests = new TxnRequests({ dispatcher: this.#dispatcher, clock });
+    this.#batches = new RegionBatches(this.#requests, BATCH);
+    this.#waiting = { clock, random, pauses: new Pauses(clock) };
+    this.#resolver = new LockResolver({
+      requests: this.#requests,
+      batches: this.#batches,
+      timestamps: this.#timestamps,
+      background: new BackgroundTasks(),
+      waiting: this.#waiting,
+    });
   }
 
   async resolve(range: KeyRange, safePoint: bigint, signal: AbortSignal): Promise<SweepStep> {
-    const { clock } = this.#options;
-    const { calls } = this.#dispatcher;
-    const terms = { owner: calls, deadline: clock.now() + PATIENCE_MS, signal, group: undefined };
-    const call = new ScanLockCall(terms, range, safePoint);
-    this.#dispatcher.submit(call);
+    const deadline = new Deadline(this.#waiting, PATIENCE_MS, signal);
+    const call = new ScanLockCall(this.#requests.terms(deadline), range, safePoint);
+    this.#requests.submit(call);
     const { locks, next } = (await call.promise) as LockPage;
-    if (locks.length > 0) throw new TroupeError('failed', 'Locks cannot be resolved yet.');
+    const left = byTransaction(locks).values();
+    const work = async (): Promise<void> => {
+      for (const transaction of left) await this.#end(transaction, deadline);
+    };
+    await Promise.all(Array.from({ length: TRANSACTIONS_AT_ONCE }, work));
     return { locks: locks.length, next };
   }
 
+  /** Its client has had the life time of old versions to end it: nobody waits for it any longer. */
+  async #end(locks: readonly [kvrpcpb.LockInfo, ...kvrpcpb.LockInfo[]], deadline: Deadline): Promise<void> {
+    const [{ primaryLock, lockVersion }] = locks;
+    const fate = await this.#resolver.settle(primaryLock, lockVersion, deadline);
+    const commitTs = fate.state === 'committed' ? fate.commitTs : 0n;
+    await this.#batches.sendAll(locks, deadline, async (batch) => {
+      const { response, rest } = await this.#requests.resolveKeys(batch, lockVersion, commitTs, deadline);
+      if (response.error !== undefined)
+        throw new TroupeError(
+          'failed',
+          `A lock of the transaction that began at ${lockVersion} cannot be resolved: ${response.error.abort || response.error.invalid || 'the store refuses'}.`,
+        );
+      return rest;
+    });
+  }
+
   close(): void {
+    this.#waiting.pauses.close();
+    this.#timestamps.close();
     this.#dispatcher.close();
     this.#scheduler.close();
   }
@@ -86,8 +131,7 @@ class ScanLockCall extends Call {
 
   request(region: CachedRegion): troupepb.RegionRequest {
     const { start: startKey, end } = this.#range;
-    const bound = userRangeOf(TXN_SPACE, region.start, region.end)?.end;
-    const regionEnd = bound === undefined || bound.length === 0 ? undefined : decodeBytes(bound).bytes;
+    const regionEnd = txnRangeOf(region)?.end;
     const isShorter = regionEnd !== undefined && (end.length === 0 || Buffer.compare(regionEnd, end) < 0);
     this.#border = isShorter ? regionEnd : undefined;
     const endKey = this.#border ?? end;
@@ -106,8 +150,4 @@ class ScanLockCall extends Call {
     if (more && last === undefined) throw unexpected();
     return { locks, next: more && last !== undefined ? keyAfter(last) : this.#border };
   }
-}
-
-function unexpected(): TroupeError {
-  return new TroupeError('failed', 'The store did not answer the question for locks; check its version.');
 }

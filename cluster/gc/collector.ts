@@ -20,6 +20,8 @@ export interface CollectorOptions {
   /** Unix milliseconds. */
   readonly wallClock: () => number;
   readonly logger: Logger;
+  /** Before that there is nothing to collect. */
+  readonly ready: () => boolean;
   readonly config: () => GcConfig;
   /** The safe points as they are replicated. */
   readonly safePoints: () => { readonly transaction: bigint; readonly gc: bigint };
@@ -92,9 +94,10 @@ export class Collector implements GcDuties {
     this.#last = undefined;
   }
 
-  /** To be called about once a second. */
+  /** To be called about once a second, and when the configuration has changed. */
   tick(): void {
-    const { clock, config } = this.#options;
+    const { clock, config, ready } = this.#options;
+    if (!ready()) return;
     const { gcEnabled: enabled, gcInterval: interval } = config();
     const [overdue, storesKnow] = [this.#isOverdue(), this.#storesKnow()];
     this.#actor?.send({ type: 'clock', now: clock.now(), enabled, interval, overdue, storesKnow });

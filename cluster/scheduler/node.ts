@@ -165,6 +165,7 @@ export class SchedulerNode implements SchedulerDuties {
       clock,
       wallClock,
       logger,
+      ready: () => state.phase === 'serving',
       config: () => state.placement.config,
       safePoints: () => state.safePoints,
       timestamp: async () => {
@@ -381,8 +382,7 @@ export class SchedulerNode implements SchedulerDuties {
     this.#watch.tick(clock.now(), this.#placement.config.maxStoreDownTime);
     this.#placement.tick();
     this.#timestamps.tick();
-    // Before the first region there is nothing to collect.
-    if (this.#parts.state.phase === 'serving') this.#collector.tick();
+    this.#collector.tick();
     this.#ticker = clock.setTimeout(() => this.#tick(), WATCH_INTERVAL_MS);
   }
 

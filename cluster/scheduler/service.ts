@@ -50,7 +50,7 @@ export interface ServiceOptions {
   /** A store registered, or showed that it has its identity. */
   readonly storeJoined: () => void;
   readonly placement: Placement;
-  readonly collector: Pick<Collector, 'run' | 'told'>;
+  readonly collector: Pick<Collector, 'run' | 'tick' | 'told'>;
 }
 
 /** Characters of a store's version and labels. */
@@ -320,6 +320,7 @@ export class SchedulerService {
 
     'pd.steerPlacement': async (request) => {
       await this.#steering.steer(request);
+      this.#options.collector.tick();
       return { header: this.header() };
     },
 

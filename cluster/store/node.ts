@@ -25,6 +25,7 @@ import { LogGc, type LogGcLimits } from '../raft/log-gc.js';
 import { DEFAULT_TICK_INTERVAL_MS, type RaftTuning } from '../raft/tuning.js';
 import { TaskQueue } from '../tasks.js';
 import { InconsistentReplicaError } from './consistency.js';
+import { StoreGarbage } from './garbage.js';
 import { PeerMessages } from './peer-messages.js';
 import {
   type CheckRegionEvent,
@@ -40,6 +41,7 @@ import { RegionSplits } from './region-splits.js';
 import type { ChangeRegionEvent, RegionReplica } from './replica.js';
 import { type DiskUsage, Reporter } from './reporter.js';
 import { RestingRegions } from './resting-regions.js';
+import { StoreSafePoints } from './safe-points.js';
 import { RegionSnapshots } from './snapshots/index.js';
 import type { LoadSplitLimits, SplitCheckLimits } from './split/index.js';
 import { StalePeers } from './stale-peers.js';
@@ -117,6 +119,7 @@ export class StoreNode implements StoreNodeHost {
   readonly #messages: PeerMessages;
   readonly #stalePeers: StalePeers;
   readonly #splits: RegionSplits;
+  readonly #garbage: StoreGarbage;
   readonly #resting: RestingRegions;
   /** One after the other: the scheduler asks again while the first answer is under way. */
   #bootstrapping: Promise<void> = Promise.resolve();
@@ -193,9 +196,11 @@ export class StoreNode implements StoreNodeHost {
       ...(parts.tuning === undefined ? {} : { tuning: parts.tuning }),
     });
     this.#reads = new ReadTurn(engine, parts.maxEntryBytes, (error) => this.#diskFailed(error));
+    const safePoints = new StoreSafePoints(clock);
     this.txn = new StoreTxn({
       engine,
       clock,
+      safePoints,
       maxEntryBytes: parts.maxEntryBytes,
       askTimestamp: () => parts.scheduler.timestamps(1),
       requestTurn: () => system.requestTurn(),
@@ -253,6 +258,7 @@ export class StoreNode implements StoreNodeHost {
       loadLimits: parts.tuning?.loadSplit,
     });
     this.#reads.observe(this.#splits.load);
+    this.#garbage = new StoreGarbage({ ...parts, tasks: this.#tasks, replicas, safePoints });
     this.#stalePeers = new StalePeers({
       ...parts,
       storeId: this.storeId,
@@ -275,6 +281,8 @@ export class StoreNode implements StoreNodeHost {
     this.#reporter = new Reporter({
       ...parts,
       replicas,
+      safePoints,
+      garbageDue: () => this.#garbage.look(),
       flow,
       refusedAsBusy: () => this.#refusedAsBusy,
       snapshots: () => this.#snapshots.traffic,
@@ -327,6 +335,7 @@ export class StoreNode implements StoreNodeHost {
     this.#logGc.start();
     this.#stalePeers.start();
     this.#splits.start();
+    this.#garbage.start();
   }
 
   async #load(): Promise<void> {
@@ -346,6 +355,7 @@ export class StoreNode implements StoreNodeHost {
     this.#logGc.stop();
     this.#stalePeers.stop();
     this.#splits.stop();
+    this.#garbage.stop();
     this.stop();
     this.#peers.proposeWrites();
     this.#reads.flush();
@@ -356,6 +366,7 @@ export class StoreNode implements StoreNodeHost {
     await this.#snapshots.close();
     await closed;
     await this.#peers.idle();
+    await Promise.all([this.#reads.idle(), this.txn.idle()]);
     await system.close();
     await engine.close();
   }

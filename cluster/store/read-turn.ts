@@ -18,6 +18,7 @@ import type { LoadSampler } from './split/index.js';
 import {
   invalid,
   isTxnRead,
+  isTxnWrite,
   type ReadAnswer,
   refused,
   type StoreTxn,
@@ -57,6 +58,8 @@ export class ReadTurn {
   #confirmed: ConfirmedRead[] = [];
   /** Calls between their snapshot and their answer, and those that wait for a prewrite. */
   #reading = 0;
+  /** Turns whose reads are under way. */
+  readonly #serving = new Set<Promise<void>>();
 
   /**
    * @param maxReplyBytes bytes of keys and values in one reply; a longer one answers only the first of its requests
@@ -110,7 +113,14 @@ export class ReadTurn {
       this.#reading++;
       reads.push(read);
     }
-    if (reads.length > 0) void this.#serve(reads, points, txn);
+    if (reads.length === 0) return;
+    const serving = this.#serve(reads, points, txn).finally(() => this.#serving.delete(serving));
+    this.#serving.add(serving);
+  }
+
+  /** Resolves when nothing is read any more, where nothing new comes. */
+  async idle(): Promise<void> {
+    await Promise.all(this.#serving);
   }
 
   /** Whether the call has to wait for a prewrite that may commit below it; then it comes again. */
@@ -358,7 +368,8 @@ function pair(storedKey: Uint8Array, value: Uint8Array | undefined): kvrpcpb.KvP
 }
 
 function refusal(request: troupepb.RegionRequest | undefined, error: string): troupepb.RegionResponse {
-  if (request !== undefined && isTxnRead(request)) return refused(request, invalid(error));
+  if (request !== undefined && (isTxnRead(request) || isTxnWrite(request)))
+    return refused(request, invalid(error));
   return request?.rawScan === undefined
     ? { rawGet: { regionError: undefined, error, value: NO_BYTES, notFound: true } }
     : { rawScan: { regionError: undefined, kvs: [], error, more: false } };

@@ -26,6 +26,7 @@ import type { TaskQueue } from '../tasks.js';
 import { DATA_RULE, epochNotMatch, epochOf } from './admin/epoch.js';
 import { ConsistencyCheck, InconsistentReplicaError } from './consistency.js';
 import type { CommandResult } from './evaluate.js';
+import { GarbageHint } from './garbage-hint.js';
 import type { ReadTurn } from './read-turn.js';
 import { type CalledRegion, errorOf, RegionCall, withSiblings } from './region-call.js';
 import {
@@ -116,6 +117,8 @@ export class RegionReplica
     ChangedRegion,
     TxnRegion
 {
+  /** What is known of old versions in the region. */
+  readonly garbage = new GarbageHint();
   /** Its own id, whatever the region says. */
   readonly peerId: number;
   readonly #options: ReplicaOptions;
@@ -310,7 +313,9 @@ export class RegionReplica
     const error = this.refusalOf(event);
     if (error !== undefined) return call.fail(error);
     const { txn } = this.#options;
-    if (!txn.doubts(event.requests)) return serve(call);
+    const distrust = txn.distrust(event.requests);
+    if (distrust !== undefined) return call.fail(distrust);
+    if (!txn.doubts(event.requests, this)) return serve(call);
     txn.askFirst(call, () => {
       const refusal = this.refusalOf(event);
       if (refusal === undefined) serve(call);
@@ -518,6 +523,7 @@ export class RegionReplica
     const { region } = raft_serverpb.RaftSnapshotData.decode(data);
     if (region !== undefined) this.#machine.restore(region);
     this.size.unknown();
+    this.garbage.forget();
     this.#options.restored(this);
     this.#actor?.tell({ type: 'snapshotInstalled' });
   }
@@ -534,6 +540,7 @@ export class RegionReplica
 
   applied(index: number): void {
     const commands = this.#machine.visible();
+    for (const { requests } of commands) this.garbage.noteApplied(requests);
     if (commands.length > 0) this.#options.applied?.(this.region, index, commands);
     this.#options.txn.writes.applied(this);
   }

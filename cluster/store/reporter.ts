@@ -5,6 +5,7 @@ import { pdpb } from '../proto/index.js';
 import { type FlowCount, FlowMeter } from './region-flow.js';
 import { RegionHeartbeats, type RegionHeartbeatsOptions } from './region-heartbeats.js';
 import type { RegionReplica } from './replica.js';
+import type { StoreSafePoints } from './safe-points.js';
 import type { SnapshotTraffic } from './snapshots/index.js';
 
 /** Milliseconds between two heartbeats of a store. */
@@ -25,6 +26,9 @@ export interface ReporterOptions extends Omit<RegionHeartbeatsOptions, 'unixSeco
   /** Of all regions that this store leads. */
   readonly flow: FlowCount;
   readonly snapshots: () => SnapshotTraffic;
+  readonly safePoints: StoreSafePoints;
+  /** More may be removed than before. */
+  readonly garbageDue: () => void;
   /** Requests that were refused since the start because too much was under way. */
   readonly refusedAsBusy: () => number;
   /** This store's place was given to somebody else, or taken away: it must stop. */
@@ -77,12 +81,14 @@ export class Reporter {
   #reportStore(): void {
     if (this.#storeHeartbeat) return;
     this.#storeHeartbeat = true;
-    const { scheduler, diskUsage, logger, displaced } = this.#options;
+    const { clock, scheduler, diskUsage, logger, displaced, safePoints, garbageDue } = this.#options;
+    const askedAt = clock.now();
     const flow = this.#flow.take(this.#unixSeconds());
     const refused = this.#options.refusedAsBusy();
     diskUsage()
       .then((usage) => scheduler.storeHeartbeat(this.#stats(usage, flow, refused > this.#refusedAsBusy)))
-      .then(({ term }) => {
+      .then(({ term, txnSafePoint: transaction, gcSafePoint: gc }) => {
+        if (safePoints.heard({ transaction, gc }, askedAt)) garbageDue();
         this.#refusedAsBusy = refused;
         // Another scheduler leads, or the same one anew.
         if (term !== this.#schedulerTerm) this.regions.tellAll();
@@ -103,7 +109,7 @@ export class Reporter {
     flow: ReturnType<FlowMeter['take']>,
     isBusy: boolean,
   ): pdpb.StoreStats {
-    const { identity, replicas, pid, startTime } = this.#options;
+    const { identity, replicas, pid, startTime, safePoints } = this.#options;
     const { sending, receiving, applying } = this.#options.snapshots();
     return pdpb.StoreStats.from({
       storeId: identity.storeId,
@@ -120,6 +126,7 @@ export class Reporter {
       startTime,
       pid,
       incarnation: identity.incarnation,
+      txnSafePoint: safePoints.transaction,
     });
   }
 }

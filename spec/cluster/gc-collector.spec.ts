@@ -37,6 +37,7 @@ class CollectorWorld implements LockLink {
       clock,
       wallClock: () => clock.now(),
       logger: silentLogger,
+      ready: () => true,
       config: () => this.config,
       safePoints: () => points,
       timestamp: async () => composeTimestamp(Math.floor(clock.now()), 0),

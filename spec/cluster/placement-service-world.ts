@@ -66,6 +66,7 @@ export class ServiceWorld {
       wallClock: () => clock.now(),
       collector: {
         run: () => true,
+        tick: () => {},
         told: () => ({ state: 'idle', round: undefined, last: undefined }),
       },
     });

@@ -107,6 +107,40 @@ describe('the Raft host', () => {
     expect(outcomes).to.deep.equal(['x', 'y', 'z'].map((result) => ({ ok: true, result })));
   });
 
+  it('tells a proposer when reads see what it did, without waiting for anything else to be written', async () => {
+    const world = await start([1]);
+    const group = await open(world, 1, new Tally('a'));
+    const events: string[] = [];
+    const propose = (command: string) =>
+      group.propose(
+        text(command),
+        (outcome) => {
+          const index = group.status().applied + 1;
+          events.push(`${command} ${outcome.ok ? 'done' : outcome.code}`);
+          void world.engine.get('default', text(`a/${index}`)).then((value) => {
+            events.push(`${command} ${value === undefined ? 'unseen' : 'seen'}`);
+          });
+        },
+        false,
+        () => {
+          events.push(`${command} visible`);
+          void world.engine.get('default', text(`a/${group.status().applied}`)).then((value) => {
+            events.push(`${command} ${Buffer.from(value ?? []).toString()}`);
+          });
+        },
+      );
+    propose('x');
+    // Less than a tick.
+    await world.clock.advance(20);
+    expect(events).to.deep.equal(['x done', 'x unseen', 'x visible', 'x x']);
+    events.length = 0;
+    propose('y');
+    group.stop();
+    await world.clock.advance(20);
+    expect(events.filter((event) => event.endsWith('visible'))).to.deep.equal([]);
+    expect(events[0]).to.equal('y undetermined');
+  });
+
   it('field note 2: a proposal is answered by the entry at its index and term, once, whatever takes its place', async () => {
     const world = await start([1], undefined, undefined, [1, 2, 3]);
     const { clock } = world;

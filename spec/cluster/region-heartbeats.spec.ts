@@ -7,6 +7,7 @@ import { FlowCount } from '../../cluster/store/region-flow.js';
 import { RegionHeartbeats } from '../../cluster/store/region-heartbeats.js';
 import type { RegionReplica } from '../../cluster/store/replica.js';
 import { Reporter } from '../../cluster/store/reporter.js';
+import { StoreSafePoints } from '../../cluster/store/safe-points.js';
 import { metapb } from '../../storage/proto/index.js';
 
 const REGIONS = 10_000;
@@ -159,6 +160,8 @@ describe('The heartbeat of a store', () => {
       durableRegion: ({ region }) => region,
       silenceOf: () => undefined,
       answered: () => {},
+      safePoints: new StoreSafePoints(clock),
+      garbageDue: () => {},
       displaced: (error) => {
         throw error;
       },

@@ -18,6 +18,8 @@ export interface GarbageResult {
   readonly changes: readonly MvccChange[];
   /** It stopped at its limit: continue from this user key. `undefined` when the range is done. */
   readonly nextKey: Uint8Array | undefined;
+  /** The smallest timestamp above the safe point that was met: a later safe point may have to do with it. */
+  readonly oldestLeft: Timestamp | undefined;
 }
 
 export async function collectGarbage(task: GarbageTask, reader: MvccReader): Promise<GarbageResult> {
@@ -44,6 +46,7 @@ export async function collectGarbage(task: GarbageTask, reader: MvccReader): Pro
 class Sweep {
   readonly #task: GarbageTask;
   readonly #changes: MvccChange[] = [];
+  #oldestLeft: Timestamp | undefined;
   #bytes = 0;
   #keys = 0;
   #key: Uint8Array | undefined;
@@ -77,11 +80,15 @@ class Sweep {
   /** @param next where a limit stopped it. */
   result(next: Uint8Array | undefined): GarbageResult {
     if (next === undefined) this.#endKey();
-    return { changes: this.#changes, nextKey: next && userKey(next).key };
+    return { changes: this.#changes, nextKey: next && userKey(next).key, oldestLeft: this.#oldestLeft };
   }
 
   #judge(key: Uint8Array, write: CommittedWrite): void {
-    if (write.commitTs > this.#task.safePoint) return;
+    if (write.commitTs > this.#task.safePoint) {
+      if (this.#oldestLeft === undefined || write.commitTs < this.#oldestLeft)
+        this.#oldestLeft = write.commitTs;
+      return;
+    }
     if (!this.#isCovered && write.kind === 'put') this.#isCovered = true;
     else if (!this.#isCovered && write.kind === 'delete') {
       this.#isCovered = true;

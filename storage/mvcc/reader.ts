@@ -7,7 +7,7 @@
  */
 import type { Engine, EngineSnapshot } from '../engine.js';
 import { StorageError } from '../errors.js';
-import { compareBytes, escapeKey, isVersionOf, keyAfter, withTimestamp } from '../keys.js';
+import { compareBytes, escapeKey, keyAfter, withTimestamp } from '../keys.js';
 import { decodeLock } from './lock-record.js';
 import type { CommittedWrite, Lock, Timestamp } from './types.js';
 import { afterVersions, committedWrite, keyOfVersion } from './versions.js';
@@ -97,7 +97,7 @@ export class MvccReader {
         const version = page.keys[i] as Uint8Array;
         at = passSearches(searches, at, version);
         const search = searches[at];
-        if (search?.owns(version) && search.offer(version, page.values[i] as Uint8Array)) at++;
+        if (search?.offer(version, page.values[i] as Uint8Array)) at++;
       }
       if (!page.more) return [];
       records += page.keys.length;
@@ -138,11 +138,10 @@ class Search {
     this.position = withTimestamp(stored, (queries[0] as WriteQuery).from);
   }
 
-  owns(version: Uint8Array): boolean {
-    return isVersionOf(version, this.stored);
-  }
-
-  /** Gives a record of the key to those whom it concerns; whether nobody wants more. */
+  /**
+   * Gives a record to those whom it concerns; whether nobody wants more. One that stands before what is wanted, of another
+   * key even, is passed over.
+   */
   offer(version: Uint8Array, record: Uint8Array): boolean {
     if (compareBytes(version, this.position) < 0) return false;
     const write = committedWrite(version, record);

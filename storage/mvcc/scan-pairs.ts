@@ -114,7 +114,8 @@ export class ScanPairs {
     const { key } = userKey(stored);
     this.#bytes += key.length;
     if (seen.state === 'value') {
-      const value = this.#scan.keysOnly ? NONE : seen.value;
+      // A copy: memory of the engine that lives as long as the scan costs more than its reading.
+      const value = this.#scan.keysOnly ? NONE : seen.value.slice();
       this.#bytes += value.length;
       this.pairs.push({ key, value });
       return;

@@ -179,7 +179,7 @@ export type TxnStatus =
   | { readonly state: 'committed'; readonly commitTs: Timestamp }
   | { readonly state: 'rolled-back'; readonly action: 'none' | 'ttl-expired' | 'lock-not-exist' };
 
-/** What a command comes to: its changes are proposed as one entry, its reply is given when they are visible. */
+/** What a command comes to: its changes are proposed as one entry, its reply is given when that is applied. */
 export interface MvccOutcome {
   readonly changes: readonly MvccChange[];
   /** The command is refused when there are any: then it changes nothing. */

@@ -11,12 +11,13 @@ import { TroupeError } from '../../errors.js';
 import { kvrpcpb } from '../../proto/index.js';
 import { Deadline, type WaitingParts } from '../deadline.js';
 import type { BackgroundTasks } from './background.js';
-import { conflictError, keyError } from './key-errors.js';
+import { conflictError, existsError, keyError } from './key-errors.js';
 import type { LockResolver } from './lock-resolver.js';
 import { asyncCommitFits, heartbeatTtlMs, lockTtlMs } from './lock-time.js';
 import { type Timestamps, takeTimestamp } from './oracle.js';
 import { Prewrite } from './prewrite.js';
 import { type Batch, keyBytes, type RegionBatches } from './region-batches.js';
+import { nameOf, type SnapshotReads } from './snapshot-reads.js';
 import type { TxnRequests } from './txn-requests.js';
 
 export interface CommitterParts {
@@ -30,6 +31,7 @@ export interface CommitterParts {
 
 export interface CommitterOptions {
   readonly startTs: bigint;
+  readonly reads: SnapshotReads;
   /** When that was received: milliseconds on the client's clock. */
   readonly startedAt: number;
   readonly deadline: Deadline;
@@ -111,10 +113,10 @@ export class Committer implements TransactionHost {
       if (this.#mutations.length === 0) return { type: 'prepared', way: 'nothing' };
       const { deadline, onePc, asyncCommit, startTs } = this.#options;
       const { batches, timestamps } = this.#parts;
+      if (this.#locking.length === 0) return this.#checkAbsence();
       this.#batches = await batches.group(this.#mutations, mutationBytes, deadline);
-      const checksOnly = this.#locking.length === 0;
-      const isOnePhase = onePc && this.#batches.length === 1 && !checksOnly;
-      const isAsync = asyncCommit && !checksOnly && asyncCommitFits(this.#mutations);
+      const isOnePhase = onePc && this.#batches.length === 1;
+      const isAsync = asyncCommit && asyncCommitFits(this.#mutations);
       const way: CommitWay = isOnePhase ? 'onePhase' : isAsync ? 'asyncCommit' : 'twoPhase';
       // Above every commit that this client's caller may know of: the store's own timestamps may lie behind.
       const least = way === 'twoPhase' ? 0n : (await takeTimestamp(timestamps, deadline)) + 1n;
@@ -157,11 +159,6 @@ export class Committer implements TransactionHost {
   takeCommitTimestamp(): void {
     this.#do(async () => {
       const { startTs, deadline } = this.#options;
-      if (this.#locking.length === 0) {
-        // Everything was as it should be, and nothing is written: as of the start.
-        this.#commitTs = 0n;
-        return { type: 'timestampTaken' };
-      }
       this.#commitTs = await takeTimestamp(this.#parts.timestamps, deadline);
       if (this.#commitTs > startTs) return { type: 'timestampTaken' };
       this.#trouble = new TroupeError(
@@ -285,8 +282,19 @@ export class Committer implements TransactionHost {
     this.#actor.send(event);
   }
 
+  /** It demands that keys have no value, and writes nothing: what it sees decides, as of its start. */
+  async #checkAbsence(): Promise<TransactionEvent> {
+    const { reads, deadline } = this.#options;
+    const keys = this.#mutations.map(({ key }) => key);
+    const found = await reads.batchGet(keys, deadline);
+    const there = keys.find((key) => found.has(nameOf(key)));
+    if (there === undefined) return { type: 'prepared', way: 'nothing' };
+    this.#trouble = existsError(there);
+    return { type: 'failed' };
+  }
+
   get #primary(): Uint8Array {
-    return (this.#locking[0] ?? this.#mutations[0])?.key ?? new Uint8Array(0);
+    return this.#locking[0]?.key ?? new Uint8Array(0);
   }
 
   /** The primary first, and what was prewritten with it. */

@@ -3,6 +3,7 @@ import type { kvrpcpb } from '../../proto/index.js';
 import { physicalOf } from '../../timestamp.js';
 import { Deadline, type WaitingParts } from '../deadline.js';
 import type { BackgroundTasks } from './background.js';
+import { lockedError } from './key-errors.js';
 import { type Timestamps, takeTimestamp } from './oracle.js';
 import type { RegionBatches } from './region-batches.js';
 import { secondariesOf } from './secondaries.js';
@@ -109,6 +110,19 @@ export class LockResolver {
     throw new TroupeError('failed', `The transaction that began at ${startTs} could not be ended.`);
   }
 
+  /**
+   * For a collector of garbage, which may keep none of `locks`: ends their transactions, however long they wanted to live, and
+   * commits or removes all of their locks in the regions where these lie.
+   * @throws TroupeError when that could not be done in time
+   */
+  async end(locks: readonly kvrpcpb.LockInfo[], deadline: Deadline): Promise<void> {
+    for (const [lock] of byTransaction(locks)) {
+      const { lockVersion, primaryLock } = lock;
+      const fate = this.#ended.get(lockVersion) ?? (await this.settle(primaryLock, lockVersion, deadline));
+      await this.#clean(lock, true, fate, deadline);
+    }
+  }
+
   async #fate(lock: kvrpcpb.LockInfo, callerTs: bigint, deadline: Deadline): Promise<Fate> {
     const known = this.#ended.get(lock.lockVersion);
     if (known !== undefined) return known;
@@ -122,7 +136,11 @@ export class LockResolver {
       const forget = () => this.#checks.delete(name);
       check.then(forget, forget);
     }
-    return deadline.race(check);
+    try {
+      return await deadline.race(check);
+    } catch (error) {
+      throw deadline.passed ? lockedError(lock) : error;
+    }
   }
 
   async #check(
@@ -226,7 +244,10 @@ function leftMs(startTs: bigint, ttl: number, now: bigint): number {
   return Math.max(0, physicalOf(startTs) + ttl - physicalOf(now));
 }
 
-function byTransaction(locks: readonly kvrpcpb.LockInfo[]): [kvrpcpb.LockInfo, ...kvrpcpb.LockInfo[]][] {
+/** The locks of each transaction. */
+export function byTransaction(
+  locks: readonly kvrpcpb.LockInfo[],
+): [kvrpcpb.LockInfo, ...kvrpcpb.LockInfo[]][] {
   const transactions = new Map<bigint, [kvrpcpb.LockInfo, ...kvrpcpb.LockInfo[]]>();
   for (const lock of locks) {
     const others = transactions.get(lock.lockVersion);

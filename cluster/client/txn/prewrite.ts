@@ -123,13 +123,13 @@ export class Prewrite {
       }
       const wait = await resolver.clear(locks, deadline);
       if (wait === 0) continue;
-      if (deadline.passed && locks[0] !== undefined) throw lockedError(locks[0]);
       const elder = locks.find(({ lockVersion }) => lockVersion < startTs);
       if (elder !== undefined && waiting.clock.now() >= patientUntil) {
         if (!unclear) this.#mayLock--;
         throw new Refusal(elderError(elder), false);
       }
       await deadline.pause(attempt);
+      if (deadline.passed && locks[0] !== undefined) throw lockedError(locks[0]);
     }
   }
 

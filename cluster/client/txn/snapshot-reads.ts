@@ -118,8 +118,8 @@ export class SnapshotReads {
 
   async #pass(locks: readonly kvrpcpb.LockInfo[], attempt: number, deadline: Deadline): Promise<void> {
     const wait = await this.#options.resolver.pass(locks, this.timestamp, this.#verdicts, deadline);
-    if (deadline.passed && locks[0] !== undefined) throw lockedError(locks[0]);
     if (wait > 0) await deadline.pause(attempt);
+    if (deadline.passed && locks[0] !== undefined) throw lockedError(locks[0]);
   }
 
   #context(): ReadTerms {

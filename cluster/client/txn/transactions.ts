@@ -198,6 +198,7 @@ export class Transactions {
     if (!(maxKeys > 0 && maxBytes > 0))
       throw new TroupeError('invalid-argument', 'maxKeys and maxBytes are numbers above 0.');
     const startTs = await takeTimestamp(timestamps, deadline);
+    const reads = this.#reads(startTs);
     const committer = new Committer(
       {
         requests: this.#requests,
@@ -207,10 +208,10 @@ export class Transactions {
         background: this.#background,
         waiting,
       },
-      { startTs, startedAt: waiting.clock.now(), deadline, onePc, asyncCommit },
+      { startTs, reads, startedAt: waiting.clock.now(), deadline, onePc, asyncCommit },
     );
     return new Transaction({
-      reads: this.#reads(startTs),
+      reads,
       buffer: new WriteBuffer({ maxKeys, maxBytes }),
       committer,
       deadline,

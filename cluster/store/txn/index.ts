@@ -1,7 +1,7 @@
 /** Transactions in a store: from a region's requests to their replies. */
 export { divideCall } from './divided-call.js';
 export { invalid } from './key-errors.js';
-export { isTxnRead, refused } from './messages.js';
+export { isTxnRead, isTxnWrite, refused } from './messages.js';
 export { StoreTxn, spacesOf } from './store-txn.js';
 export type { TxnRegion } from './txn-call.js';
 export type { ReadAnswer, TxnRead, TxnReads } from './txn-reads.js';

@@ -111,6 +111,19 @@ export function keyError(error: MvccError): kvrpcpb.KeyError {
   }
 }
 
+/** Bytes of a lock on the wire beside its keys, at most. */
+const LOCK_BYTES = 96;
+
+/** Bytes of an error in a reply, roughly: a lock names its primary, and maybe all other keys. */
+export function errorBytes(error: kvrpcpb.KeyError | undefined): number {
+  return error === undefined ? 0 : LOCK_BYTES + (error.locked === undefined ? 0 : lockBytes(error.locked));
+}
+
+/** Bytes of a lock in a reply, roughly. */
+export function lockBytes({ key, primaryLock, secondaries }: kvrpcpb.LockInfo): number {
+  return secondaries.reduce((sum, one) => sum + one.length + 4, LOCK_BYTES + key.length + primaryLock.length);
+}
+
 /** Records that cannot be read: the trouble of whoever asks for them, where the engine itself goes on. */
 export function isDamage(error: unknown): error is StorageError {
   return error instanceof StorageError && (error.code === 'corruption' || error.code === 'invalid-key');

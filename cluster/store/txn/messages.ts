@@ -11,9 +11,12 @@ import {
   type Timestamp,
 } from '../../../storage/index.js';
 import { kvrpcpb, type troupepb } from '../../proto/index.js';
-import { keyError, lockInfo } from './key-errors.js';
+import { errorBytes, keyError, lockInfo } from './key-errors.js';
 
 const { Action, Op } = kvrpcpb;
+
+/** Bytes of the errors of one prewrite: as many as its keys might be, each with a lock of any size. */
+const MAX_ERROR_BYTES = 64 * 1024;
 
 type Request = troupepb.RegionRequest;
 type Response = troupepb.RegionResponse;
@@ -139,7 +142,9 @@ function counted(ts: Timestamp): Timestamp {
 }
 
 export function largest(...timestamps: readonly Timestamp[]): Timestamp {
-  return timestamps.reduce((a, b) => (a > b ? a : b), 0n);
+  let found: Timestamp = 0n;
+  for (const ts of timestamps) if (ts > found) found = ts;
+  return found;
 }
 
 /** The largest of a request's timestamps that must have been given by the oracle. */
@@ -182,7 +187,20 @@ export function responseTo(request: Request, { errors, reply }: MvccOutcome): Re
   if (first === undefined) return replied(reply);
   return request.prewrite === undefined
     ? refused(request, keyError(first))
-    : { prewrite: { errors: errors.map(keyError), minCommitTs: 0n, onePcCommitTs: 0n } };
+    : { prewrite: { errors: fitting(errors), minCommitTs: 0n, onePcCommitTs: 0n } };
+}
+
+/** The errors that a reply has room for, and at least one: the client meets the others when it comes again. */
+function fitting(errors: readonly MvccError[]): readonly kvrpcpb.KeyError[] {
+  const found: kvrpcpb.KeyError[] = [];
+  let bytes = 0;
+  for (const one of errors) {
+    const error = keyError(one);
+    bytes += errorBytes(error);
+    if (bytes > MAX_ERROR_BYTES && found.length > 0) break;
+    found.push(error);
+  }
+  return found;
 }
 
 function replied(reply: MvccReply): Response {

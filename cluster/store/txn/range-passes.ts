@@ -11,7 +11,7 @@ import type { troupepb } from '../../proto/index.js';
 import { abort, isDamage } from './key-errors.js';
 import { refused, statusesOf } from './messages.js';
 import type { TxnCall } from './txn-call.js';
-import { txnKeysOf } from './txn-reads.js';
+import { txnKeysOf } from './txn-ranges.js';
 import type { TxnWrites } from './txn-writes.js';
 
 /** Locks of a region that one request resolves. */
@@ -37,13 +37,20 @@ export class RangePasses {
   readonly #engine: Engine;
   readonly #writes: TxnWrites;
   readonly #failed: (error: unknown) => void;
-  #running = 0;
+  /** Between their request and their end. */
+  #count = 0;
+  readonly #running = new Set<Promise<void>>();
 
   /** @param failed the engine could not read */
   constructor(engine: Engine, writes: TxnWrites, failed: (error: unknown) => void) {
     this.#engine = engine;
     this.#writes = writes;
     this.#failed = failed;
+  }
+
+  /** Resolves when no pass reads any more, where none is begun. */
+  async idle(): Promise<void> {
+    await Promise.all(this.#running);
   }
 
   /** Resolves the first locks of the region that are of the request's transactions. */
@@ -56,7 +63,7 @@ export class RangePasses {
       const amend = () => ({ resolveLock: { more } });
       if (keys.length === 0) owner.respond(place, amend());
       else
-        this.#writes.add(owner, place, { kind: 'resolveLock', keys, statuses }, (response) =>
+        this.#writes.add(owner, place, { kind: 'resolveLock', keys, statuses }, keys, (response) =>
           response.resolveLock?.error === undefined ? amend() : response,
         );
     });
@@ -120,10 +127,10 @@ export class RangePasses {
 
   /** Runs when this store has confirmed that it leads, and everything that was acknowledged is visible. */
   #pass(owner: TxnCall, place: number, request: troupepb.RegionRequest, run: () => Promise<void>): void {
-    if (this.#running >= MAX_PASSES) return owner.call.refuse(BUSY);
-    this.#running++;
+    if (this.#count >= MAX_PASSES) return owner.call.refuse(BUSY);
+    this.#count++;
     const end = () => {
-      this.#running--;
+      this.#count--;
     };
     owner.region.group.read((outcome) => {
       if (!outcome.ok) {
@@ -137,13 +144,17 @@ export class RangePasses {
         owner.call.fail(error);
         return;
       }
-      run()
+      const running = run()
         .catch((error: unknown) => {
           if (isDamage(error)) return owner.respond(place, refused(request, abort(error.message)));
           owner.call.refuse(STOPPED);
           this.#failed(error);
         })
-        .finally(end);
+        .finally(() => {
+          end();
+          this.#running.delete(running);
+        });
+      this.#running.add(running);
     });
   }
 }

@@ -58,14 +58,12 @@ export class StoreTimestamps {
     if (ts > this.#max) this.#max = ts;
   }
 
-  /** Whether `max` is above every read of the region; if not, the oracle is asked. */
+  /** Whether `max` is above every read of the region. If not, `askAnew` makes it so. */
   covers(region: LedInTerm): boolean {
     const { isLeader, term } = region.group;
     if (!isLeader) return false;
     if (this.#covered.get(region) === term) return true;
     this.#wanted.set(region, term);
-    // Who comes next asks again.
-    if (this.#asking === undefined) this.#ask().catch(() => {});
     return false;
   }
 
@@ -115,7 +113,6 @@ export class StoreTimestamps {
       .then((ts) => this.#answered(ts, asked))
       .finally(() => {
         if (this.#asking === asking) this.#asking = undefined;
-        if (this.#wanted.size > 0 && this.#asking === undefined) this.#ask().catch(() => {});
       });
     this.#asking = asking;
     return asking;

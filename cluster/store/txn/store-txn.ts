@@ -11,6 +11,7 @@ import {
 import type { errorpb, kvrpcpb, troupepb } from '../../proto/index.js';
 import { errorOf, type RegionCall } from '../region-call.js';
 import { containsKey, keyNotInRegion } from '../region-check.js';
+import type { StoreSafePoints } from '../safe-points.js';
 import { abort, invalid, keyError } from './key-errors.js';
 import { MemoryLocks } from './memory-locks.js';
 import { commandOf, isTxnRead, isTxnWrite, newestTimestamp, refused, snapshotTimestamp } from './messages.js';
@@ -30,6 +31,7 @@ export interface StoreTxnOptions {
   readonly clock: Clock;
   /** Bytes of one log entry. */
   readonly maxEntryBytes: number;
+  readonly safePoints: StoreSafePoints;
   /** Asks the oracle for a timestamp that nobody has got before. */
   readonly askTimestamp: () => Promise<Timestamp>;
   readonly requestTurn: () => void;
@@ -42,37 +44,33 @@ export class StoreTxn {
   readonly timestamps: StoreTimestamps;
   readonly memoryLocks = new MemoryLocks();
   readonly writes: TxnWrites;
+  /** Reads and prewrites that began below the transaction safe point are refused (`KeyError.abort`). */
+  readonly safePoints: StoreSafePoints;
   readonly #options: StoreTxnOptions;
   readonly #passes: RangePasses;
-  #safePoint: Timestamp = 0n;
   #doubtful = 0;
 
   constructor(options: StoreTxnOptions) {
     const { engine, clock, failed } = options;
     this.#options = options;
+    this.safePoints = options.safePoints;
     this.timestamps = new StoreTimestamps({ ask: options.askTimestamp, clock });
     this.writes = new TxnWrites({
       ...options,
       timestamps: this.timestamps,
       memoryLocks: this.memoryLocks,
+      overtaken: (request) => this.overtaken(request),
     });
     this.#passes = new RangePasses(engine, this.writes, failed);
   }
 
-  /**
-   * The transaction safe point: reads and prewrites that began below it are refused (`KeyError.abort`). It only grows; a
-   * smaller one is ignored.
-   */
-  get safePoint(): Timestamp {
-    return this.#safePoint;
-  }
-
-  set safePoint(safePoint: Timestamp) {
-    if (safePoint > this.#safePoint) this.#safePoint = safePoint;
-  }
-
   requestTurn(): void {
     this.#options.requestTurn();
+  }
+
+  /** Resolves when nothing is read for a write any more, where nothing new comes. */
+  async idle(): Promise<void> {
+    await Promise.all([this.writes.idle(), this.#passes.idle()]);
   }
 
   /** For the transactional reads of one turn. */
@@ -80,13 +78,28 @@ export class StoreTxn {
     return new TxnReads(this);
   }
 
+  /** Why no snapshot can be served now, where the requests ask for one: nobody has told for long what may be gone. */
+  distrust(requests: readonly troupepb.RegionRequest[]): errorpb.Error | undefined {
+    if (this.safePoints.trusted) return undefined;
+    if (!requests.some((request) => snapshotTimestamp(request) !== undefined)) return undefined;
+    return errorOf('the scheduler has not told this store the safe points: send the request again later', {
+      serverIsBusy: { reason: 'no safe points of the scheduler', backoffMs: ORACLE_BACKOFF_MS },
+    });
+  }
+
   /** Whether the oracle has to be asked before the requests' timestamps can be judged. */
-  doubts(requests: readonly troupepb.RegionRequest[]): boolean {
+  doubts(requests: readonly troupepb.RegionRequest[], region: TxnRegion): boolean {
+    let newest: Timestamp = 0n;
     for (const request of requests) {
       if (request.rawGet !== undefined || request.rawPut !== undefined) continue;
-      const newest = newestTimestamp(request);
-      if (newest !== 0n && newest !== MAX_TIMESTAMP && !this.timestamps.isPast(newest)) return true;
+      const one = newestTimestamp(request);
+      if (one > newest && one !== MAX_TIMESTAMP) newest = one;
     }
+    if (newest === 0n) return false;
+    const isCovered = this.timestamps.covers(region);
+    if (!this.timestamps.isPast(newest)) return true;
+    // Its reads and two-phase commits need not wait for that; if it fails, who comes next asks again.
+    if (!isCovered) this.timestamps.askAnew().catch(() => {});
     return false;
   }
 
@@ -115,35 +128,39 @@ export class StoreTxn {
     if (newest === MAX_TIMESTAMP) return invalid('only point reads may ask for the newest version');
     if (newest !== 0n && !this.timestamps.isPast(newest))
       return invalid(`timestamp ${newest} was not given by the cluster's scheduler: get one there`);
-    const snapshot = snapshotTimestamp(request);
-    if (snapshot !== undefined && snapshot < this.#safePoint) return this.#tooOld(snapshot);
-    if (request.gc !== undefined && request.gc.safePoint > this.#safePoint)
+    const { gc } = this.safePoints;
+    if (request.gc !== undefined && request.gc.safePoint > gc)
       return abort(
-        `garbage cannot be collected up to ${request.gc.safePoint}: this store's safe point is ${this.#safePoint}`,
+        `garbage cannot be collected up to ${request.gc.safePoint}: the GC safe point of this store is ${gc}`,
       );
-    return undefined;
+    return this.overtaken(request);
   }
 
-  #tooOld(snapshot: Timestamp): kvrpcpb.KeyError {
+  /** Why a request has become too old for the safe point, meanwhile or before. */
+  overtaken(request: troupepb.RegionRequest): kvrpcpb.KeyError | undefined {
+    const snapshot = snapshotTimestamp(request);
+    const { transaction: safePoint } = this.safePoints;
+    if (snapshot === undefined || snapshot >= safePoint) return undefined;
     return abort(
-      `what was there at ${snapshot} may be gone, the safe point is ${this.#safePoint}: begin a new transaction`,
+      `what was there at ${snapshot} may be gone, the safe point is ${safePoint}: begin a new transaction`,
     );
   }
 
   /** Takes the transactional writes of a call, which are all of it. */
   write(call: RegionCall, region: TxnRegion): void {
     const { requests } = call.event;
-    const commands: (MvccCommand | undefined)[] = [];
+    const commands: (KeyedCommand | undefined)[] = [];
     const owner = new TxnCall(call, region);
     for (const [place, request] of requests.entries()) {
       const command = this.#commandOf(owner, place, request);
-      const error = command && this.#strayKey(command, region);
+      const keys = command === undefined ? [] : keysOf(command);
+      const error = strayKey(keys, region);
       if (error !== undefined) return call.fail(error);
-      commands.push(command);
+      commands.push(command && { command, keys });
     }
     for (const [place, request] of requests.entries()) {
-      const command = commands[place];
-      if (command !== undefined) this.writes.add(owner, place, command);
+      const one = commands[place];
+      if (one !== undefined) this.writes.add(owner, place, one.command, one.keys);
       else if (owner.hasAnswer(place)) continue;
       else if (request.resolveLock !== undefined) this.#passes.resolve(owner, place, request);
       else this.#passes.collect(owner, place, request);
@@ -166,14 +183,19 @@ export class StoreTxn {
     }
     return 'code' in command ? undefined : command;
   }
+}
 
-  #strayKey(command: MvccCommand, { region }: TxnRegion): errorpb.Error | undefined {
-    for (const key of keysOf(command)) {
-      const stored = txnKey(key);
-      if (!containsKey(region, stored)) return keyNotInRegion(region, stored);
-    }
-    return undefined;
+interface KeyedCommand {
+  readonly command: MvccCommand;
+  readonly keys: readonly Uint8Array[];
+}
+
+function strayKey(keys: readonly Uint8Array[], { region }: TxnRegion): errorpb.Error | undefined {
+  for (const key of keys) {
+    const stored = txnKey(key);
+    if (!containsKey(region, stored)) return keyNotInRegion(region, stored);
   }
+  return undefined;
 }
 
 /** Which spaces the requests of a call are for. */

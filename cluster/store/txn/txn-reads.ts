@@ -1,11 +1,9 @@
 import {
-  compareBytes,
   describeKey,
   type Engine,
   type EngineSnapshot,
   type KeyDescription,
   type KnownLocks,
-  keyAfter,
   type LockScanResult,
   MAX_TIMESTAMP,
   MvccReader,
@@ -16,17 +14,25 @@ import {
   StorageError,
   scanLocks,
   scanSnapshot,
-  spaceRange,
   txnKey,
-  userKey,
 } from '../../../storage/index.js';
 import type { metapb } from '../../../storage/proto/index.js';
 import type { errorpb, kvrpcpb, troupepb } from '../../proto/index.js';
 import { containsKey, containsRange, keyNotInRegion } from '../region-check.js';
-import { abort, isDamage, keyError, lockInfo, storedLock, writeOp } from './key-errors.js';
+import {
+  abort,
+  errorBytes,
+  isDamage,
+  keyError,
+  lockBytes,
+  lockInfo,
+  storedLock,
+  writeOp,
+} from './key-errors.js';
 import type { MemoryLock } from './memory-locks.js';
 import { isTxnRead, refused } from './messages.js';
 import type { StoreTxn } from './store-txn.js';
+import { passed, txnRange } from './txn-ranges.js';
 
 type Request = troupepb.RegionRequest;
 type Response = troupepb.RegionResponse;
@@ -36,8 +42,6 @@ const MAX_SCAN_KEYS = 4096;
 /** Versions of a key that one description may hold. */
 const MAX_VERSIONS = 256;
 const NO_BYTES = new Uint8Array(0);
-/** Bytes of a lock on the wire beside its keys, at most. */
-const LOCK_BYTES = 96;
 
 /** What a read found, and what counts of it. */
 export interface ReadAnswer {
@@ -154,30 +158,6 @@ async function readAlone(point: PointRead, reader: MvccReader): Promise<PointRes
   }
 }
 
-/** The transactional keys of a region, as a range of user keys with empty bounds for open ones; `undefined` for none. */
-export function txnKeysOf({
-  startKey,
-  endKey,
-}: metapb.Region): { start: Uint8Array; end: Uint8Array } | undefined {
-  const space = spaceRange('txn');
-  const isOpen = endKey.length === 0 || compareBytes(endKey, space.end) >= 0;
-  if (compareBytes(startKey, space.end) >= 0 || (!isOpen && compareBytes(endKey, space.start) <= 0))
-    return undefined;
-  return {
-    start: compareBytes(startKey, space.start) <= 0 ? NO_BYTES : userKey(startKey).key,
-    end: isOpen ? NO_BYTES : userKey(endKey).key,
-  };
-}
-
-/** A range of transactional user keys as a range of stored keys; empty bounds stand for the edges of the space. */
-export function txnRange(start: Uint8Array, end: Uint8Array): { start: Uint8Array; end: Uint8Array } {
-  const space = spaceRange('txn');
-  return {
-    start: start.length > 0 ? txnKey(start) : space.start,
-    end: end.length > 0 ? txnKey(end) : space.end,
-  };
-}
-
 const NO_LOCKS: KnownLocks = {};
 
 function knownLocks(context: kvrpcpb.ReadContext | undefined): KnownLocks {
@@ -185,15 +165,6 @@ function knownLocks(context: kvrpcpb.ReadContext | undefined): KnownLocks {
   const { resolvedLocks, committedLocks } = context;
   if (resolvedLocks.length === 0 && committedLocks.length === 0) return NO_LOCKS;
   return { bypass: new Set(resolvedLocks), access: new Set(committedLocks) };
-}
-
-/** Bytes of an error in a reply, roughly: a lock names its primary, and maybe all other keys. */
-function errorBytes(error: kvrpcpb.KeyError | undefined): number {
-  return error === undefined ? 0 : LOCK_BYTES + (error.locked === undefined ? 0 : lockBytes(error.locked));
-}
-
-function lockBytes({ key, primaryLock, secondaries }: kvrpcpb.LockInfo): number {
-  return secondaries.reduce((sum, one) => sum + one.length + 4, LOCK_BYTES + key.length + primaryLock.length);
 }
 
 function uncounted(response: Response): ReadAnswer {
@@ -327,14 +298,6 @@ class Scan extends Pass {
     const range = passed(this.start, this.end, more ? lastKey : undefined, this.scan.reverse);
     return { response, bytes, keys: pairs.length, points: [], range };
   }
-}
-
-/** What of a range was looked at. @param last user key at which the pass stopped */
-function passed(start: Uint8Array, end: Uint8Array, last: Uint8Array | undefined, reverse: boolean) {
-  const whole = txnRange(start, end);
-  if (last === undefined) return whole;
-  const at = txnKey(last);
-  return reverse ? { start: at, end: whole.end } : { start: whole.start, end: keyAfter(at) };
 }
 
 class LockScan extends Pass {

@@ -1,7 +1,6 @@
 import {
   type Engine,
   evaluate,
-  keysOf,
   type MvccChange,
   type MvccCommand,
   type MvccOutcome,
@@ -9,8 +8,8 @@ import {
   StorageError,
   userKey,
 } from '../../../storage/index.js';
-import { raft_cmdpb } from '../../../storage/proto/index.js';
-import type { troupepb } from '../../proto/index.js';
+import type { raft_cmdpb } from '../../../storage/proto/index.js';
+import type { kvrpcpb, troupepb } from '../../proto/index.js';
 import type { Outcome } from '../../raft/state-machine.js';
 import type { CommandResult } from '../evaluate.js';
 import { HEADER_BYTES, requestBytes, tooLarge } from '../write-turn.js';
@@ -18,10 +17,9 @@ import { abort, isDamage } from './key-errors.js';
 import { Latches } from './latches.js';
 import { latchOf, MemoryLock, type MemoryLocks } from './memory-locks.js';
 import { largest, refused, responseTo } from './messages.js';
+import { bytesOf, requestOf } from './replicated-changes.js';
 import type { StoreTimestamps } from './store-timestamps.js';
 import { type TxnCall, TxnChange, TxnCommand, type TxnRegion } from './txn-call.js';
-
-const { CmdType } = raft_cmdpb;
 
 /** Commands between their arrival and their end; more are refused as busy. */
 const MAX_COMMANDS = 16_384;
@@ -37,6 +35,8 @@ export interface TxnWritesOptions {
   readonly engine: Engine;
   readonly timestamps: StoreTimestamps;
   readonly memoryLocks: MemoryLocks;
+  /** Why a request has become too old for the safe point while it waited. */
+  readonly overtaken: (request: troupepb.RegionRequest) => kvrpcpb.KeyError | undefined;
   /** Bytes of one log entry. */
   readonly maxEntryBytes: number;
   /** There is something to do at the end of a turn. */
@@ -72,7 +72,7 @@ export class TxnWrites {
   readonly #waiting = new Map<TxnRegion, Set<TxnCommand>>();
   /** New leaders whose state is being brought up. */
   readonly #catchingUp = new Set<TxnRegion>();
-  #evaluating = false;
+  #round: Promise<void> | undefined;
   #commands = 0;
   #bytes = 0;
 
@@ -90,15 +90,20 @@ export class TxnWrites {
     return this.#commands >= MAX_COMMANDS || this.#bytes >= MAX_COMMAND_BYTES;
   }
 
-  /** Takes a command in whose keys are in the region; refuses its call when there are too many. */
+  /**
+   * Takes a command in; refuses its call when there are too many.
+   * @param keys the command's (`keysOf`), which are in the region
+   * @param amend changes what is said of it when it has succeeded
+   */
   add(
     owner: TxnCall,
     place: number,
     command: MvccCommand,
+    keys: readonly Uint8Array[],
     amend?: (response: troupepb.RegionResponse) => troupepb.RegionResponse,
   ): void {
     if (this.isFull) return owner.call.refuse(BUSY);
-    const latches = [...new Set(keysOf(command).map(latchOf))];
+    const latches = keys.map(latchOf);
     const one = new TxnCommand(owner, place, command, latches, bytesOf(command), amend);
     this.#commands++;
     this.#bytes += one.bytes;
@@ -145,7 +150,7 @@ export class TxnWrites {
 
   #run(command: TxnCommand): void {
     this.#runnable.push(command);
-    if (!this.#evaluating) this.#options.requestTurn();
+    if (this.#round === undefined) this.#options.requestTurn();
   }
 
   /** The region is not led here any more, or its replica has stopped: who waits need not go on. */
@@ -162,9 +167,18 @@ export class TxnWrites {
 
   /** At the end of a turn: evaluates what can be, unless the last round still is. */
   startRound(): void {
-    if (this.#evaluating || this.#runnable.length === 0) return;
+    if (this.#round !== undefined || this.#runnable.length === 0) return;
     const round = this.#takeRound();
-    if (round.length > 0) void this.#evaluate(round);
+    if (round.length === 0) return;
+    this.#round = this.#evaluate(round).finally(() => {
+      this.#round = undefined;
+      if (this.#runnable.length > 0) this.#options.requestTurn();
+    });
+  }
+
+  /** Resolves when nothing is evaluated any more, where nothing new comes. */
+  async idle(): Promise<void> {
+    await this.#round;
   }
 
   #takeRound(): readonly TxnCommand[] {
@@ -234,7 +248,6 @@ export class TxnWrites {
 
   /** Never rejects. */
   async #evaluate(round: readonly TxnCommand[]): Promise<void> {
-    this.#evaluating = true;
     try {
       this.#settle(round, await this.#outcomes(round));
     } catch (error) {
@@ -243,9 +256,6 @@ export class TxnWrites {
         this.#end(command);
       }
       this.#options.failed(error);
-    } finally {
-      this.#evaluating = false;
-      if (this.#runnable.length > 0) this.#options.requestTurn();
     }
   }
 
@@ -305,6 +315,12 @@ export class TxnWrites {
     if (region.group.term !== command.term) {
       call.refuse(STALE);
       return undefined;
+    }
+    // What said that it was rolled back may be gone already.
+    const tooOld = this.#options.overtaken(request);
+    if (tooOld !== undefined) {
+      this.#unlock(command);
+      return { command, requests: [], bytes: 0, response: refused(request, tooOld) };
     }
     if (outcome instanceof StorageError)
       return { command, requests: [], bytes: 0, response: refused(request, abort(outcome.message)) };
@@ -408,25 +424,4 @@ export class TxnWrites {
 /** A prewrite that commits at a timestamp of this store's choice. */
 function locksInMemory({ reply }: MvccOutcome): boolean {
   return reply.kind === 'prewrite' && (reply.minCommitTs !== 0n || reply.onePcCommitTs !== 0n);
-}
-
-/** A change as the replicated command has it. */
-export function requestOf({ cf, key, value }: MvccChange): raft_cmdpb.Request {
-  const put = value === undefined ? undefined : { cf, key, value };
-  return {
-    cmdType: put === undefined ? CmdType.Delete : CmdType.Put,
-    put,
-    delete: put === undefined ? { cf, key } : undefined,
-    deleteRange: undefined,
-    compareAndSwap: undefined,
-  };
-}
-
-function bytesOf(command: MvccCommand): number {
-  let bytes = 0;
-  if (command.kind === 'prewrite') {
-    for (const { key, value } of command.mutations) bytes += key.length + value.length;
-    for (const key of command.asyncCommit?.secondaries ?? []) bytes += key.length;
-  } else if ('keys' in command) for (const key of command.keys) bytes += key.length;
-  return bytes;
 }

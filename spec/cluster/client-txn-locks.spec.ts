@@ -1,0 +1,257 @@
+import { expect } from 'chai';
+import type { kvrpcpb } from '../../cluster/proto/index.js';
+import { keyErrorOf, lockOn, TxnWorld } from './client-txn-world.js';
+import { name, text } from './client-world.js';
+
+const VALUE = { value: Buffer.from('v'), notFound: false };
+const NO_VALUE = new Uint8Array(0);
+
+describe('a read that meets a lock', () => {
+  let world: TxnWorld;
+
+  beforeEach(async () => {
+    world = await TxnWorld.start();
+  });
+
+  afterEach(async () => {
+    await world.close();
+  });
+
+  /** Every get meets the lock until the reader says that it goes past it, or takes it for committed. */
+  function lockKey(lock: kvrpcpb.LockInfo): void {
+    world.script.get = ({ context }) => {
+      const known = [...(context?.resolvedLocks ?? []), ...(context?.committedLocks ?? [])];
+      if (known.includes(lock.lockVersion)) return VALUE;
+      return { value: NO_VALUE, notFound: false, error: keyErrorOf({ locked: lock }) };
+    };
+  }
+
+  async function read(timeout = 10_000): Promise<string | undefined> {
+    const view = await world.db.snapshot();
+    try {
+      return text(await view.get('a', { timeout }));
+    } finally {
+      await view.close();
+    }
+  }
+
+  /** What the last get said about the locks that it had met. */
+  function verdicts(): { resolved: readonly bigint[]; committed: readonly bigint[] } {
+    const context = world.of('get').at(-1)?.context;
+    return { resolved: context?.resolvedLocks ?? [], committed: context?.committedLocks ?? [] };
+  }
+
+  it('goes past one whose transaction it has pushed above itself', async () => {
+    const start = world.ago(100);
+    lockKey(lockOn('a', start));
+    world.script.checkTxnStatus = ({ callerStartTs }) => ({
+      lockTtl: 3_000,
+      commitVersion: 0n,
+      action: 3,
+      lockInfo: lockOn('primary', start, { minCommitTs: callerStartTs + 1n }),
+    });
+    expect(await world.settle(read())).to.equal('v');
+    expect(world.log).to.deep.equal(['get a', 'checkTxnStatus primary', 'get a']);
+    expect(verdicts()).to.deep.equal({ resolved: [start], committed: [] });
+    expect(world.of('checkTxnStatus')[0]?.callerStartTs).to.equal(world.of('get')[0]?.version);
+  });
+
+  it('takes one for committed whose primary is, below it, and has it resolved', async () => {
+    const start = world.ago(5_000);
+    lockKey(lockOn('a', start));
+    world.script.checkTxnStatus = () => ({ lockTtl: 0, commitVersion: start + 7n, action: 0 });
+    expect(await world.settle(read())).to.equal('v');
+    expect(verdicts()).to.deep.equal({ resolved: [], committed: [start] });
+    await world.world.clock.advance(200);
+    expect(world.of('resolveLock')[0]).to.deep.include({ startVersion: start, commitVersion: start + 7n });
+  });
+
+  it('goes past one whose primary is committed above it', async () => {
+    const start = world.ago(5_000);
+    lockKey(lockOn('a', start));
+    world.script.checkTxnStatus = ({ callerStartTs }) => ({
+      lockTtl: 0,
+      commitVersion: callerStartTs + 9n,
+      action: 0,
+    });
+    expect(await world.settle(read())).to.equal('v');
+    expect(verdicts()).to.deep.equal({ resolved: [start], committed: [] });
+  });
+
+  it('resolves the keys of a small transaction alone, and whole regions of a large one, part by part', async () => {
+    for (const [txnSize, keys] of [
+      [15, ['a']],
+      [16, []],
+    ] as const) {
+      world.asked.length = 0;
+      lockKey(lockOn('a', world.ago(5_000 + txnSize), { txnSize }));
+      world.script.resolveLock = ({ keys: asked }, nth) => ({ more: asked.length === 0 && nth < 3 });
+      await world.settle(read());
+      await world.world.clock.advance(200);
+      expect(world.of('resolveLock').map((one) => one.keys.map(name))).to.deep.equal(
+        keys.length > 0 ? [keys] : [[], []],
+      );
+    }
+  });
+
+  it('waits while the transaction is alive, and no longer', async () => {
+    const start = world.ago(0);
+    lockKey(lockOn('a', start));
+    world.script.checkTxnStatus = ({ currentTs }) =>
+      currentTs - start < 2_000n << 18n
+        ? { lockTtl: 2_000, commitVersion: 0n, action: 0 }
+        : { lockTtl: 0, commitVersion: 0n, action: 1 };
+    const began = world.world.clock.now();
+    expect(await world.settle(read())).to.equal('v');
+    expect(world.world.clock.now() - began).to.be.within(1_900, 2_400);
+  });
+
+  it('names the lock when its time runs out', async () => {
+    lockKey(lockOn('a', world.ago(0)));
+    world.script.checkTxnStatus = () => ({ lockTtl: 600_000, commitVersion: 0n, action: 0 });
+    const error = await world.failure(read(1_000));
+    expect(error.code).to.equal('timeout');
+    expect(error.message).to.match(
+      /Key "a" is locked by the transaction that began at \d+ \(primary "primary"\)/,
+    );
+  });
+
+  it('gives a primary that is not there the time of the lock before it rolls it back', async () => {
+    const start = world.ago(0);
+    lockKey(lockOn('a', start, { lockTtl: 1_000 }));
+    world.script.checkTxnStatus = ({ rollbackIfNotExist }) =>
+      rollbackIfNotExist
+        ? { lockTtl: 0, commitVersion: 0n, action: 2 }
+        : {
+            lockTtl: 0,
+            commitVersion: 0n,
+            action: 0,
+            error: keyErrorOf({ txnNotFound: { startTs: start, primaryKey: Buffer.from('primary') } }),
+          };
+    const began = world.world.clock.now();
+    expect(await world.settle(read())).to.equal('v');
+    expect(world.world.clock.now() - began).to.be.within(1_000, 1_500);
+    expect(world.of('checkTxnStatus').filter((one) => one.rollbackIfNotExist)).to.have.length(1);
+  });
+
+  describe('of an async commit whose client is gone', () => {
+    const secondaries = ['b', 'k', 't'].map((key) => Buffer.from(key));
+    let start: bigint;
+
+    beforeEach(() => {
+      world.cutAt('h');
+      start = world.ago(10_000);
+      lockKey(lockOn('a', start, { useAsyncCommit: true }));
+      const lockInfo = lockOn('primary', start, {
+        useAsyncCommit: true,
+        minCommitTs: start + 2n,
+        secondaries,
+      });
+      world.script.checkTxnStatus = ({ forceSyncCommit }) =>
+        forceSyncCommit
+          ? { lockTtl: 0, commitVersion: 0n, action: 1 }
+          : { lockTtl: 3_000, commitVersion: 0n, action: 0, lockInfo };
+    });
+
+    function locksOf(keys: readonly Uint8Array[], more: Partial<kvrpcpb.LockInfo>): kvrpcpb.LockInfo[] {
+      return keys.map((key) => lockOn(name(key), start, { useAsyncCommit: true, ...more }));
+    }
+
+    it('commits it when all its keys are locked, at the largest of their timestamps', async () => {
+      world.script.checkSecondaryLocks = ({ keys }) => ({
+        locks: locksOf(keys, { minCommitTs: start + BigInt(keys.length) + 3n }),
+        commitTs: 0n,
+      });
+      expect(await world.settle(read())).to.equal('v');
+      expect(verdicts()).to.deep.equal({ resolved: [], committed: [start] });
+      await world.world.clock.advance(200);
+      const resolved = world.of('resolveLock').filter(({ keys }) => keys.length > 0);
+      expect(new Set(resolved.flatMap(({ keys }) => keys.map(name)))).to.deep.equal(
+        new Set(['a', 'b', 'k', 'primary', 't']),
+      );
+      expect(new Set(resolved.map(({ commitVersion }) => commitVersion))).to.deep.equal(
+        new Set([start + 5n]),
+      );
+    });
+
+    it('rolls it back when one of its keys is not', async () => {
+      world.script.checkSecondaryLocks = ({ keys }) => ({ locks: locksOf(keys.slice(1), {}), commitTs: 0n });
+      expect(await world.settle(read())).to.equal('v');
+      expect(verdicts()).to.deep.equal({ resolved: [start], committed: [] });
+      expect(new Set(world.of('resolveLock').map(({ commitVersion }) => commitVersion))).to.deep.equal(
+        new Set([0n]),
+      );
+    });
+
+    it('believes a key that is committed already', async () => {
+      world.script.checkSecondaryLocks = ({ keys }) => ({
+        locks: locksOf(keys.slice(1), {}),
+        commitTs: start + 4n,
+      });
+      await world.settle(read());
+      expect(world.of('resolveLock')[0]?.commitVersion).to.equal(start + 4n);
+    });
+
+    it('lets the primary decide when one of its locks is of two phases', async () => {
+      world.script.checkSecondaryLocks = ({ keys }) => ({
+        locks: locksOf(keys, { useAsyncCommit: keys.length > 1 }),
+        commitTs: 0n,
+      });
+      expect(await world.settle(read())).to.equal('v');
+      expect(world.of('checkTxnStatus').map((one) => one.forceSyncCommit)).to.deep.equal([false, true]);
+      expect(verdicts().resolved).to.deep.equal([start]);
+    });
+  });
+
+  it('asks once for all who meet the same transaction, and never again when it has ended', async () => {
+    const start = world.ago(5_000);
+    lockKey(lockOn('a', start));
+    const view = await world.settle(world.db.snapshot());
+    await world.settle(Promise.all(Array.from({ length: 20 }, () => view.get('a'))));
+    await world.settle(view.close());
+    await world.settle(read());
+    expect(world.of('checkTxnStatus')).to.have.length(1);
+  });
+
+  it('does not fail others when the reader who asked first gives up', async () => {
+    const start = world.ago(5_000);
+    lockKey(lockOn('a', start));
+    world.script.checkTxnStatus = (_, nth) =>
+      nth === 1 ? 'silence' : { lockTtl: 0, commitVersion: 0n, action: 1 };
+    const view = await world.settle(world.db.snapshot());
+    const gone = new AbortController();
+    const first = view.get('a', { signal: gone.signal });
+    const second = view.get('a');
+    await world.world.clock.advance(500);
+    gone.abort(new Error('enough'));
+    expect((await world.failure(first)).message).to.equal('enough');
+    expect(text(await world.settle(second))).to.equal('v');
+    await world.settle(view.close());
+  });
+
+  it('reads what a scan and a batch find locked in its place', async () => {
+    const start = world.ago(5_000);
+    const locked = {
+      key: Buffer.from('b'),
+      value: NO_VALUE,
+      error: keyErrorOf({ locked: lockOn('b', start) }),
+    };
+    const pair = (key: string) => ({ key: Buffer.from(key), value: Buffer.from(`v${key}`) });
+    world.script.scan = () => ({ pairs: [pair('a'), locked, pair('c')], more: false, lastKey: NO_VALUE });
+    world.script.batchGet = ({ keys }, nth) => ({
+      pairs: nth === 1 ? [locked] : keys.map((key) => pair(name(key))),
+      answered: 0,
+    });
+    const view = await world.settle(world.db.snapshot());
+    const found: string[] = [];
+    await world.settle(
+      (async () => {
+        for await (const { value } of view.scan()) found.push(text(value) ?? '');
+      })(),
+    );
+    expect(found).to.deep.equal(['va', 'vb', 'vc']);
+    const values = await world.settle(view.batchGet(['c', 'b', 'c']));
+    expect(values.map(text)).to.deep.equal(['vc', 'vb', 'vc']);
+    await world.settle(view.close());
+  });
+});
