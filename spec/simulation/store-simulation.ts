@@ -1,9 +1,7 @@
 import { MemoryNetwork, type Random, seededRandom, VirtualClock } from '../../actors/index.js';
 import { connect } from '../../cluster/client/index.js';
 import type { RaftGroup } from '../../cluster/raft/group.js';
-import { INITIAL_LOG } from '../../cluster/raft/initial-log.js';
-import { type SchedulerNode, startScheduler } from '../../cluster/scheduler/index.js';
-import { type StoreNode, startStore } from '../../cluster/store/index.js';
+import type { SchedulerNode } from '../../cluster/scheduler/index.js';
 import type { StoreTuning } from '../../cluster/store/node.js';
 import { checkLinearizable } from '../linearizability/checker.js';
 import { explain } from '../linearizability/explanation.js';
@@ -14,15 +12,14 @@ import { MachineClock, pausable } from './machine-clock.js';
 import { RegionActs } from './region-acts.js';
 import { OPERATOR, RegionOperator } from './region-operator.js';
 import { RegionPeace } from './region-peace.js';
-import { observeScheduler, schedulerRegions } from './scheduler-record.js';
-import { type Server, SimulatedMachine } from './simulated-machine.js';
+import type { Server, SimulatedMachine } from './simulated-machine.js';
 import { auditStore, ReplicaComparison } from './store-audit.js';
 import { type StoreBug, storeBugs } from './store-bugs.js';
 import { groupsOf, type StoreMachine } from './store-groups.js';
 import { type StoreBooks, StoreInvariants, type StoreLife } from './store-invariants.js';
 import { SimulatedClient } from './store-load.js';
+import { makeScheduler, makeStore } from './store-machines.js';
 import { StoreNemesis } from './store-nemesis.js';
-import { StoreRecord } from './store-record.js';
 import type { StoreSimulationOptions, StoreSimulationReport } from './store-report.js';
 import { listen } from './store-wire.js';
 import { Trace } from './trace.js';
@@ -117,9 +114,23 @@ class StoreSimulation {
       stalePeerTimeout: 2_000 + 6_000 * chance(),
       tombstoneLifetime: chance() < 0.3 ? 1_000 + 5_000 * chance() : 600_000,
     };
-    for (let i = 1; i <= stores; i++) this.#addStore(`store-${i}`, tuning);
+    const servers = {
+      cluster: CLUSTER,
+      scheduler: SCHEDULER,
+      bug: this.#bug,
+      invariants: () => this.#invariants,
+      counts: this.#counts,
+    };
+    for (let i = 1; i <= stores; i++) {
+      const name = `store-${i}`;
+      const random = this.#random();
+      const { store, record } = makeStore({ ...servers, name, random, tuning, machine: this.#machine() });
+      this.#books.push({ name, record });
+      this.#stores.push(store);
+    }
     this.#invariants = new StoreInvariants(this.#books);
-    this.#scheduler = this.#makeScheduler(first);
+    const random = this.#random();
+    this.#scheduler = makeScheduler({ ...servers, random, expectedStores: first, machine: this.#machine() });
     this.#clientNames = Array.from({ length: 3 + Math.floor(2 * chance()) }, (_, i) => `client-${i + 1}`);
     this.#nemesis = new StoreNemesis({
       stores: this.#stores,
@@ -195,71 +206,6 @@ class StoreSimulation {
       broken: (sentence: string) => this.broken(sentence),
       ended: (machine: SimulatedMachine<Server>) => this.#nemesis.ended(machine),
     };
-  }
-
-  #addStore(name: string, tuning: StoreTuning): void {
-    const random = this.#random();
-    const bug = this.#bug;
-    const record: StoreRecord = new StoreRecord({
-      writes: (change, before) => {
-        this.#invariants.writes(name, change, before);
-        if (change.kind !== 'applyState') return;
-        const group = before.groups.get(change.group);
-        const { index } = change.truncated;
-        if (index <= Math.max(group?.truncated.index ?? 0, INITIAL_LOG.index)) return;
-        if (group?.terms.has(index)) this.#counts.truncations++;
-        else this.#counts.snapshots++;
-      },
-      durable: () => {},
-    });
-    const store: StoreMachine = new SimulatedMachine<StoreNode>({
-      ...this.#machine(),
-      name,
-      found: async (engine) => {
-        const { durable } = record;
-        await record.reset(engine);
-        this.#invariants.found(store.title, name, record.stored, durable);
-        this.#invariants.checkDurability();
-        await this.#invariants.compare(store.title, engine, record.stored);
-        this.#counts.restarts++;
-      },
-      before: (engine) => bug.engine?.(record.observe(engine)) ?? record.observe(engine),
-      boot: async (process) => {
-        const node = await startStore({
-          ...process,
-          cluster: CLUSTER,
-          name,
-          random,
-          schedulers: [SCHEDULER],
-          tuning,
-        });
-        bug.store?.(node, process.engine);
-        return node;
-      },
-    });
-    this.#books.push({ name, record });
-    this.#stores.push(store);
-  }
-
-  #makeScheduler(expectedStores: number): SimulatedMachine<SchedulerNode> {
-    const random = this.#random();
-    return new SimulatedMachine<SchedulerNode>({
-      ...this.#machine(),
-      name: SCHEDULER,
-      found: async (engine) => this.#invariants.regions.schedulerFound(await schedulerRegions(engine)),
-      before: (engine) =>
-        observeScheduler(engine, (region) => this.#invariants.regions.schedulerWrites(region)),
-      boot: (process) =>
-        startScheduler({
-          ...process,
-          wallClock: () => process.clock.now(),
-          cluster: CLUSTER,
-          name: SCHEDULER,
-          random,
-          expectedStores,
-          haltScheduling: true,
-        }),
-    });
   }
 
   #makeTxnLoad(): TxnLoad {
