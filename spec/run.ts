@@ -1,14 +1,16 @@
 /**
- * Runs the specs, one group after the other, each in a process of its own with a limit, and ends with one line:
+ * Runs the specs in groups, each in a process of its own with a limit, and ends with one line:
  * `N passed, N failed, N skipped`, summed over all groups.
  *
- * `node dist/spec/run.js [part of a path …]` runs only the spec files whose path contains one of the parts.
+ * `node dist/spec/run.js [--long] [part of a path …]` runs only the spec files whose path contains one of the parts;
+ * `--long` the long runs too: files that end in `.long.spec.js`, and more seeds in the others.
  */
 import { fork } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { dirname, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import Mocha from 'mocha';
+import { LONG, LONG_VARIABLE } from './extent.js';
 import { skipReason } from './skip.js';
 
 interface Group {
@@ -19,13 +21,18 @@ interface Group {
   readonly limit: number;
 }
 
-/** Folders of heavy specs run alone; everything else is the first group. */
-const FAST: Group = { name: 'fast', testLimit: 20_000, limit: 900_000 };
-const HEAVY: readonly Group[] = [
-  { name: 'simulation', testLimit: 180_000, limit: 900_000 },
+/** By the folder, or the beginning of the path, of its files; what is in none is in the first. */
+const GROUPS: readonly Group[] = [
+  { name: 'fast', testLimit: 20_000, limit: 900_000 },
+  { name: 'cluster', testLimit: 20_000, limit: 900_000 },
+  { name: 'simulation', testLimit: 180_000, limit: 1_200_000 },
   { name: 'conformance', testLimit: 60_000, limit: 900_000 },
-  { name: 'integration', testLimit: 120_000, limit: 1_200_000 },
+  { name: 'integration', testLimit: 120_000, limit: 1_800_000 },
 ];
+/** Real processes, and real time: they have the machine to themselves. */
+const ALONE = 'integration';
+/** Of the others so many run side by side, one process each. */
+const LANES = 2;
 
 interface Outcome {
   readonly passed: number;
@@ -38,9 +45,11 @@ const [mode, ...rest] = process.argv.slice(2);
 if (mode === '--group') await runGroup(rest[0] ?? '', rest.slice(1));
 else await runAll(process.argv.slice(2));
 
-async function runAll(parts: readonly string[]): Promise<void> {
+async function runAll(words: readonly string[]): Promise<void> {
+  const parts = words.filter((word) => word !== '--long');
+  const long = LONG || parts.length < words.length;
   const files = readdirSync(here, { recursive: true, encoding: 'utf8' })
-    .filter((file) => file.endsWith('.spec.js'))
+    .filter((file) => file.endsWith('.spec.js') && (long || !file.endsWith('.long.spec.js')))
     .filter((file) => parts.length === 0 || parts.some((part) => file.includes(part)))
     .sort();
   if (files.length === 0) {
@@ -48,11 +57,17 @@ async function runAll(parts: readonly string[]): Promise<void> {
     process.exitCode = 2;
     return;
   }
+  const runs = GROUPS.map((group) => ({ group, files: files.filter((file) => groupOf(file) === group) }))
+    .filter((run) => run.files.length > 0)
+    .map((run) => ({ ...run, start: () => startGroup(run.group, run.files, long) }));
   const outcomes: Outcome[] = [];
-  for (const group of [FAST, ...HEAVY]) {
-    const members = files.filter((file) => groupOf(file) === group);
-    if (members.length > 0) outcomes.push(await startGroup(group, members));
-  }
+  // The longest first.
+  const shared = runs.filter(({ group }) => group.name !== ALONE).reverse();
+  const lane = async (): Promise<void> => {
+    for (let run = shared.shift(); run !== undefined; run = shared.shift()) outcomes.push(await run.start());
+  };
+  await Promise.all(Array.from({ length: LANES }, lane));
+  for (const run of runs) if (run.group.name === ALONE) outcomes.push(await run.start());
   const skipped = outcomes.flatMap((outcome) => outcome.skipped);
   for (const line of skipped) console.log(`skipped: ${line}`);
   const sum = (count: (outcome: Outcome) => number): number =>
@@ -63,18 +78,28 @@ async function runAll(parts: readonly string[]): Promise<void> {
 }
 
 function groupOf(file: string): Group {
-  return HEAVY.find(({ name }) => file.startsWith(`${name}${sep}`)) ?? FAST;
+  return GROUPS.find(({ name }) => file.startsWith(`${name}${sep}`)) ?? (GROUPS[0] as Group);
 }
 
-/** A group that ends without a word (a crash, or its limit) counts as one failure. */
-function startGroup(group: Group, files: readonly string[]): Promise<Outcome> {
-  console.log(`\n== ${group.name} specs (${files.length} ${files.length === 1 ? 'file' : 'files'})`);
+/**
+ * A group that ends without a word (a crash, or its limit) counts as one failure. What it prints stands together: that of
+ * the one that is alone as it comes, else when it has ended.
+ */
+function startGroup(group: Group, files: readonly string[], long: boolean): Promise<Outcome> {
+  const title = `\n== ${group.name} specs (${files.length} ${files.length === 1 ? 'file' : 'files'})`;
+  const alone = group.name === ALONE;
+  if (alone) console.log(title);
+  else console.log(`== ${group.name} specs have begun`);
   const began = performance.now();
   return new Promise((resolve) => {
     const child = fork(fileURLToPath(import.meta.url), ['--group', group.name, ...files], {
       // RocksDB's calls wait in this pool; four threads let compactions hold up syncs.
-      env: { ...process.env, UV_THREADPOOL_SIZE: '16' },
+      env: { ...process.env, UV_THREADPOOL_SIZE: '16', ...(long ? { [LONG_VARIABLE]: '1' } : {}) },
+      stdio: alone ? 'inherit' : ['ignore', 'pipe', 'pipe', 'ipc'],
     });
+    const printed: Buffer[] = [];
+    child.stdout?.on('data', (bytes: Buffer) => printed.push(bytes));
+    child.stderr?.on('data', (bytes: Buffer) => printed.push(bytes));
     let outcome: Outcome | undefined;
     let late = false;
     const timer = setTimeout(() => {
@@ -84,8 +109,9 @@ function startGroup(group: Group, files: readonly string[]): Promise<Outcome> {
     child.on('message', (message) => {
       outcome = message as Outcome;
     });
-    child.once('exit', (code, signal) => {
+    child.once('close', (code, signal) => {
       clearTimeout(timer);
+      if (!alone) console.log(`${title}\n${Buffer.concat(printed).toString()}`);
       const seconds = ((performance.now() - began) / 1000).toFixed(1);
       if (outcome === undefined) {
         const why = late
@@ -102,7 +128,7 @@ function startGroup(group: Group, files: readonly string[]): Promise<Outcome> {
 }
 
 async function runGroup(name: string, files: readonly string[]): Promise<void> {
-  const group = [FAST, ...HEAVY].find((each) => each.name === name);
+  const group = GROUPS.find((each) => each.name === name);
   if (group === undefined) throw new Error(`There is no group ${name}.`);
   const mocha = new Mocha({ reporter: 'spec', timeout: group.testLimit, forbidOnly: true });
   for (const file of files) mocha.addFile(join(here, file));

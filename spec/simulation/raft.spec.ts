@@ -1,8 +1,10 @@
 import { expect } from 'chai';
+import { upTo } from '../extent.js';
 import { type PlantedBugName, plantedBugs } from './planted-bugs.js';
 import { replayLine, type SimulationReport, simulate } from './raft-simulation.js';
 
-const SEEDS = 200;
+const SEEDS = upTo(60, 200);
+const BUG_SEEDS = 200;
 const SEEDS_PER_TEST = 20;
 
 describe('Raft, five nodes in one process', () => {
@@ -47,8 +49,8 @@ describe('Raft, five nodes in one process', () => {
   });
 
   for (const bug of Object.keys(plantedBugs) as PlantedBugName[]) {
-    it(`catches a planted bug within the ${SEEDS} seeds: ${bug}`, async () => {
-      for (let seed = 1; seed <= SEEDS; seed++) {
+    it(`catches a planted bug within ${BUG_SEEDS} seeds: ${bug}`, async () => {
+      for (let seed = 1; seed <= BUG_SEEDS; seed++) {
         if ((await simulate({ seed, bug })).violation !== undefined) return;
       }
       expect.fail(`no seed noticed it`);

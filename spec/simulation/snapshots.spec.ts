@@ -8,9 +8,10 @@ import {
   SnapshotsWorld,
   someValues,
 } from '../cluster/snapshots-world.js';
+import { upTo } from '../extent.js';
 
 /** Runs of the scenario below. */
-const SEEDS = 200;
+const SEEDS = upTo(60, 200);
 /** Milliseconds of virtual time with faults. */
 const STORM = 15_000;
 
