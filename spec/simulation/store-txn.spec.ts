@@ -4,7 +4,7 @@ import { averages, runSeeds } from './store-seeds.js';
 import { simulateStores } from './store-simulation.js';
 
 const SEEDS = 100;
-const SEEDS_PER_TEST = 50;
+const SEEDS_PER_TEST = 25;
 const BUG_SEEDS = 100;
 const JOBS = 2;
 
