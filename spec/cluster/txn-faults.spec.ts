@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import type { errorpb } from '../../cluster/proto/index.js';
+import { MemoryLock } from '../../cluster/store/txn/memory-locks.js';
 import { requestOf } from '../../cluster/store/txn/replicated-changes.js';
 import { txnKey } from '../../storage/index.js';
 import {
@@ -147,6 +148,26 @@ describe('transactions in a store while regions and leaders change', function ()
     expect(await world.at(await world.ts(), 'k')).to.equal('v');
     expect(await world.at(await world.ts(), 'hot')).to.equal(`locked by ${first}`);
     world.expectIdle();
+  });
+
+  it('let a deposed leader answer no read that has waited there for a prewrite', async () => {
+    const world = await TxnWorld.start(3);
+    await world.lead(1, 1);
+    await world.transact({ k: 'v' });
+    const readTs = await world.ts();
+    const locks = world.stores.get('store-1')?.txn.memoryLocks;
+    const lock = new MemoryLock(['k'], readTs - 1n, readTs);
+    locks?.add(lock);
+    const read = watch(world.post(1, [txnGet(readTs, 'k')], { store: 1 }));
+    await world.when('the read to wait', () => lock.waiting.length === 1);
+    const heal = world.isolate(1);
+    await world.when('another leader', () => world.leaderOf(1) > 1);
+    await world.when('it to know', () => !world.peer(1, 1).group.isLeader);
+    locks?.remove(lock);
+    await world.when('an answer', () => read.reply !== undefined);
+    expect(kindOf(read.reply?.regionError)).to.equal('notLeader');
+    heal();
+    await world.close();
   });
 
   it('are no failure of a store that closes while they are under way', async () => {
