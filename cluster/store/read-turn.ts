@@ -37,6 +37,8 @@ export interface ReadableReplica {
   readonly stopped: boolean;
   /** What is read counts there. */
   readonly flow: FlowCount;
+  /** Confirms a call anew, which has waited since it was confirmed; then it is added again. */
+  readAgain(call: RegionCall): void;
 }
 
 /** Keys one scan page may hold, whatever the client asks. */
@@ -123,14 +125,17 @@ export class ReadTurn {
     await Promise.all(this.#serving);
   }
 
-  /** Whether the call has to wait for a prewrite that may commit below it; then it comes again. */
+  /**
+   * Whether the call has to wait for a prewrite that may commit below it; then it comes again. What became of the prewrite is
+   * known here only while this store leads: another one may have sent its outcome with a snapshot that is not in place yet.
+   */
   #waits(call: RegionCall, replica: ReadableReplica, txn: TxnReads): boolean {
     const lock = txn.blockedBy(call.event.requests);
     if (lock === undefined) return false;
     this.#reading++;
     lock.waiting.push(() => {
       this.#reading--;
-      this.add(call, replica);
+      replica.readAgain(call);
       this.#txn?.requestTurn();
     });
     return true;

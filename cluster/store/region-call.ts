@@ -101,6 +101,13 @@ export function withSiblings(error: errorpb.Error, called: Pick<CalledRegion, 's
 
 const BUSY_BACKOFF_MS = 50;
 
+/** Of a call that was carried out in part: no other error may say that nothing was done. */
+export function partlyDone(): errorpb.Error {
+  return errorOf('some of the requests sent together were carried out, others were not: ask for each again', {
+    undeterminedResult: { message: 'a part of the call was refused' },
+  });
+}
+
 /** An error whose detail says its kind. */
 export function errorOf(message: string, detail: Partial<errorpb.Error>): errorpb.Error {
   return { message, ...detail } as errorpb.Error;

@@ -288,7 +288,11 @@ export class RegionReplica
   }
 
   serveRead(event: RegionEvent): void {
-    this.#serve(this.#callOf(event), (call) =>
+    this.readAgain(this.#callOf(event));
+  }
+
+  readAgain(call: RegionCall): void {
+    this.#serve(call, () =>
       this.group.read((outcome) => {
         if (outcome.ok) this.#options.reads.add(call, this);
         else call.refuse(outcome);

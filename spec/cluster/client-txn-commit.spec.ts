@@ -302,6 +302,29 @@ describe('the commit of a transaction', () => {
       expect(world.of('checkTxnStatus')).to.have.length(1);
     });
 
+    it(`asks its primary, too, when a lock stood in the way of the ${way} that was sent again`, async () => {
+      for (const timeout of [10_000, 2_500]) {
+        const start = world.ago(1_000);
+        let first = true;
+        world.script.prewrite = () => {
+          if (first) {
+            first = false;
+            return 'silence';
+          }
+          const errors = [keyErrorOf({ locked: lockOn('a', start) })];
+          return { errors, minCommitTs: 0n, onePcCommitTs: 0n };
+        };
+        // What was sent first has arrived after all.
+        world.script.checkTxnStatus = ({ lockTs }) =>
+          lockTs === start
+            ? { lockTtl: 60_000, commitVersion: 0n, action: 0 }
+            : { lockTtl: 0, commitVersion: lockTs + 3n, action: 0 };
+        const txn = await world.settle(world.db.begin({ ...options, timeout }));
+        txn.put('a', '1');
+        expect(await world.settle(txn.commit())).to.equal(txn.startTimestamp + 3n);
+      }
+    });
+
     it(`is undetermined when nobody ever answers its ${way}`, async () => {
       world.script.prewrite = () => 'silence';
       world.script.checkTxnStatus = () => 'silence';

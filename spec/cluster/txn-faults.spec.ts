@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import type { errorpb } from '../../cluster/proto/index.js';
+import { MemoryLock } from '../../cluster/store/txn/memory-locks.js';
 import { requestOf } from '../../cluster/store/txn/replicated-changes.js';
 import { txnKey } from '../../storage/index.js';
 import {
@@ -119,6 +120,54 @@ describe('transactions in a store while regions and leaders change', function ()
     expect(kindOf(queued.reply?.regionError)).to.equal('regionNotFound');
     world.expectIdle();
     heal();
+  });
+
+  it('do not say that nothing was done when a part of a call was', async () => {
+    const world = await TxnWorld.start(3);
+    await world.lead(1, 1);
+    const [startTs, first, second] = [await world.ts(), await world.ts(), await world.ts()];
+    await world.prewrite(startTs, { k: 'v' });
+    const commitTs = await world.ts();
+    world.latencies.set('store-1', 200);
+    const ahead = watch(world.post(1, [prewriteRequest(first, { hot: '1' })]));
+    const behind = prewriteRequest(second, { hot: '2' });
+    const both = watch(world.post(1, [commitRequest(startTs, commitTs, ['k']), behind]));
+    const mixed = watch(
+      world.post(1, [behind, { rawPut: { key: bytes('raw'), value: bytes('v'), cf: '' } }]),
+    );
+    const last = watch(world.post(1, [prewriteRequest(await world.ts(), { other: '1' })]));
+    // The commit and the raw write are applied; the prewrites beside them wait until what is ahead is visible.
+    await world.when('the others applied', () => ahead.reply !== undefined && last.reply !== undefined);
+    expect([both.reply, mixed.reply]).to.deep.equal([undefined, undefined]);
+    world.stores.get('store-1')?.replicas.get(1)?.stop();
+    await world.when('answers', () => both.reply !== undefined && mixed.reply !== undefined);
+    expect(kindOf(both.reply?.regionError)).to.equal('undeterminedResult');
+    expect(kindOf(mixed.reply?.regionError)).to.equal('undeterminedResult');
+    world.latencies.clear();
+    await world.when('another leader', () => world.leaderOf(1) > 1);
+    expect(await world.at(await world.ts(), 'k')).to.equal('v');
+    expect(await world.at(await world.ts(), 'hot')).to.equal(`locked by ${first}`);
+    world.expectIdle();
+  });
+
+  it('let a deposed leader answer no read that has waited there for a prewrite', async () => {
+    const world = await TxnWorld.start(3);
+    await world.lead(1, 1);
+    await world.transact({ k: 'v' });
+    const readTs = await world.ts();
+    const locks = world.stores.get('store-1')?.txn.memoryLocks;
+    const lock = new MemoryLock(['k'], readTs - 1n, readTs);
+    locks?.add(lock);
+    const read = watch(world.post(1, [txnGet(readTs, 'k')], { store: 1 }));
+    await world.when('the read to wait', () => lock.waiting.length === 1);
+    const heal = world.isolate(1);
+    await world.when('another leader', () => world.leaderOf(1) > 1);
+    await world.when('it to know', () => !world.peer(1, 1).group.isLeader);
+    locks?.remove(lock);
+    await world.when('an answer', () => read.reply !== undefined);
+    expect(kindOf(read.reply?.regionError)).to.equal('notLeader');
+    heal();
+    await world.close();
   });
 
   it('are no failure of a store that closes while they are under way', async () => {

@@ -144,22 +144,21 @@ function mustNotExist({ mutation, lock, newest }: Target, startTs: Timestamp): b
 function lockAll(targets: readonly Target[], command: PrewriteCommand, commitFloor: Timestamp): MvccOutcome {
   const { asyncCommit, tryOnePc, startTs } = command;
   const own = targets.flatMap(({ lock }) => lock.value ?? []);
-  const earliest = earliestCommitTs(command, commitFloor, own);
+  const unlocked = targets.filter(({ mutation, lock }) => mutation.kind !== 'checkNotExists' && !lock.value);
+  const earliest =
+    unlocked.length > 0 ? earliestCommitTs(command, commitFloor, own) : standingCommitTs(command, own);
   const changes: MvccChange[] = [];
-  const written = targets.filter(({ mutation }) => mutation.kind !== 'checkNotExists');
   const onePcCommitTs = tryOnePc && own.length === 0 ? earliest : 0n;
   if (onePcCommitTs > 0n) {
-    for (const target of written) writeCommitted(target, startTs, onePcCommitTs, changes);
+    for (const target of unlocked) writeCommitted(target, startTs, onePcCommitTs, changes);
     return done({ kind: 'prewrite', minCommitTs: asyncCommit ? onePcCommitTs : 0n, onePcCommitTs }, changes);
   }
   const minCommitTs = asyncCommit ? earliest : 0n;
-  for (const target of written) {
-    if (!target.lock.value) writeLock(target, command, minCommitTs, changes);
-  }
+  for (const target of unlocked) writeLock(target, command, minCommitTs, changes);
   return done({ kind: 'prewrite', minCommitTs, onePcCommitTs: 0n }, changes);
 }
 
-/** 0 when the transaction has to be committed in two phases. */
+/** Of a request that writes something. 0 when the transaction has to be committed in two phases. */
 function earliestCommitTs(command: PrewriteCommand, commitFloor: Timestamp, own: readonly Lock[]): Timestamp {
   const { asyncCommit, tryOnePc, startTs, minCommitTs, maxCommitTs } = command;
   if ((!asyncCommit && !tryOnePc) || commitFloor === 0n) return 0n;
@@ -168,6 +167,21 @@ function earliestCommitTs(command: PrewriteCommand, commitFloor: Timestamp, own:
   let earliest = larger(commitFloor, larger(startTs + 1n, minCommitTs));
   for (const lock of own) earliest = larger(earliest, lock.minCommitTs);
   return maxCommitTs > 0n && earliest > maxCommitTs ? 0n : earliest;
+}
+
+/**
+ * Of a request that leaves everything as it is: one that was delivered again, or that only demands absence. Whoever finds an
+ * async commit without its client commits it at what its locks say. So its client must not be told anything else: neither a
+ * later timestamp, for it would commit some keys at another one than the others; nor that it takes two phases.
+ */
+function standingCommitTs(
+  { asyncCommit, tryOnePc, startTs, minCommitTs }: PrewriteCommand,
+  own: readonly Lock[],
+): Timestamp {
+  if ((!asyncCommit && !tryOnePc) || own.some((lock) => !lock.useAsyncCommit)) return 0n;
+  if (own.length > 0) return own.reduce((earliest, lock) => larger(earliest, lock.minCommitTs), 0n);
+  // No lock of the transaction is below that.
+  return larger(startTs + 1n, minCommitTs);
 }
 
 function larger(a: Timestamp, b: Timestamp): Timestamp {

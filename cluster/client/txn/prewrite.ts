@@ -93,8 +93,8 @@ export class Prewrite {
 
   /** @returns what the region does not hold any more */
   async send(batch: Batch<kvrpcpb.Mutation>): Promise<readonly kvrpcpb.Mutation[]> {
-    const { deadline, startTs } = this.#options;
-    const { requests, resolver, waiting } = this.#parts;
+    const { deadline } = this.#options;
+    const { requests, waiting } = this.#parts;
     const patientUntil = waiting.clock.now() + PATIENCE_MS;
     let unclear = false;
     this.#mayLock++;
@@ -113,24 +113,34 @@ export class Prewrite {
         return rest;
       }
       unclear ||= repeated;
-      const locks = response.errors.flatMap(({ locked }) => (locked === undefined ? [] : [locked]));
-      const refusal = response.errors.find(({ locked }) => locked === undefined);
-      if (refusal !== undefined) {
-        // A try without a reply may have committed it, and be what this one ran into.
+      try {
+        await this.#clear(response.errors, attempt, patientUntil);
+      } catch (error) {
+        // A try without a reply may have committed it, and be what this one ran into; or it may yet arrive.
         if (unclear) this.#inDoubt = true;
-        else this.#mayLock--;
-        throw new Refusal(keyError(refusal), refusal.conflict?.conflictTs === startTs);
+        else if (error instanceof Refusal) this.#mayLock--;
+        throw error;
       }
-      const wait = await resolver.clear(locks, deadline);
-      if (wait === 0) continue;
-      const elder = locks.find(({ lockVersion }) => lockVersion < startTs);
-      if (elder !== undefined && waiting.clock.now() >= patientUntil) {
-        if (!unclear) this.#mayLock--;
-        throw new Refusal(elderError(elder), false);
-      }
-      await deadline.pause(attempt);
-      if (deadline.passed && locks[0] !== undefined) throw lockedError(locks[0]);
     }
+  }
+
+  /**
+   * Sees to it that the batch may be sent again.
+   * @throws Refusal when that is of no use
+   */
+  async #clear(errors: readonly kvrpcpb.KeyError[], attempt: number, patientUntil: number): Promise<void> {
+    const { deadline, startTs } = this.#options;
+    const { resolver, waiting } = this.#parts;
+    const locks = errors.flatMap(({ locked }) => (locked === undefined ? [] : [locked]));
+    const refusal = errors.find(({ locked }) => locked === undefined);
+    if (refusal !== undefined) throw new Refusal(keyError(refusal), refusal.conflict?.conflictTs === startTs);
+    const wait = await resolver.clear(locks, deadline);
+    if (wait === 0) return;
+    const elder = locks.find(({ lockVersion }) => lockVersion < startTs);
+    if (elder !== undefined && waiting.clock.now() >= patientUntil)
+      throw new Refusal(elderError(elder), false);
+    await deadline.pause(attempt);
+    if (deadline.passed && locks[0] !== undefined) throw lockedError(locks[0]);
   }
 
   /** What the first failure of all batches means for the transaction. */

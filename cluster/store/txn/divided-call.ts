@@ -1,23 +1,35 @@
 import type { troupepb } from '../../proto/index.js';
-import { type CalledRegion, RegionCall } from '../region-call.js';
+import { type CalledRegion, partlyDone, RegionCall } from '../region-call.js';
 import { isTxnWrite } from './messages.js';
 
 /** The writes of a call that is for both spaces, as a call for each of them; it is answered when both are. */
 export function divideCall(call: RegionCall, called: CalledRegion): { raw: RegionCall; txn: RegionCall } {
   const { requests } = call.event;
   const responses: troupepb.RegionResponse[] = [];
-  let left = 2;
+  const refusals: troupepb.RegionResponses[] = [];
+  let answered = 0;
+  const end = (): void => {
+    if (answered + refusals.length < 2) return;
+    const [refusal] = refusals;
+    if (refusal === undefined) return call.answer(responses);
+    const isDoubtful = refusals.some(({ regionError }) => regionError?.undeterminedResult !== undefined);
+    if (answered > 0 || isDoubtful) call.fail(partlyDone());
+    else call.pass(refusal);
+  };
   const part = (isTxn: boolean): RegionCall => {
     const places: number[] = [];
     for (const [place, request] of requests.entries()) if (isTxnWrite(request) === isTxn) places.push(place);
     const event = { ...call.event, requests: requests.filter((one) => isTxnWrite(one) === isTxn) };
     const send = (reply: troupepb.RegionResponses): void => {
-      if (reply.regionError !== undefined) return call.pass(reply);
-      for (const [i, place] of places.entries()) {
-        const response = reply.responses[i];
-        if (response !== undefined) responses[place] = response;
+      if (reply.regionError !== undefined) refusals.push(reply);
+      else {
+        answered++;
+        for (const [i, place] of places.entries()) {
+          const response = reply.responses[i];
+          if (response !== undefined) responses[place] = response;
+        }
       }
-      if (--left === 0) call.answer(responses);
+      end();
     };
     return new RegionCall(event, { send }, called);
   };

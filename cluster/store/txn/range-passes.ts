@@ -127,7 +127,7 @@ export class RangePasses {
 
   /** Runs when this store has confirmed that it leads, and everything that was acknowledged is visible. */
   #pass(owner: TxnCall, place: number, request: troupepb.RegionRequest, run: () => Promise<void>): void {
-    if (this.#count >= MAX_PASSES) return owner.call.refuse(BUSY);
+    if (this.#count >= MAX_PASSES) return owner.refuse(BUSY);
     this.#count++;
     const end = () => {
       this.#count--;
@@ -135,19 +135,19 @@ export class RangePasses {
     owner.region.group.read((outcome) => {
       if (!outcome.ok) {
         end();
-        owner.call.refuse(outcome);
+        owner.refuse(outcome);
         return;
       }
       const error = owner.region.refusalOf(owner.call.event);
       if (error !== undefined) {
         end();
-        owner.call.fail(error);
+        owner.fail(error);
         return;
       }
       const running = run()
         .catch((error: unknown) => {
           if (isDamage(error)) return owner.respond(place, refused(request, abort(error.message)));
-          owner.call.refuse(STOPPED);
+          owner.refuse(STOPPED);
           this.#failed(error);
         })
         .finally(() => {

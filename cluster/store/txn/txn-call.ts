@@ -3,7 +3,7 @@ import type { metapb, raft_cmdpb } from '../../../storage/proto/index.js';
 import type { errorpb, troupepb } from '../../proto/index.js';
 import type { RegionEvent } from '../../protocol.js';
 import type { CommandLog, Outcome } from '../../raft/state-machine.js';
-import type { RegionCall } from '../region-call.js';
+import { partlyDone, type RegionCall } from '../region-call.js';
 import type { Latched } from './latches.js';
 import type { MemoryLock } from './memory-locks.js';
 
@@ -32,12 +32,22 @@ export interface TxnRegion {
   ): void;
 }
 
-/** One client's transactional writes of one turn to one region: commands that are evaluated apart, and one answer. */
+/**
+ * One client's transactional writes of one turn to one region: commands that are evaluated apart, and one answer.
+ *
+ * A region error is about all of them. Its kinds say that nothing was done, so a client gives up what it cannot ask for again
+ * in time. Where one command is in the log, or was, while another is refused, the answer leaves a doubt instead.
+ */
 export class TxnCall {
   readonly call: RegionCall;
   readonly region: TxnRegion;
   readonly #responses: (troupepb.RegionResponse | undefined)[];
   #left: number;
+  /** Commands of it in the log whose outcome nobody knows. */
+  #inLog = 0;
+  /** A command of it has changed something. */
+  #changed = false;
+  #refused = false;
 
   constructor(call: RegionCall, region: TxnRegion) {
     this.call = call;
@@ -55,6 +65,39 @@ export class TxnCall {
 
   hasAnswer(place: number): boolean {
     return this.#responses[place] !== undefined;
+  }
+
+  /** What of it is not in the log must not get there any more. */
+  get isRefused(): boolean {
+    return this.#refused;
+  }
+
+  /** The changes of one of its commands go into the log. */
+  enterLog(): void {
+    this.#inLog++;
+  }
+
+  /** What came of those changes is known, to be told before any command of their entry is refused. */
+  leaveLog(applied: boolean): void {
+    this.#inLog--;
+    if (applied) this.#changed = true;
+  }
+
+  /** See `RegionCall.refuse`. The first refusal counts. */
+  refuse(outcome: Outcome<unknown> & { readonly ok: false }): void {
+    this.#refuse(() => this.call.refuse(outcome));
+  }
+
+  /** See `RegionCall.fail`. The first refusal counts. */
+  fail(regionError: errorpb.Error): void {
+    this.#refuse(() => this.call.fail(regionError));
+  }
+
+  #refuse(say: () => void): void {
+    if (this.#refused) return;
+    this.#refused = true;
+    if (this.#changed || this.#inLog > 0) this.call.fail(partlyDone());
+    else say();
   }
 
   /** Answers the call when this was the last of its requests. */

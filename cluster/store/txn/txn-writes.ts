@@ -102,7 +102,7 @@ export class TxnWrites {
     keys: readonly Uint8Array[],
     amend?: (response: troupepb.RegionResponse) => troupepb.RegionResponse,
   ): void {
-    if (this.isFull) return owner.call.refuse(BUSY);
+    if (this.isFull) return owner.refuse(BUSY);
     const latches = keys.map(latchOf);
     const one = new TxnCommand(owner, place, command, latches, bytesOf(command), amend);
     this.#commands++;
@@ -130,10 +130,11 @@ export class TxnWrites {
     response: troupepb.RegionResponse,
   ): void {
     const { call, region } = owner;
+    if (owner.isRefused) return;
     const error = region.refusalOf(call.event);
-    if (error !== undefined) return call.fail(error);
-    if (region.group.term !== term) return call.refuse(STALE);
-    if (this.isFull) return call.refuse(BUSY);
+    if (error !== undefined) return owner.fail(error);
+    if (region.group.term !== term) return owner.refuse(STALE);
+    if (this.isFull) return owner.refuse(BUSY);
     const free = changes.filter(({ key }) => this.latches.isFree(latchOf(userKey(key).key)));
     const requests = free.map(requestOf);
     const bytes = requests.reduce((sum, one) => sum + requestBytes(one), HEADER_BYTES);
@@ -159,7 +160,7 @@ export class TxnWrites {
     if (waiting === undefined) return;
     this.#waiting.delete(region);
     for (const command of waiting) {
-      command.owner.call.refuse(refusal);
+      command.owner.refuse(refusal);
       this.#end(command);
     }
     this.#runnable = this.#runnable.filter((one) => one.isWaiting);
@@ -188,10 +189,11 @@ export class TxnWrites {
     this.#runnable = [];
     for (const command of runnable) {
       if (!command.isWaiting) continue;
-      const { call, region } = command.owner;
-      const error = region.refusalOf(call.event);
-      if (error !== undefined) {
-        call.fail(error);
+      const { owner } = command;
+      const { region } = owner;
+      const error = region.refusalOf(owner.call.event);
+      if (error !== undefined) owner.fail(error);
+      if (owner.isRefused) {
         this.#end(command);
       } else if (round.length >= MAX_ROUND || !this.#isCurrent(region)) {
         this.#runnable.push(command);
@@ -252,7 +254,7 @@ export class TxnWrites {
       this.#settle(round, await this.#outcomes(round));
     } catch (error) {
       for (const command of round) {
-        command.owner.call.refuse(STOPPED);
+        command.owner.refuse(STOPPED);
         this.#end(command);
       }
       this.#options.failed(error);
@@ -286,9 +288,10 @@ export class TxnWrites {
   #settle(round: readonly TxnCommand[], outcomes: readonly (MvccOutcome | StorageError)[]): void {
     const changing = new Map<TxnRegion, Evaluated[]>();
     const unchanged = new Map<TxnRegion, Evaluated[]>();
+    const all = round.map((command, i) => this.#checked(command, outcomes[i]));
     for (const [i, command] of round.entries()) {
-      const evaluated = this.#checked(command, outcomes[i]);
-      if (evaluated === undefined) {
+      const evaluated = all[i];
+      if (evaluated === undefined || command.owner.isRefused) {
         this.#end(command);
         continue;
       }
@@ -309,11 +312,11 @@ export class TxnWrites {
     if (outcome === undefined) throw new Error('a command without its outcome');
     const error = region.refusalOf(call.event);
     if (error !== undefined) {
-      call.fail(error);
+      owner.fail(error);
       return undefined;
     }
     if (region.group.term !== command.term) {
-      call.refuse(STALE);
+      owner.refuse(STALE);
       return undefined;
     }
     // What said that it was rolled back may be gone already.
@@ -329,7 +332,7 @@ export class TxnWrites {
     const bytes = requests.reduce((sum, one) => sum + requestBytes(one), HEADER_BYTES);
     const { maxEntryBytes } = this.#options;
     if (bytes > maxEntryBytes) {
-      call.fail(tooLarge(region.region, bytes, maxEntryBytes));
+      owner.fail(tooLarge(region.region, bytes, maxEntryBytes));
       return undefined;
     }
     const response = responseTo(request, outcome);
@@ -362,18 +365,21 @@ export class TxnWrites {
   ): void {
     const [first] = members;
     if (first === undefined) return;
+    for (const { command } of members) command.owner.enterLog();
     region.proposeChanges(
       requests,
       first.command.term,
       (outcome) => {
         const regionError = outcome.ok ? (outcome.result as CommandResult).regionError : undefined;
+        const isApplied = outcome.ok && regionError === undefined;
+        for (const { command } of members) command.owner.leaveLog(isApplied);
         for (const { command, response } of members) {
           const { owner } = command;
-          if (!outcome.ok) owner.call.refuse(outcome);
-          else if (regionError !== undefined) owner.call.fail(regionError);
+          if (!outcome.ok) owner.refuse(outcome);
+          else if (regionError !== undefined) owner.fail(regionError);
           else owner.respond(command.place, response);
         }
-        if (!outcome.ok || regionError !== undefined) for (const { command } of members) this.#end(command);
+        if (!isApplied) for (const { command } of members) this.#end(command);
       },
       () => {
         for (const { command } of members) this.#end(command);
@@ -387,7 +393,7 @@ export class TxnWrites {
     region.group.read((outcome) => {
       for (const { command, response } of all) {
         if (outcome.ok) command.owner.respond(command.place, response);
-        else command.owner.call.refuse(outcome);
+        else command.owner.refuse(outcome);
       }
     });
   }

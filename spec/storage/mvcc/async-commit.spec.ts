@@ -77,6 +77,29 @@ describeOnEngines('Async commit', (world) => {
     expect(await value(B, 40n)).to.equal('v');
   });
 
+  it('a prewrite that comes again is answered with what its locks say, whatever was read meanwhile', async () => {
+    const asyncCommit = { secondaries: [B] };
+    const command = prewriteOf(10n, A, [put(A, text('1'))], { asyncCommit });
+    expect((await run(command, 20n)).reply).to.deep.include({ minCommitTs: 20n });
+    expect((await run(command, 90n)).reply).to.deep.include({ minCommitTs: 20n });
+    // Another leader, which does not know what was read before: the lock is as good as it was.
+    expect((await run(command, 0n)).reply).to.deep.include({ minCommitTs: 20n });
+    // With a key that is locked only now the transaction commits later, or in two phases.
+    const both = prewriteOf(10n, A, [put(A, text('1')), put(C, text('1'))], { asyncCommit });
+    expect((await run(both, 50n)).reply).to.deep.include({ minCommitTs: 50n });
+    expect((await world().describe(C)).lock?.minCommitTs).to.equal(50n);
+    expect((await run(both, 90n)).reply).to.deep.include({ minCommitTs: 50n });
+  });
+
+  it('what only demands absence says nothing that no lock says', async () => {
+    const absent = { kind: 'checkNotExists', key: C, value: text('') } as const;
+    const asked = { asyncCommit: { secondaries: [] }, minCommitTs: 15n };
+    for (const floor of [0n, 90n])
+      expect((await run(prewriteOf(10n, A, [absent], asked), floor)).reply).to.deep.include({
+        minCommitTs: 15n,
+      });
+  });
+
   it('async commit and one phase are answered as two phases where they cannot be', async () => {
     const asked = { asyncCommit: { secondaries: [B] }, tryOnePc: true };
     const command = prewriteOf(10n, A, [put(A, text('1'))], asked);

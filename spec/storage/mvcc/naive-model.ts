@@ -225,8 +225,14 @@ export class NaiveStore {
     const own = mutations.flatMap(({ key }) => this.at(key).lock ?? []);
     let earliest = commitFloor > startTs + 1n ? commitFloor : startTs + 1n;
     for (const { minCommitTs } of own) if (minCommitTs > earliest) earliest = minCommitTs;
+    const isRepeated = mutations.every(({ kind, key }) => kind === 'checkNotExists' || this.at(key).lock);
+    if (isRepeated) {
+      earliest = own.length > 0 ? 0n : startTs + 1n;
+      for (const { minCommitTs } of own) if (minCommitTs > earliest) earliest = minCommitTs;
+    }
     const asked = command.asyncCommit !== undefined || command.tryOnePc;
-    if (!asked || commitFloor === 0n || own.some(({ isAsync }) => !isAsync)) earliest = 0n;
+    const isKnown = isRepeated || commitFloor > 0n;
+    if (!asked || !isKnown || own.some(({ isAsync }) => !isAsync)) earliest = 0n;
     const isOnePc = command.tryOnePc && own.length === 0 && earliest > 0n;
     const isAsync = command.asyncCommit !== undefined && earliest > 0n;
     for (const { kind, key: name, value } of mutations) {
