@@ -16,7 +16,10 @@ import { TxnRequests } from './txn-requests.js';
 import { WriteBuffer } from './write-buffer.js';
 
 export interface BeginOptions {
-  /** Milliseconds from its beginning to its end; the database's where nothing is said. */
+  /**
+   * Milliseconds from its beginning to its end; the database's where nothing is said. Where its commit is in doubt then,
+   * up to two seconds more are spent on finding out.
+   */
   readonly timeout?: number;
   /**
    * Aborting rejects with the signal's reason, and nothing is written; with `undetermined` when what commits it has left.
