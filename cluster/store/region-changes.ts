@@ -8,7 +8,7 @@ import { checkEpoch, type EpochRule, epochRule, PendingEpochChanges } from './ad
 import { refuseMerge } from './admin/merge.js';
 import { refuseGap } from './admin/merge-gap.js';
 import { isRefusal, notNow, type Refusal, refusal } from './admin/refusal.js';
-import { refuseSplitKeys, splitRegion } from './admin/split.js';
+import { refuseSplitKeys, refuseTornKeys, splitRegion } from './admin/split.js';
 import { errorOf } from './region-call.js';
 import { notLeader } from './region-check.js';
 import type { AdminResult } from './region-state-machine.js';
@@ -365,8 +365,10 @@ export class RegionChanges {
     const stopped = this.#standing(SPLIT, epoch);
     if (stopped !== undefined) return done(stopped);
     const splits = { requests, rightDerive };
-    const split = splitRegion(this.#region.region, splits);
-    if (isRefusal(split)) return done(refused(this.#region.region, split));
+    const { region } = this.#region;
+    const keys = requests.map(({ splitKey }) => splitKey);
+    const split = refuseTornKeys(region, keys) ?? splitRegion(region, splits);
+    if (isRefusal(split)) return done(refused(region, split));
     this.#region.tell({ type: 'splitProposed' });
     this.#propose({ cmdType: AdminCmdType.BatchSplit, splits }, (result) => {
       this.#region.tell({ type: 'splitEnded' });

@@ -325,6 +325,20 @@ describe('the commit of a transaction', () => {
       }
     });
 
+    it(`asks its primary, too, when its signal is aborted before the ${way} is sent again`, async () => {
+      world.script.checkTxnStatus = ({ lockTs }) => ({ lockTtl: 0, commitVersion: lockTs + 3n, action: 0 });
+      // A try without a reply is given up after 2 s.
+      for (let ms = 1_996; ms < 2_012; ms += 2) {
+        const abort = new AbortController();
+        world.script.prewrite = () => 'silence';
+        const txn = await world.settle(world.db.begin({ ...options, signal: abort.signal }));
+        txn.put('a', '1');
+        const committed = txn.commit();
+        world.world.clock.setTimeout(() => abort.abort(new Error('not wanted any more')), ms);
+        expect(await world.settle(committed), `${ms} ms`).to.equal(txn.startTimestamp + 3n);
+      }
+    });
+
     it(`is undetermined when nobody ever answers its ${way}`, async () => {
       world.script.prewrite = () => 'silence';
       world.script.checkTxnStatus = () => 'silence';

@@ -3,7 +3,7 @@ import type { troupepb } from '../../cluster/proto/index.js';
 import type { RaftGroup } from '../../cluster/raft/group.js';
 import { type ChangedRegion, RegionChanges } from '../../cluster/store/region-changes.js';
 import type { AdminResult } from '../../cluster/store/region-state-machine.js';
-import { rawKey } from '../../storage/index.js';
+import { keyAfter, rawKey, txnKey, withTimestamp } from '../../storage/index.js';
 import { eraftpb, metapb, raft_cmdpb } from '../../storage/proto/index.js';
 import { FaultyRegionWorld } from './faulty-region-world.js';
 import { sampleRegion } from './region-samples.js';
@@ -183,6 +183,18 @@ describe('changes of regions that cannot be', () => {
       one(middle, [1, 2, 3]),
     ]) {
       expect((await refused(middle, command)).refusal).to.include({ code: 'ids-mismatch', retry: false });
+    }
+  });
+
+  it('a split within a transactional key, or between its versions: invalid', async () => {
+    const stored = txnKey(Buffer.from('k'));
+    const at = (splitKey: Uint8Array, newRegionId = 0): Command => ({
+      cmdType: AdminCmdType.BatchSplit,
+      splits: { requests: [{ splitKey, newRegionId, newPeerIds: [] }], rightDerive: true },
+    });
+    for (const torn of [withTimestamp(stored, 5n), keyAfter(stored), stored.subarray(0, -1)]) {
+      expect((await refused(last, at(torn))).refusal).to.include({ code: 'invalid', retry: false });
+      expect((await refused(last, at(torn, 7_000))).refusal).to.include({ code: 'invalid' });
     }
   });
 

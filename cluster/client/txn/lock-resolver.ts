@@ -139,7 +139,7 @@ export class LockResolver {
     const { primary, startTs, ttl } = transaction;
     let forceSyncCommit = false;
     let rollbackIfNotExist = force;
-    for (let attempt = 1; ; attempt++) {
+    for (;;) {
       const now = await takeTimestamp(this.#options.timestamps, deadline);
       const reply = await this.#options.requests.checkTxnStatus(
         {
@@ -156,8 +156,9 @@ export class LockResolver {
       if (reply.error !== undefined) {
         if (reply.error.txnNotFound === undefined) throw checkError(reply.error);
         // A secondary's lock may come before its primary's; when its time is over, none will come.
-        if (leftMs(startTs, ttl, now) === 0) rollbackIfNotExist = true;
-        else await deadline.pause(attempt);
+        const left = leftMs(startTs, ttl, now);
+        if (left > 0) return { state: 'alive', pushed: false, leftMs: left };
+        rollbackIfNotExist = true;
         continue;
       }
       const { lockInfo, lockTtl, commitVersion, action } = reply;

@@ -267,7 +267,11 @@ export class TxnRequests {
           throw repeated ? lostEarlier(error) : error;
         repeated ||= left;
       }
-      await deadline.pause(attempt);
+      try {
+        await deadline.pause(attempt);
+      } catch (error) {
+        throw repeated ? lostEarlier(error) : error;
+      }
     }
   }
 

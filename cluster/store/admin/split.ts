@@ -1,4 +1,4 @@
-import { compareBytes, escapeKey } from '../../../storage/keys.js';
+import { compareBytes, escapeKey, withoutTimestamp } from '../../../storage/keys.js';
 import type { metapb, raft_cmdpb } from '../../../storage/proto/index.js';
 import { epochOf } from './epoch.js';
 import { type Refusal, refusal } from './refusal.js';
@@ -42,6 +42,20 @@ export function refuseSplitKeys(region: metapb.Region, keys: readonly Uint8Array
     }
   }
   return undefined;
+}
+
+/**
+ * Where a split would tear apart what belongs to one transactional key: its lock and its versions lie in one region. Asked before
+ * a split is proposed (TiKV's `SplitObserver`); what is in the log already is applied everywhere alike.
+ */
+export function refuseTornKeys(region: metapb.Region, keys: readonly Uint8Array[]): Refusal | undefined {
+  // The beginning of the space is no key of it, and tears nothing.
+  const torn = keys.find((key) => key.length > 1 && withoutTimestamp(key)?.length !== key.length);
+  if (torn === undefined) return undefined;
+  return refusal(
+    'invalid',
+    `the split key "${escapeKey(torn)}" of region ${region.id} lies within a transactional key or its versions: give the stored key without a timestamp`,
+  );
 }
 
 /** What a region is split into. */

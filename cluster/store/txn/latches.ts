@@ -51,7 +51,8 @@ export class Latches<C extends Latched> {
       const queue = this.#queues.get(key);
       if (queue === command) this.#queues.delete(key);
       if (!Array.isArray(queue)) continue;
-      const place = queue.indexOf(command);
+      // Who gives up waiting came late: a region's leave from the last to the first.
+      const place = queue[0] === command ? 0 : queue.lastIndexOf(command);
       if (place < 0) continue;
       queue.splice(place, 1);
       const [first] = queue;

@@ -27,6 +27,8 @@ const MAX_COMMANDS = 16_384;
 const MAX_COMMAND_BYTES = 64 * 1024 * 1024;
 /** Commands that are evaluated together. */
 const MAX_ROUND = 512;
+/** Keys of those commands, but for the last one's: the loop is held while their records are looked at. */
+const MAX_ROUND_KEYS = 1024;
 const BUSY = { ok: false, code: 'busy', leader: 0 } as const;
 const STALE = { ok: false, code: 'stale-command', leader: 0 } as const;
 const STOPPED = { ok: false, code: 'stopped', leader: 0 } as const;
@@ -159,7 +161,8 @@ export class TxnWrites {
     const waiting = this.#waiting.get(region);
     if (waiting === undefined) return;
     this.#waiting.delete(region);
-    for (const command of waiting) {
+    // From the last to the first: no key goes to one that leaves as well.
+    for (const command of [...waiting].reverse()) {
       command.owner.refuse(refusal);
       this.#end(command);
     }
@@ -187,7 +190,12 @@ export class TxnWrites {
     const round: TxnCommand[] = [];
     const runnable = this.#runnable;
     this.#runnable = [];
-    for (const command of runnable) {
+    let keys = 0;
+    for (const [i, command] of runnable.entries()) {
+      if (round.length >= MAX_ROUND || keys >= MAX_ROUND_KEYS) {
+        this.#runnable = this.#runnable.concat(runnable.slice(i));
+        break;
+      }
       if (!command.isWaiting) continue;
       const { owner } = command;
       const { region } = owner;
@@ -195,9 +203,10 @@ export class TxnWrites {
       if (error !== undefined) owner.fail(error);
       if (owner.isRefused) {
         this.#end(command);
-      } else if (round.length >= MAX_ROUND || !this.#isCurrent(region)) {
+      } else if (!this.#isCurrent(region)) {
         this.#runnable.push(command);
       } else {
+        keys += command.latches.length;
         command.term = region.group.term;
         this.#forget(command);
         this.#choose(command, timestamps);
