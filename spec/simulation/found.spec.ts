@@ -8,6 +8,8 @@ import { TaskQueue } from '../../cluster/tasks.js';
 import { type Entry, type InitialState, makeMessage, RawNode } from '../../machines/index.js';
 import { SimulatedDisk, saveRegionState } from '../../storage/index.js';
 import { raft_serverpb } from '../../storage/proto/index.js';
+import { RegionInvariants } from './region-invariants.js';
+import { StoreImage } from './store-image.js';
 import { StoreRecord } from './store-record.js';
 
 /** Mistakes that seeds of the simulation brought to light, each in its shortest form. */
@@ -214,5 +216,23 @@ describe('What the simulation has found', () => {
     await Promise.all(syncs);
     expect([...record.stored.regions.keys()]).deep.equals([1, 2, 3, 4]);
     expect([...record.durable.regions.keys()]).deep.equals([1, 2, 3]);
+  });
+
+  // Seed 148, with transactions: the heartbeat of a region that was merged was sent again after its tombstone had gone.
+  it('what a store says once more of a region that is collected is nothing that its disk must show', () => {
+    const broken: string[] = [];
+    const regions = new RegionInvariants((sentence) => broken.push(sentence));
+    const say = (confVer: number) => regions.reports('store-1.1', 'store-1', 7, { confVer, version: 2 });
+    const found = () => regions.found('store-1.2', 'store-1', new StoreImage());
+    say(2);
+    found();
+    expect(broken).lengthOf(1);
+    regions.collected('store-1', 7);
+    say(2);
+    found();
+    expect(broken).lengthOf(1);
+    say(3);
+    say(1);
+    expect(broken).lengthOf(2);
   });
 });

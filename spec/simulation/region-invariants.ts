@@ -96,19 +96,19 @@ export class RegionInvariants {
     this.#reported.delete(`${store}/${region}`);
   }
 
-  /** A leader told the scheduler about its region: something new, or once more what the same life has told before. */
+  /**
+   * A leader told the scheduler about its region. What the same life has told before is sent again while no reply comes, by
+   * when there may be something newer, or nothing at all any more.
+   */
   reports(store: string, name: string, region: number, said: Epoch): void {
     const key = `${name}/${region}`;
     const words = `${store}/${region}/${epoch(said)}`;
-    const before = this.#reported.get(key);
-    const isNews = !this.#said.has(words);
+    if (this.#said.has(words)) return;
     this.#said.add(words);
-    if (before !== undefined && isOlder(said, before)) {
-      if (isNews)
-        this.#broken(`${store} reports region ${region} at epoch ${epoch(said)}, after ${epoch(before)}`);
-      return;
-    }
-    this.#reported.set(key, said);
+    const before = this.#reported.get(key);
+    if (before !== undefined && isOlder(said, before))
+      this.#broken(`${store} reports region ${region} at epoch ${epoch(said)}, after ${epoch(before)}`);
+    else this.#reported.set(key, said);
   }
 
   /** A start finds no region older than the scheduler has heard of it. */
