@@ -33,7 +33,7 @@ export class SafePointRecord {
     this.#keys = keys;
   }
 
-  /** Reads and prewrites of transactions that began below it are refused. */
+  /** Reads below it are refused, and prewrites of transactions that began at or below it. */
   get transaction(): bigint {
     return this.#transaction;
   }

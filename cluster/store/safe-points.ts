@@ -24,7 +24,7 @@ export class StoreSafePoints {
     this.#clock = clock;
   }
 
-  /** Reads and prewrites of transactions that began below it are refused. */
+  /** Reads below it are refused, and prewrites of transactions that began at or below it. */
   get transaction(): Timestamp {
     return this.#transaction;
   }

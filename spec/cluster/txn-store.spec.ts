@@ -283,6 +283,22 @@ describe('transactions in a store', function () {
     expect(await world.at(safePoint, 'sp')).to.equal('2');
   });
 
+  it('write nothing late that began at the safe point: that they were rolled back is forgotten', async () => {
+    const startTs = await world.ts();
+    const status = { primaryKey: bytes('late'), lockTs: startTs, callerStartTs: 0n, currentTs: startTs };
+    const { checkTxnStatus } = await world.one({
+      checkTxnStatus: { ...status, rollbackIfNotExist: true, forceSyncCommit: false, verifyIsPrimary: false },
+    });
+    expect(checkTxnStatus?.error).to.equal(undefined);
+    for (const { txn } of world.stores.values())
+      txn.safePoints.heard({ transaction: startTs, gc: startTs }, world.clock.now());
+    await world.one({ gc: { safePoint: startTs, startKey: bytes('late') } });
+    const { mvccGetByKey } = await world.one({ mvccGetByKey: { key: bytes('late') } });
+    expect(mvccGetByKey?.info?.writes).to.deep.equal([]);
+    expect((await world.prewrite(startTs, { late: 'v' })).errors[0]?.abort).to.contain('safe point');
+    expect(await world.at(startTs, 'late')).to.equal('-');
+  });
+
   it('leave garbage to the next pass where a command is at the key', async () => {
     await world.transact({ 'gc/a': '1', 'gc/b': '1' });
     await world.transact({ 'gc/a': '2', 'gc/b': '2' });

@@ -140,7 +140,9 @@ export class StoreTxn {
   overtaken(request: troupepb.RegionRequest): kvrpcpb.KeyError | undefined {
     const snapshot = snapshotTimestamp(request);
     const { transaction: safePoint } = this.safePoints;
-    if (snapshot === undefined || snapshot >= safePoint) return undefined;
+    if (snapshot === undefined || safePoint === 0n || snapshot > safePoint) return undefined;
+    // What began at the safe point has been rolled back, and the records of that are going; reads need none of them.
+    if (snapshot === safePoint && request.prewrite === undefined) return undefined;
     return abort(
       `what was there at ${snapshot} may be gone, the safe point is ${safePoint}: begin a new transaction`,
     );
