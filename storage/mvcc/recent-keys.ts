@@ -46,10 +46,12 @@ export interface RecentKey {
   newest: CommittedWrite | null | undefined;
   /** A value in the family `default`, and the timestamp under which it stands. */
   value: { readonly startTs: Timestamp; readonly bytes: Uint8Array } | undefined;
+  /** It was asked for since it came, or since it was last spared. */
+  isUsed: boolean;
 }
 
 export class RecentKeys {
-  /** By the stored key's bytes as latin1, the one that was used last at the end. */
+  /** By the stored key's bytes as latin1. Those at the beginning go first, unless they were used since they came there. */
   readonly #keys = new Map<string, RecentKey>();
   /** Keys that batches under way touch, with the number of the last of those. */
   readonly #touched = new Map<string, number>();
@@ -119,8 +121,7 @@ export class RecentKeys {
     const known = this.#keys.get(name);
     if (known === undefined) return this.#takeUp(name, visible);
     if (known.since > visible) return undefined;
-    this.#keys.delete(name);
-    this.#keys.set(name, known);
+    known.isUsed = true;
     return known;
   }
 
@@ -145,7 +146,7 @@ export class RecentKeys {
 
   #takeUp(name: string, visible: number): RecentKey | undefined {
     if (visible !== this.#visible || visible < this.#cleared || this.#touched.has(name)) return undefined;
-    const known = { since: visible, isUnlocked: false, newest: undefined, value: undefined };
+    const known = { since: visible, isUnlocked: false, newest: undefined, value: undefined, isUsed: false };
     this.#keys.set(name, known);
     this.#bytes += KEY_BYTES + name.length;
     this.#evict();
@@ -168,6 +169,11 @@ export class RecentKeys {
     for (const [name, known] of this.#keys) {
       if (this.#bytes <= this.maxBytes) return;
       this.#keys.delete(name);
+      if (known.isUsed) {
+        known.isUsed = false;
+        this.#keys.set(name, known);
+        continue;
+      }
       this.#bytes -= KEY_BYTES + name.length + valueBytes(known);
     }
   }

@@ -259,7 +259,7 @@ describe('Keys that are remembered', () => {
     expect(recent.bytes).to.equal(weight);
   });
 
-  it('stay within their bytes, those read last', () => {
+  it('stay within their bytes, those in use', () => {
     const recent = new RecentKeys(4_000);
     for (let i = 0; i < 100; i++) {
       expect(recent.at(KEYS[0] ?? FIRST, 0)).to.not.equal(undefined);
