@@ -52,16 +52,25 @@ export class Deadline {
    * @throws the signal's reason; TroupeError `timeout`, `closed`; what `work` is rejected with
    */
   async race<T>(work: Promise<T>): Promise<T> {
-    const over = new AbortController();
-    const signal = this.signal === undefined ? over.signal : AbortSignal.any([this.signal, over.signal]);
-    const late = this.#parts.pauses.wait(this.left, signal).then(() => {
-      throw new TroupeError('timeout', 'The time for the request ran out.');
+    const { pauses } = this.#parts;
+    // What others go on with may fail when nobody waits for it any more.
+    work.catch(() => undefined);
+    pauses.check(this.signal);
+    let stop: () => void = () => undefined;
+    const late = new Promise<never>((_, reject) => {
+      stop = pauses.begin(this.left, this.signal, () => {
+        try {
+          pauses.check(this.signal);
+          reject(new TroupeError('timeout', 'The time for the request ran out.'));
+        } catch (error) {
+          reject(error);
+        }
+      });
     });
     try {
       return await Promise.race([work, late]);
     } finally {
-      late.catch(() => undefined);
-      over.abort();
+      stop();
     }
   }
 

@@ -18,18 +18,29 @@ export class Pauses {
    */
   async wait(ms: number, signal: AbortSignal | undefined): Promise<void> {
     this.check(signal);
-    await new Promise<void>((resolve) => {
-      const resume = () => {
-        this.#clock.clearTimeout(timer);
-        this.#waiting.delete(timer);
-        signal?.removeEventListener('abort', resume);
-        resolve();
-      };
-      const timer = this.#clock.setTimeout(resume, ms);
-      this.#waiting.set(timer, resume);
-      signal?.addEventListener('abort', resume);
-    });
+    await new Promise<void>((resolve) => this.begin(ms, signal, resolve));
     this.check(signal);
+  }
+
+  /**
+   * Begins a wait that somebody else may end.
+   * @param over is called when the time is over, the signal aborts or the owner closes; not after the stop
+   * @returns stops it
+   */
+  begin(ms: number, signal: AbortSignal | undefined, over: () => void): () => void {
+    const stop = () => {
+      this.#clock.clearTimeout(timer);
+      this.#waiting.delete(timer);
+      signal?.removeEventListener('abort', resume);
+    };
+    const resume = () => {
+      stop();
+      over();
+    };
+    const timer = this.#clock.setTimeout(resume, ms);
+    this.#waiting.set(timer, resume);
+    signal?.addEventListener('abort', resume);
+    return stop;
   }
 
   /** Ends every wait, and those to come, with `closed`. Idempotent. */

@@ -30,8 +30,10 @@ export interface AskedPage {
   drop(): void;
 }
 
-/** Pairs of one page at most. */
-const PAGE_KEYS = 512;
+/** Pairs of the first page at most: who takes a few and leaves has not had many read for nothing. */
+const FIRST_PAGE_KEYS = 256;
+/** Of any page; each of the first ones may have twice as many as the one before. While a page travels no other is read. */
+const LARGEST_PAGE_KEYS = 2048;
 
 const DONE: IteratorResult<ScanEntry> = { done: true, value: undefined };
 
@@ -49,6 +51,7 @@ export class Scan implements AsyncIterableIterator<ScanEntry> {
   #left: number;
   #page: readonly { readonly key: Uint8Array; readonly value: Uint8Array }[] = [];
   #taken = 0;
+  #pageKeys = FIRST_PAGE_KEYS;
   #asked: AskedPage | undefined;
   /** `next()` calls that wait for a page are answered one after the other. */
   #tail: Promise<unknown> = Promise.resolve();
@@ -127,7 +130,9 @@ export class Scan implements AsyncIterableIterator<ScanEntry> {
     const { start, end } = this.#rest;
     if (end !== undefined && Buffer.compare(start, end) >= 0) return undefined;
     const { reverse, keysOnly } = this.#query;
-    const asked = this.#pages.ask({ start, end, reverse, limit: Math.min(PAGE_KEYS, this.#left), keysOnly });
+    const limit = Math.min(this.#pageKeys, this.#left);
+    this.#pageKeys = Math.min(LARGEST_PAGE_KEYS, 2 * this.#pageKeys);
+    const asked = this.#pages.ask({ start, end, reverse, limit, keysOnly });
     // A page nobody comes to take must not count as an unhandled rejection.
     asked.promise.catch(() => undefined);
     return asked;

@@ -1,7 +1,7 @@
 /**
  * troupepb.RegionRequests and RegionResponses: one client's turn for one region, up to thousands of small requests in a
- * message. Gets, puts and deletes are read and written by hand, the rest through the generated codecs; the bytes are
- * those of the schema.
+ * message. Raw gets, puts and deletes, and answers of many pairs, are read and written by hand, the rest through the
+ * generated codecs; the bytes are those of the schema.
  */
 import { DecodeError, EncodeError } from '../../storage/proto/errors.js';
 import {
@@ -16,10 +16,13 @@ import { delimited, NO_BYTES, Reader, varint, Writer } from '../../storage/proto
 import * as errorpb from './generated.errorpb.js';
 import * as kvrpcpb from './generated.kvrpcpb.js';
 import type { RegionRequest, RegionRequests, RegionResponse, RegionResponses } from './generated.troupepb.js';
+import { readBatchGet, readScan, writeBatchGet, writeScan } from './pairs-codec.js';
 
 const GET = delimited(13);
 const PUT = delimited(15);
 const DELETE = delimited(17);
+const SCAN = delimited(2);
+const BATCH_GET = delimited(7);
 
 interface BodyCodec {
   encode(body: object): Uint8Array;
@@ -52,10 +55,8 @@ const rareRequests: Rare<RegionRequest> = [
 ];
 const rareResponses: Rare<RegionResponse> = [
   { key: delimited(1), name: 'get', codec: kvrpcpb.GetResponse },
-  { key: delimited(2), name: 'scan', codec: kvrpcpb.ScanResponse },
   { key: delimited(3), name: 'prewrite', codec: kvrpcpb.PrewriteResponse },
   { key: delimited(4), name: 'commit', codec: kvrpcpb.CommitResponse },
-  { key: delimited(7), name: 'batchGet', codec: kvrpcpb.BatchGetResponse },
   { key: delimited(8), name: 'batchRollback', codec: kvrpcpb.BatchRollbackResponse },
   { key: delimited(9), name: 'scanLock', codec: kvrpcpb.ScanLockResponse },
   { key: delimited(10), name: 'resolveLock', codec: kvrpcpb.ResolveLockResponse },
@@ -229,7 +230,7 @@ function writeRegionError(writer: Writer, error: errorpb.Error | undefined): voi
 
 function writeResponse(writer: Writer, response: RegionResponse): void {
   const mark = writer.written;
-  const { rawGet, rawPut, rawDelete } = response;
+  const { rawGet, rawPut, rawDelete, scan, batchGet } = response;
   if (rawGet !== undefined) {
     writer.bool(varint(4), rawGet.notFound);
     writer.bytes(delimited(3), rawGet.value);
@@ -239,6 +240,16 @@ function writeResponse(writer: Writer, response: RegionResponse): void {
     return;
   }
   const done = rawPut ?? rawDelete;
+  if (scan !== undefined) {
+    writeScan(writer, scan);
+    writer.nested(SCAN, mark);
+    return;
+  }
+  if (batchGet !== undefined) {
+    writeBatchGet(writer, batchGet);
+    writer.nested(BATCH_GET, mark);
+    return;
+  }
   if (done === undefined) {
     writeRare(writer, rareResponses, response);
     return;
@@ -254,6 +265,8 @@ function readResponse(reader: Reader): RegionResponse {
   if (key === GET) response = { rawGet: readNested(reader, readValue) };
   else if (key === PUT) response = { rawPut: readNested(reader, readDone) };
   else if (key === DELETE) response = { rawDelete: readNested(reader, readDone) };
+  else if (key === SCAN) response = { scan: readNested(reader, readScan) };
+  else if (key === BATCH_GET) response = { batchGet: readNested(reader, readBatchGet) };
   else response = readRare(reader, rareResponses, key);
   if (reader.more()) throw new DecodeError('malformed', 'a response of two kinds');
   return response;

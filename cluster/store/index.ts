@@ -1,6 +1,6 @@
 import { statfs } from 'node:fs/promises';
 import { realClock, silentLogger } from '../../actors/index.js';
-import { type Engine, loadIdentity, type StoreIdentity } from '../../storage/index.js';
+import { type Engine, loadIdentity, MvccEngine, type StoreIdentity } from '../../storage/index.js';
 import { COMMAND_VERSION, metapb } from '../../storage/proto/index.js';
 import { TroupeError } from '../errors.js';
 import { type NodeOptions, openEngine, startSystem } from '../node-options.js';
@@ -27,7 +27,7 @@ const REGISTER_TIMEOUT_MS = 30_000;
  */
 export async function startStore(options: StoreOptions): Promise<StoreNode> {
   const { cluster, name, clock = realClock, random = Math.random, logger = silentLogger } = options;
-  const engine = await openEngine(options);
+  const engine = new MvccEngine(await openEngine(options));
   try {
     const known = await checkedIdentity(engine, options);
     const incarnation = Math.max((known?.incarnation ?? 0) + 1, options.incarnation ?? Date.now());

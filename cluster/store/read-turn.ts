@@ -146,8 +146,7 @@ export class ReadTurn {
     let snapshot: EngineSnapshot | undefined;
     try {
       snapshot = this.#engine.snapshot();
-      await points.fetch(this.#engine, snapshot);
-      await txn?.fetch(this.#engine, snapshot);
+      await Promise.all([points.fetch(this.#engine, snapshot), txn?.fetch(this.#engine, snapshot)]);
       // Gets do not wait for scans, and a scan's page is held only until its own call is answered.
       for (const read of reads) if (!read.scanning) read.answer(points, this.#maxReplyBytes);
       for (const read of reads) {

@@ -78,19 +78,21 @@ describe('a scan', () => {
     );
   });
 
-  it('comes in pages of bounded size, the next one asked for before it is needed', async () => {
-    fill(Array.from({ length: 2_000 }, (_, i) => `k${String(i).padStart(5, '0')}`));
+  it('comes in pages of growing, bounded size, the next one asked for before it is needed', async () => {
+    fill(Array.from({ length: 8_000 }, (_, i) => `k${String(i).padStart(5, '0')}`));
     const scan = db.raw.scan();
     await world.settle(scan.next());
     await world.clock.advance(10);
-    expect(world.requests('read').map(({ rawScan }) => rawScan?.limit)).to.deep.equal([512, 512]);
-    expect(await world.settle(collect(db, {}))).to.have.length(2_000);
+    const limits = () => world.requests('read').map(({ rawScan }) => rawScan?.limit);
+    expect(limits()).to.deep.equal([256, 512]);
+    expect(await world.settle(collect(db, {}))).to.have.length(8_000);
+    expect(limits().slice(2)).to.deep.equal([256, 512, 1024, 2048, 2048, 2048, 2048]);
   });
 
   it('asks for no more than its limit', async () => {
     fill(Array.from({ length: 2_000 }, (_, i) => `k${String(i).padStart(5, '0')}`));
     expect(await world.settle(collect(db, { limit: 600 }))).to.have.length(600);
-    expect(world.requests('read').map(({ rawScan }) => rawScan?.limit)).to.deep.equal([512, 88]);
+    expect(world.requests('read').map(({ rawScan }) => rawScan?.limit)).to.deep.equal([256, 344]);
   });
 
   it('stops asking when its consumer stops', async () => {
@@ -152,7 +154,7 @@ describe('a scan', () => {
         }
       })().catch((reason: { code: string }) => reason.code),
     );
-    expect([count, error]).to.deep.equal([512, 'timeout']);
+    expect([count, error]).to.deep.equal([256, 'timeout']);
     expect((await scan.next()).done).to.equal(true);
   });
 });

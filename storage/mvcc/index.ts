@@ -5,8 +5,10 @@ export { collectGarbage, type GarbageResult } from './collect-garbage.js';
 export { describeKey } from './describe-key.js';
 export { evaluate } from './evaluate.js';
 export { decodeLock, encodeLock } from './lock-record.js';
+export { MvccEngine } from './mvcc-engine.js';
 export { readPoints } from './read-points.js';
 export { MvccReader, type ValuePlace, type WriteQuery } from './reader.js';
+export { RecentKeys } from './recent-keys.js';
 export type {
   EvaluationRequest,
   GarbageTask,

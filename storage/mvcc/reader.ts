@@ -2,14 +2,17 @@
  * Reads of one turn, batched.
  *
  * Many keys by one `multiGet` cost 6 to 9 µs each, a record behind another in a scan about 8 µs, and an iterator set to
- * a key about 100 µs (measured with `rocksdb-native` on two cores). So locks and long values come by `multiGet`, and the
- * keys whose newest records are wanted share a scan as long as they stand close together.
+ * a key about 100 µs (measured with `rocksdb-native` on two cores). So locks and long values come by `multiGet`, the
+ * keys whose newest records are wanted share a scan as long as they stand close together, and what is remembered of a key
+ * (recent-keys.ts) is not read again.
  */
 import type { Engine, EngineSnapshot } from '../engine.js';
 import { StorageError } from '../errors.js';
 import { compareBytes, escapeKey, keyAfter, withTimestamp } from '../keys.js';
 import { decodeLock } from './lock-record.js';
-import type { CommittedWrite, Lock, Timestamp } from './types.js';
+import { MvccEngine } from './mvcc-engine.js';
+import type { RecentKey } from './recent-keys.js';
+import { type CommittedWrite, type Lock, MAX_TIMESTAMP, type Timestamp } from './types.js';
 import { afterVersions, committedWrite, keyOfVersion } from './versions.js';
 
 /** So many records read in vain cost what setting an iterator to a key costs. */
@@ -38,28 +41,63 @@ export interface ValuePlace {
 
 /** Reads of one turn, all from one snapshot of the engine; the snapshot's owner releases it. */
 export class MvccReader {
+  readonly #memory: MvccEngine | undefined;
+
   constructor(
     readonly engine: Engine,
     readonly snapshot: EngineSnapshot,
-  ) {}
+  ) {
+    this.#memory = engine instanceof MvccEngine ? engine : undefined;
+  }
 
   /** The locks of stored keys, in their order. */
   async locks(stored: readonly Uint8Array[]): Promise<(Lock | undefined)[]> {
-    const records = await this.engine.multiGet('lock', stored, this.snapshot);
-    return records.map((record) => record && decodeLock(record));
+    const locks = new Array<Lock | undefined>(stored.length).fill(undefined);
+    const asked: { readonly index: number; readonly known: RecentKey | undefined }[] = [];
+    for (const [index, key] of stored.entries()) {
+      const known = this.#recall(key);
+      if (known?.isUnlocked !== true) asked.push({ index, known });
+    }
+    if (asked.length === 0) return locks;
+    const keys = asked.map(({ index }) => stored[index] as Uint8Array);
+    const records = await this.engine.multiGet('lock', keys, this.snapshot);
+    for (const [i, { index, known }] of asked.entries()) {
+      const record = records[i];
+      if (record !== undefined) locks[index] = decodeLock(record);
+      else if (known !== undefined) known.isUnlocked = true;
+    }
+    return locks;
   }
 
   /** Long values, in order. @throws StorageError `corruption` when one is missing. */
   async values(places: readonly ValuePlace[]): Promise<Uint8Array[]> {
-    const keys = places.map(({ stored, startTs }) => withTimestamp(stored, startTs));
-    const values = await this.engine.multiGet('default', keys, this.snapshot);
-    return values.map((value, i) => {
-      if (value) return value;
-      throw new StorageError(
-        'corruption',
-        `The value of "${escapeKey(keys[i] as Uint8Array)}" is missing in the family default, and its write record stands.`,
-      );
-    });
+    const values = new Array<Uint8Array>(places.length);
+    const asked: {
+      readonly index: number;
+      readonly key: Uint8Array;
+      readonly known: RecentKey | undefined;
+    }[] = [];
+    for (const [index, { stored, startTs }] of places.entries()) {
+      const known = this.#recall(stored);
+      if (known?.value?.startTs === startTs) values[index] = known.value.bytes;
+      else asked.push({ index, key: withTimestamp(stored, startTs), known });
+    }
+    if (asked.length === 0) return values;
+    const keys = asked.map(({ key }) => key);
+    const found = await this.engine.multiGet('default', keys, this.snapshot);
+    for (const [i, { index, key, known }] of asked.entries()) {
+      const value = found[i];
+      if (!value)
+        throw new StorageError(
+          'corruption',
+          `The value of "${escapeKey(key)}" is missing in the family default, and its write record stands.`,
+        );
+      values[index] = value;
+      const { stored, startTs } = places[index] as ValuePlace;
+      // An older version's is not worth it.
+      if (known?.newest?.startTs === startTs) this.#memory?.recent.keepValue(stored, known, startTs, value);
+    }
+    return values;
   }
 
   /** The records with exactly these commit timestamps, in order. */
@@ -73,13 +111,47 @@ export class MvccReader {
 
   /** Answers all queries; each has been given what it wanted, or all that there is, when it resolves. */
   async seekWrites(queries: readonly WriteQuery[]): Promise<void> {
-    let searches = searchesOf(queries);
+    const { open, lookouts } = this.#fromMemory(queries);
+    if (open.length === 0) return;
+    let searches = searchesOf(open);
     if (searches.length >= MIN_SHARED) searches = await this.#scanShared(searches);
     let next = 0;
     const seekOneAfterTheOther = async (): Promise<void> => {
       for (let search = searches[next++]; search; search = searches[next++]) await this.#seek(search);
     };
     await Promise.all(Array.from({ length: Math.min(MAX_SEEKS, searches.length) }, seekOneAfterTheOther));
+    for (const { stored, known, newest } of lookouts) this.#memory?.recent.keepNewest(stored, known, newest);
+  }
+
+  #recall(stored: Uint8Array): RecentKey | undefined {
+    return this.#memory?.recall(stored, this.snapshot);
+  }
+
+  /** What memory leaves open, and what is to be remembered then. */
+  #fromMemory(queries: readonly WriteQuery[]): {
+    readonly open: readonly WriteQuery[];
+    readonly lookouts: readonly Lookout[];
+  } {
+    const lookouts: Lookout[] = [];
+    if (this.#memory === undefined) return { open: queries, lookouts };
+    const open: WriteQuery[] = [];
+    for (const query of queries) {
+      const { stored } = query;
+      const known = this.#recall(stored);
+      if (known?.newest === undefined) {
+        open.push(query);
+        if (known === undefined) continue;
+        const lookout = new Lookout(stored, known);
+        lookouts.push(lookout);
+        open.push(lookout);
+        continue;
+      }
+      const { newest } = known;
+      if (newest === null) continue;
+      if (newest.commitTs > query.from) open.push(query);
+      else if (!query.take(newest)) open.push(below(query, newest.commitTs));
+    }
+    return { open, lookouts };
   }
 
   /** Reads from the first key on as long as that answers enough searches. Returns those without an answer. */
@@ -123,6 +195,27 @@ export class MvccReader {
   }
 }
 
+/** Waits for the newest record of a key, which is worth remembering. */
+class Lookout implements WriteQuery {
+  readonly from = MAX_TIMESTAMP;
+  newest: CommittedWrite | null = null;
+
+  constructor(
+    readonly stored: Uint8Array,
+    readonly known: RecentKey,
+  ) {}
+
+  take(write: CommittedWrite): boolean {
+    this.newest = write;
+    return true;
+  }
+}
+
+/** The rest of a query that was given the record of `commitTs`. */
+function below(query: WriteQuery, commitTs: Timestamp): WriteQuery {
+  return { stored: query.stored, from: commitTs - 1n, take: (write) => query.take(write) };
+}
+
 /** The queries of one key. */
 class Search {
   #open: readonly WriteQuery[];
@@ -145,9 +238,12 @@ class Search {
   offer(version: Uint8Array, record: Uint8Array): boolean {
     if (compareBytes(version, this.position) < 0) return false;
     const write = committedWrite(version, record);
-    this.position = keyAfter(version);
     this.#open = this.#open.filter((query) => write.commitTs > query.from || !query.take(write));
-    return this.#open.length === 0;
+    const [next] = this.#open;
+    if (next === undefined) return true;
+    // A reader of the past need not walk over everything since.
+    this.position = next.from < write.commitTs ? withTimestamp(this.stored, next.from) : keyAfter(version);
+    return false;
   }
 }
 

@@ -20,7 +20,8 @@ import { decodeWrite } from './write-record.js';
 
 const LOCKS_PER_PAGE = 64;
 const SMALLEST_PAGE = 16;
-const LARGEST_PAGE = 512;
+/** One less than the engine reads at once: it asks for one more, to see whether there is any. */
+const LARGEST_PAGE = 511;
 /** With more versions of each key, a page is wasted for the most part: small ones then. */
 const MANY_VERSIONS = 32;
 /** Records looked at in one call, at most. */

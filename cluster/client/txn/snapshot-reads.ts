@@ -99,10 +99,10 @@ export class SnapshotReads {
 
   /** Reads what the page found locked, each in its place. */
   async #unlock({ pairs, last, border }: TxnPage, query: PageQuery, deadline: Deadline): Promise<Page> {
+    if (!pairs.some(({ error }) => error !== undefined)) return { pairs, last, border };
     const locked = pairs.flatMap(({ key, error }) =>
       error === undefined ? [] : [{ key: owned(key), error }],
     );
-    if (locked.length === 0) return { pairs, last, border };
     await this.#pass(locksOf(locked.map(({ error }) => error)), 1, deadline);
     const values = await this.batchGet(
       locked.map(({ key }) => key),

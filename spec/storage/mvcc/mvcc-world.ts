@@ -15,6 +15,7 @@ import {
   type Lock,
   type MvccChange,
   type MvccCommand,
+  MvccEngine,
   type MvccOutcome,
   MvccReader,
   openRocksEngine,
@@ -219,12 +220,12 @@ export class MvccWorld {
 export function describeOnEngines(name: string, body: (world: () => MvccWorld) => void): void {
   describeOn(`${name}, on RocksDB`, body, async () => {
     const path = await mkdtemp(join(tmpdir(), 'troupe-mvcc-'));
-    const engine = await openRocksEngine({ path });
+    const engine = new MvccEngine(await openRocksEngine({ path }));
     return { engine, destroy: () => rm(path, { recursive: true, force: true }) };
   });
   describeOn(`${name}, on the simulated disk`, body, async () => {
     const disk = new SimulatedDisk({ random: () => 0 });
-    return { engine: await disk.open(), destroy: async () => {} };
+    return { engine: new MvccEngine(await disk.open()), destroy: async () => {} };
   });
 }
 
