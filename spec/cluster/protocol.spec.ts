@@ -30,7 +30,7 @@ const context: kvrpcpb.Context = {
   peer: { id: 2, storeId: 3, role: 0 },
   term: 6,
 };
-const runs = { numRuns: 300, seed: 7 };
+const runs = { numRuns: 100, seed: 7 };
 
 /** A request or response names its one body; what it does not have may be absent or undefined. */
 function bodiesOf(list: readonly object[]): object[] {
@@ -99,7 +99,7 @@ describe('region codec', () => {
         expectCleanRefusal(decodeRegionRequests, request);
         expectCleanRefusal(decodeRegionResponses, response);
       }),
-      { numRuns: 1000, seed: 8 },
+      { numRuns: 200, seed: 8 },
     );
   }).timeout(20_000);
 });
