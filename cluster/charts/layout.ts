@@ -19,6 +19,8 @@ import type { TextBlock } from './text-block.js';
 
 const elk = new ElkConstructor.default();
 const PAGE_MARGIN = 16;
+/** A chart with more runs down: to the right it would be wider than any page, and take its time to be laid out. */
+const MANY_ARROWS = 20;
 
 /**
  * A picture of the chart, with coordinates in pixels from its left upper corner. The same chart gives the same picture.
@@ -51,6 +53,7 @@ async function layOutState(state: ChartState, name: string, arrows: readonly Arr
   const tries: Picture[] = [];
   let failure: unknown;
   for (const direction of ['DOWN', 'RIGHT'] as const) {
+    if (tries.length > 0 && rest.length > MANY_ARROWS) break;
     try {
       tries.push(await layOutIn(direction, state, name, rest, settled));
     } catch (error) {

@@ -17,11 +17,11 @@ import {
   stateIn,
   stopChild,
 } from 'xstate';
-import { peerMachine } from '../../machines/index.js';
 import { arrowsOf } from '../../cluster/charts/arrows.js';
-import { lineText, linesOf, transitionLine } from '../../cluster/charts/labels.js';
+import { linesOf, lineText, transitionLine } from '../../cluster/charts/labels.js';
 import { type ChartState, type ChartTransition, statesOf } from '../../cluster/charts/model.js';
 import { chartOf, isMachine, isOldMachine } from '../../cluster/charts/read-machine.js';
+import { peerMachine } from '../../machines/index.js';
 
 type Config = Parameters<typeof createMachine>[0];
 
@@ -45,7 +45,11 @@ describe('the chart of a machine', () => {
   const transitions: readonly (readonly [string, Config, readonly string[]])[] = [
     ['an event', { on: { GO: 'b' } }, ['GO > m.b']],
     ['a target by id and within', { on: { GO: { target: '#m.c.d' } } }, ['GO > m.c.d']],
-    ['a guard and actions', { on: { GO: { guard: 'g', target: 'b', actions: ['x', 'y'] } } }, ['GO [g] / x, y > m.b']],
+    [
+      'a guard and actions',
+      { on: { GO: { guard: 'g', target: 'b', actions: ['x', 'y'] } } },
+      ['GO [g] / x, y > m.b'],
+    ],
     [
       'branches, the last without a guard',
       { on: { GO: [{ guard: 'g', target: 'b' }, { guard: 'h' }, { target: 'c' }] } },
@@ -61,11 +65,7 @@ describe('the chart of a machine', () => {
     ],
     ['re-entering', { on: { GO: { target: 'a', reenter: true } } }, ['GO (re-enters) > m.a']],
     ['not re-entering', { on: { GO: { target: 'a' } } }, ['GO > m.a']],
-    [
-      'done of a state',
-      { initial: 'x', states: { x: { type: 'final' } }, onDone: 'b' },
-      ['done > m.b'],
-    ],
+    ['done of a state', { initial: 'x', states: { x: { type: 'final' } }, onDone: 'b' }, ['done > m.b']],
     [
       'what an invoked actor says',
       { invoke: { src: 'fetch', id: 'f', onDone: 'b', onError: 'c', onSnapshot: { actions: 'show' } } },
@@ -73,7 +73,12 @@ describe('the chart of a machine', () => {
     ],
     [
       'an invoked actor without an id, and one without a name',
-      { invoke: [{ src: 'fetch', onDone: 'b' }, { src: fromPromise(async () => 1), onDone: 'c' }] },
+      {
+        invoke: [
+          { src: 'fetch', onDone: 'b' },
+          { src: fromPromise(async () => 1), onDone: 'c' },
+        ],
+      },
       ['done: fetch > m.b', 'done: inline actor 1 > m.c'],
     ],
     [
@@ -81,10 +86,26 @@ describe('the chart of a machine', () => {
       { on: { GO: { guard: and(['f', not(or(['g', stateIn('b')])), or(['h', 'i'])]), target: 'b' } } },
       ['GO [f and not (g or in b) and (h or i)] > m.b'],
     ],
-    ['a guard with parameters', { on: { GO: { guard: { type: 'g', params: { n: 1 } }, target: 'b' } } }, ['GO [g(n: 1)] > m.b']],
+    [
+      'a guard with parameters',
+      { on: { GO: { guard: { type: 'g', params: { n: 1 } }, target: 'b' } } },
+      ['GO [g(n: 1)] > m.b'],
+    ],
     [
       'inline guards, with a name and without',
-      { on: { GO: [{ guard: () => true, target: 'b' }, { guard: function isSo() { return true; }, target: 'c' }] } },
+      {
+        on: {
+          GO: [
+            { guard: () => true, target: 'b' },
+            {
+              guard: function isSo() {
+                return true;
+              },
+              target: 'c',
+            },
+          ],
+        },
+      },
       ['GO [inline guard] > m.b', 'GO [isSo] > m.c'],
     ],
   ];
@@ -137,23 +158,44 @@ describe('the chart of a machine', () => {
           tags: ['busy'],
           description: 'works',
           initial: 'x',
-          states: { x: {}, y: { type: 'final' }, h: { type: 'history', target: 'y' }, d: { type: 'history', history: 'deep' } },
+          states: {
+            x: {},
+            y: { type: 'final' },
+            h: { type: 'history', target: 'y' },
+            d: { type: 'history', history: 'deep' },
+          },
         },
       },
     });
     const chart = chartOf(machine);
     expect(chart.description).to.equal('All kinds');
-    const kinds = [...statesOf(chart)].map(({ state }) => `${state.key} ${state.kind} ${state.history ?? ''}`.trim());
-    expect(kinds).to.deep.equal(['m parallel', 'p compound', 'x atomic', 'y final', 'h history shallow', 'd history deep']);
+    const kinds = [...statesOf(chart)].map(({ state }) =>
+      `${state.key} ${state.kind} ${state.history ?? ''}`.trim(),
+    );
+    expect(kinds).to.deep.equal([
+      'm parallel',
+      'p compound',
+      'x atomic',
+      'y final',
+      'h history shallow',
+      'd history deep',
+    ]);
     const [p] = chart.root.states;
-    expect(p).to.deep.include({ tags: ['busy'], description: 'works', initial: { targets: ['m.p.x'], actions: [] } });
+    expect(p).to.deep.include({
+      tags: ['busy'],
+      description: 'works',
+      initial: { targets: ['m.p.x'], actions: [] },
+    });
     expect(p?.states[2]?.initial?.targets).to.deep.equal(['m.p.y']);
   });
 
   it('puts transitions of one source and target on one arrow', () => {
     const on = { GO: [{ guard: 'g', target: 'b' }, { target: 'c' }], RUN: 'b' };
     const machine = createMachine({ id: 'm', initial: 'a', states: { a: { on }, b: {}, c: {} } });
-    const arrows = arrowsOf(chartOf(machine)).map(({ targets, lines }) => [...targets, ...lines.map(lineText)]);
+    const arrows = arrowsOf(chartOf(machine)).map(({ targets, lines }) => [
+      ...targets,
+      ...lines.map(lineText),
+    ]);
     expect(arrows).to.deep.equal([
       ['m.b', 'GO [g]', 'RUN'],
       ['m.c', 'GO [else]'],
@@ -168,14 +210,20 @@ describe('the chart of a machine', () => {
   it('refuses a beginning that is not there', () => {
     const machine = createMachine({ id: 'm', initial: 'nowhere', states: { a: {} } } as Config);
     expect(() => chartOf(machine)).to.throw('Initial state node "nowhere" not found');
-    const history = createMachine({ id: 'm', initial: 'a', states: { a: {}, h: { type: 'history', target: 'nowhere' } } });
+    const history = createMachine({
+      id: 'm',
+      initial: 'a',
+      states: { a: {}, h: { type: 'history', target: 'nowhere' } },
+    });
     expect(() => chartOf(history)).to.throw("history state m.h: child state 'nowhere' does not exist on 'm'");
   });
 
   it('knows a machine from what is none', () => {
     const machine = createMachine({});
     expect(isMachine(machine)).to.equal(true);
-    expect([{}, null, 1, 'machine', { root: {} }, machine.root, fromPromise(async () => 1)].some(isMachine)).to.equal(false);
+    expect(
+      [{}, null, 1, 'machine', { root: {} }, machine.root, fromPromise(async () => 1)].some(isMachine),
+    ).to.equal(false);
     expect(isOldMachine({ __xstatenode: true, states: {} })).to.equal(true);
     expect(isOldMachine(machine)).to.equal(false);
   });
@@ -183,7 +231,11 @@ describe('the chart of a machine', () => {
   it('of a peer says what its definition does', () => {
     const { root } = chartOf(peerMachine);
     const told = (state: ChartState): unknown => ({
-      [state.key]: [...linesOf(state).map(lineText), ...state.transitions.filter(leads).map(arrowText), ...state.states.map(told)],
+      [state.key]: [
+        ...linesOf(state).map(lineText),
+        ...state.transitions.filter(leads).map(arrowText),
+        ...state.states.map(told),
+      ],
     });
     const leads = ({ targets }: ChartTransition): boolean => targets.length > 0;
     const arrowText = (transition: ChartTransition): string =>
@@ -204,7 +256,13 @@ describe('the chart of a machine', () => {
             'always [else] > peer.uninitialised',
           ],
         },
-        { uninitialised: ['raft / stepRaft', ...refusals('Uninitialised'), 'snapshotAccepted > peer.active.applyingSnapshot'] },
+        {
+          uninitialised: [
+            'raft / stepRaft',
+            ...refusals('Uninitialised'),
+            'snapshotAccepted > peer.active.applyingSnapshot',
+          ],
+        },
         {
           active: [
             'raft / stepRaft',
@@ -215,7 +273,13 @@ describe('the chart of a machine', () => {
             { normal: ['read / serveRead', 'write / proposeWrite', 'splitProposed > peer.active.splitting'] },
             { splitting: ['read / serveRead', 'write / proposeWrite', 'splitEnded > peer.active.normal'] },
             { applyingSnapshot: [...refusals('Uninitialised'), 'snapshotInstalled > peer.active.normal'] },
-            { merging: ['read / refuseMerging', 'write / refuseMerging', 'mergeRolledBack > peer.active.normal'] },
+            {
+              merging: [
+                'read / refuseMerging',
+                'write / refuseMerging',
+                'mergeRolledBack > peer.active.normal',
+              ],
+            },
           ],
         },
         { removing: ['entry / stopReplica', ...refusals('Removed'), 'buried > peer.tombstone'] },
