@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { ExitCode, exitCodeOf, TroupeError } from '../errors.js';
 import { addBenchCommand } from './bench-command.js';
+import { addChartCommand } from './chart-command.js';
 import { addGcCommands } from './gc-command.js';
 import { addKvCommands } from './kv-command.js';
 import { addMvccCommand } from './mvcc-command.js';
@@ -47,6 +48,7 @@ export function createProgram(): Command {
   addMvccCommand(program);
   addStatusCommand(program);
   addRegionCommands(program);
+  addChartCommand(program);
   addBenchCommand(program);
   settle(program);
   return program;

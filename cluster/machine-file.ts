@@ -1,0 +1,139 @@
+/** The machines that a user's file exports. */
+
+import { statSync } from 'node:fs';
+import { extname, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import type { AnyStateMachine } from 'xstate';
+import { isMachine, isOldMachine } from './charts/read-machine.js';
+import { TroupeError } from './errors.js';
+
+const JAVASCRIPT = ['.js', '.mjs', '.cjs'];
+const TYPESCRIPT = ['.ts', '.mts', '.cts'];
+
+/** `FILE` or `FILE#exportName`. */
+export interface MachineFile {
+  readonly file: string;
+  readonly exportName: string | undefined;
+}
+
+/** Whether a word names a file rather than anything known: it ends like one or has a folder in it. */
+export function namesFile(word: string): boolean {
+  const { file } = parseMachineFile(word);
+  return /[/\\]/.test(file) || [...JAVASCRIPT, ...TYPESCRIPT].includes(extname(file));
+}
+
+export function parseMachineFile(word: string): MachineFile {
+  const at = word.lastIndexOf('#');
+  return at < 0
+    ? { file: word, exportName: undefined }
+    : { file: word.slice(0, at), exportName: word.slice(at + 1) };
+}
+
+/**
+ * Runs the file, as importing a module does, and gives the machine that it exports.
+ * @throws TroupeError `usage` when the file is not there, exports none or several, or holds a machine that contradicts
+ * itself; `not-found` when it has no such export; `failed` when it throws
+ */
+export async function loadMachine(word: string, suggest: SuggestName): Promise<AnyStateMachine> {
+  const { file, exportName } = parseMachineFile(word);
+  checkFile(file);
+  const exported = Object.entries(await importFile(file));
+  const machines = exported.filter((entry): entry is [string, AnyStateMachine] => isMachine(entry[1]));
+  const names = machines.map(([name]) => name);
+  if (exportName !== undefined) {
+    const found = machines.find(([name]) => name === exportName);
+    if (found !== undefined) return found[1];
+    const other = exported.some(([name]) => name === exportName);
+    const what = other
+      ? `what ${file} exports as ${exportName} is no machine`
+      : `${file} exports no ${exportName}`;
+    const rest = names.length === 0 ? '' : `: it has ${names.join(', ')}${suggest(exportName, names)}`;
+    throw new TroupeError('not-found', `${what}${rest}`);
+  }
+  // A module may export one machine under two names, as itself and as the default.
+  const [only, ...others] = new Set(machines.map(([, machine]) => machine));
+  if (only === undefined) throw noMachine(file, exported);
+  if (others.length > 0) {
+    throw new TroupeError(
+      'usage',
+      `${file} exports several machines: name one, as in ${file}#${names[0]} (${names.join(', ')})`,
+    );
+  }
+  return only;
+}
+
+/** Words to add when a name is nearly one of these. */
+export type SuggestName = (typed: string, names: readonly string[]) => string;
+
+function checkFile(file: string): void {
+  const stat = statSync(file, { throwIfNoEntry: false });
+  if (stat === undefined)
+    throw new TroupeError('usage', `${file} is not there: name a JavaScript or TypeScript file`);
+  if (!stat.isFile())
+    throw new TroupeError('usage', `${file} is no file: name a JavaScript or TypeScript file`);
+  if (![...JAVASCRIPT, ...TYPESCRIPT].includes(extname(file))) {
+    throw new TroupeError(
+      'usage',
+      `${file} is neither JavaScript nor TypeScript: its name must end with one of ${[...JAVASCRIPT, ...TYPESCRIPT].join(' ')}`,
+    );
+  }
+}
+
+function noMachine(file: string, exported: readonly (readonly [string, unknown])[]): TroupeError {
+  const old = exported.find(([, value]) => isOldMachine(value));
+  if (old !== undefined) {
+    return new TroupeError(
+      'usage',
+      `${file} exports a machine of XState 4 as ${old[0]}: only machines of XState 5 are known`,
+    );
+  }
+  const names = exported.map(([name]) => name);
+  const has = names.length === 0 ? 'it exports nothing' : `it exports ${names.join(', ')}`;
+  return new TroupeError('usage', `${file} exports no machine (${has}): export what createMachine returns`);
+}
+
+async function importFile(file: string): Promise<Record<string, unknown>> {
+  const address = pathToFileURL(resolve(file)).href;
+  try {
+    if (!TYPESCRIPT.includes(extname(file))) return moduleOf(await import(address));
+    // Node 20 reads no TypeScript, and later ones only a part of it.
+    const { tsImport } = await import('tsx/esm/api');
+    return moduleOf(await tsImport(address, import.meta.url));
+  } catch (cause) {
+    throw whyNot(file, cause);
+  }
+}
+
+/** CommonJS arrives as the default of a module. */
+function moduleOf(module: unknown): Record<string, unknown> {
+  const members: Record<string, unknown> = { ...(module as object) };
+  const { default: inner } = members;
+  if (typeof inner !== 'object' || inner === null || isMachine(inner)) return members;
+  const { 'module.exports': _, ...rest } = members;
+  return { ...inner, ...rest };
+}
+
+function whyNot(file: string, cause: unknown): TroupeError {
+  const reason = (cause instanceof Error ? cause.message : String(cause)).trim().replace(/\s*\n\s*/g, ' ');
+  if (/^Cannot find (package|module) '[^']*xstate/.test(reason)) {
+    return new TroupeError(
+      'usage',
+      `${file} imports xstate, which is not installed beside it: run npm install xstate there`,
+      { cause },
+    );
+  }
+  if (isDefinitionError(reason)) {
+    return new TroupeError('usage', `a machine in ${file} contradicts itself: ${reason}`, { cause });
+  }
+  const syntax = cause instanceof SyntaxError || (cause instanceof Error && cause.name === 'TransformError');
+  return syntax
+    ? new TroupeError('usage', `${file} cannot be read: ${reason}`, { cause })
+    : new TroupeError('failed', `${file} threw when it was loaded: ${reason}`, { cause });
+}
+
+/** XState's sentences about a definition; it throws them as plain errors. */
+function isDefinitionError(reason: string): boolean {
+  return /^(Invalid transition definition|Child state|Initial state node|No initial state|Multiple|State node|Invalid )/.test(
+    reason,
+  );
+}
