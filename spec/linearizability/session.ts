@@ -1,6 +1,5 @@
-import type { Clock } from '../../actors/index.js';
 import type { RawSpace } from '../../cluster/client/raw.js';
-import { TroupeError, type TroupeErrorCode } from '../../cluster/errors.js';
+import { type Answer, type AskingOptions, ask, type Promises } from './asking.js';
 import type { History, PendingOperation } from './history.js';
 import { appended, type KeyInput, type KeyOutput } from './models.js';
 
@@ -10,30 +9,14 @@ export type RawOperations = Pick<
   'get' | 'put' | 'delete' | 'compareAndSwap' | 'batchPut' | 'batchGet' | 'scan'
 >;
 
-export interface SessionOptions {
-  readonly name: string;
+export interface SessionOptions extends AskingOptions {
   readonly raw: RawOperations;
   readonly history: History<KeyInput, KeyOutput>;
-  readonly clock: Clock;
-  /** Milliseconds that each call may take. */
-  readonly timeout: number;
-  /** Milliseconds beyond that, after which a call that has not ended counts as hanging. */
-  readonly grace: number;
-  /** Is told what no cluster may do, whatever happens to it: a call that hangs, an error of a kind that is not documented. */
-  readonly misbehaved: (sentence: string) => void;
   /** Is told of every write that was acknowledged, and when it began. */
   readonly written?: (calledAt: number) => void;
 }
 
-/** How a call ended. `failed`: for sure without effect. */
-export type Answer<T> =
-  | { readonly fate: 'returned'; readonly value: T }
-  | { readonly fate: 'failed' | 'unknown' };
-
-/** Errors that promise that nothing was changed. */
-const NOTHING_HAPPENED: readonly TroupeErrorCode[] = ['unavailable', 'timeout'];
-/** Errors that leave it open. */
-const ANYTHING_HAPPENED: readonly TroupeErrorCode[] = ['undetermined', 'closed'];
+const RAW_PROMISES: Promises = { nothing: ['unavailable', 'timeout'], anything: ['undetermined', 'closed'] };
 /** How often an append tries to get in between the others. */
 const APPEND_ROUNDS = 8;
 
@@ -181,37 +164,8 @@ export class Session {
     return this.#options.history.begin(this.#options.name, input);
   }
 
-  /** Waits for the call, but not for ever. */
-  async #ask<T>(what: string, call: (timeout: number) => Promise<T>): Promise<Answer<T>> {
-    const { clock, timeout, grace, misbehaved, name } = this.#options;
-    let late: (answer: Answer<T>) => void = () => {};
-    const hanging = new Promise<Answer<T>>((resolve) => {
-      late = resolve;
-    });
-    const timer = clock.setTimeout(() => {
-      misbehaved(`${what} of ${name} hangs: it may take ${timeout} ms, and has taken ${grace} ms more`);
-      late({ fate: 'unknown' });
-    }, timeout + grace);
-    const answer = call(timeout).then(
-      (value): Answer<T> => ({ fate: 'returned', value }),
-      (error: unknown): Answer<T> => ({ fate: this.#fateOf(what, error) }),
-    );
-    try {
-      return await Promise.race([answer, hanging]);
-    } finally {
-      clock.clearTimeout(timer);
-    }
-  }
-
-  #fateOf(what: string, error: unknown): 'failed' | 'unknown' {
-    const code = error instanceof TroupeError ? error.code : undefined;
-    if (code !== undefined && NOTHING_HAPPENED.includes(code)) return 'failed';
-    if (code === undefined || !ANYTHING_HAPPENED.includes(code)) {
-      this.#options.misbehaved(
-        `${what} of ${this.#options.name} ended with ${String(error)} (${code ?? 'no code'})`,
-      );
-    }
-    return 'unknown';
+  #ask<T>(what: string, call: (timeout: number) => Promise<T>): Promise<Answer<T>> {
+    return ask(this.#options, RAW_PROMISES, what, call);
   }
 }
 

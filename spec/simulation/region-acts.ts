@@ -1,6 +1,6 @@
 import type { Random, VirtualClock } from '../../actors/index.js';
 import type { troupepb } from '../../cluster/proto/index.js';
-import { compareBytes, rawKey } from '../../storage/keys.js';
+import { compareBytes, rawKey, txnKey } from '../../storage/keys.js';
 import { eraftpb, metapb, raft_cmdpb } from '../../storage/proto/index.js';
 import type { AdminCommand, LedRegion, RegionOperator } from './region-operator.js';
 import { matchStep, type PeerChange, peerChange } from './region-steps.js';
@@ -17,6 +17,8 @@ export interface RegionActsParts {
   readonly stores: readonly string[];
   readonly world: VirtualClock;
   readonly random: Random;
+  /** Regions are split between transactional keys too. */
+  readonly txn: boolean;
 }
 
 /** Regions that one simulation has at most at once. */
@@ -30,6 +32,11 @@ const MERGE_TRIES = 12;
 const SPLIT_KEYS = 'a l l0-1 l1-0 l2 l3-1 l5 m p-client-2 q r0 r1 r1x r2 r3 r4 r4z r5 r6 z'
   .split(' ')
   .map((key) => rawKey(Buffer.from(key)));
+
+/** The same for the load of transactions. */
+const TXN_SPLIT_KEYS = 'bank/2 bank/4 list list/0/0/1 list/1 list/1/0/0 list/2/0/0 m'
+  .split(' ')
+  .map((key) => txnKey(Buffer.from(key)));
 
 /** Changes of regions in the middle of everything else: nobody minds what becomes of them. */
 export class RegionActs {
@@ -130,7 +137,7 @@ export class RegionActs {
   async #split(one: LedRegion, regions: number): Promise<unknown> {
     const { operator, random } = this.#parts;
     const { startKey, endKey } = one.region;
-    const inside = SPLIT_KEYS.filter(
+    const inside = [...SPLIT_KEYS, ...(this.#parts.txn ? TXN_SPLIT_KEYS : [])].filter(
       (key) => compareBytes(startKey, key) < 0 && (endKey.length === 0 || compareBytes(key, endKey) < 0),
     );
     const wanted = Math.min(random() < 0.75 ? 1 : 2 + Math.floor(2 * random()), MAX_REGIONS - regions);

@@ -1,7 +1,8 @@
 /**
  * Runs seeds of the simulation of a whole cluster: `npm run -s sim -- --seed 17` replays one and prints what happens.
  *
- * Options: `--seed N`, or `--seeds N` and `--from N` for many; `--jobs N` processes; `--bug NAME`, `--trouble MS`, `--quiet`.
+ * Options: `--seed N`, or `--seeds N` and `--from N` for many; `--jobs N` processes; `--txn` for a load of
+ * transactions beside the other, `--bug NAME`, `--trouble MS`, `--quiet`.
  * Exits with 1 when something was broken.
  */
 import { parseArgs } from 'node:util';
@@ -17,6 +18,7 @@ const { values } = parseArgs({
     from: { type: 'string', default: '1' },
     jobs: { type: 'string', default: '1' },
     bug: { type: 'string' },
+    txn: { type: 'boolean', default: false },
     trouble: { type: 'string', default: String(STORE_TROUBLE_MS) },
     quiet: { type: 'boolean', default: false },
   },
@@ -26,6 +28,7 @@ if (values.bug !== undefined && !(values.bug in storeBugs)) {
   process.exit(2);
 }
 const bug = values.bug as StoreBugName | undefined;
+const { txn } = values;
 const trouble = Number(values.trouble);
 const began = performance.now();
 if (values.seed === undefined) await many();
@@ -34,7 +37,7 @@ else await one(Number(values.seed));
 /** A failing seed must be findable in the middle of a thousand lines, and tell all there is to know. */
 async function one(seed: number): Promise<void> {
   const print = values.quiet ? {} : { print: (line: string) => console.log(line) };
-  const report = await simulateStores({ seed, bug, trouble, ...print });
+  const report = await simulateStores({ seed, bug, txn, trouble, ...print });
   console.log(report.figures);
   console.log(`hash ${report.hash}`);
   if (report.violation === undefined) return;
@@ -45,7 +48,7 @@ async function one(seed: number): Promise<void> {
 async function many(): Promise<void> {
   const from = Number(values.from);
   const seeds = Array.from({ length: Number(values.seeds) }, (_, i) => from + i);
-  const reports = await runSeeds(seeds, { bug, trouble, jobs: Number(values.jobs) }, (report) => {
+  const reports = await runSeeds(seeds, { bug, txn, trouble, jobs: Number(values.jobs) }, (report) => {
     if (report.violation !== undefined) console.log(replayStores(report));
   });
   const failed = reports.filter(({ violation }) => violation !== undefined).length;

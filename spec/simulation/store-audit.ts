@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { Engine } from '../../storage/index.js';
 import { compareBytes, escapeKey } from '../../storage/keys.js';
 import { type metapb, raft_serverpb } from '../../storage/proto/index.js';
@@ -36,6 +37,41 @@ export async function auditStore(
       return `${store} has the log of region ${id} on its disk, and no peer of it`;
   }
   return stray(store, engine, here);
+}
+
+/** Finds replicas of one region that do not hold the same, from one disk after the other. All have applied the same log. */
+export class ReplicaComparison {
+  /** By region: what the first replica holds, and where that is. */
+  readonly #first = new Map<number, { readonly store: string; readonly digest: string }>();
+
+  /** @returns what is wrong with this store's replicas, as seen from the first */
+  async add(store: string, engine: Engine, regions: readonly metapb.Region[]): Promise<string | undefined> {
+    for (const { id, startKey, endKey, peers } of regions) {
+      if (!peers.some(({ storeId }) => store === `store-${storeId}`)) continue;
+      const digest = await digestOf(engine, startKey, endKey);
+      const first = this.#first.get(id);
+      if (first === undefined) this.#first.set(id, { store, digest });
+      else if (first.digest !== digest)
+        return `${store} and ${first.store} hold different data in region ${id}`;
+    }
+    return undefined;
+  }
+}
+
+async function digestOf(engine: Engine, start: Uint8Array, endKey: Uint8Array): Promise<string> {
+  const hash = createHash('sha256');
+  const limit = Number.MAX_SAFE_INTEGER;
+  const end = endKey.length === 0 ? {} : { end: endKey };
+  for (const cf of ['default', 'lock', 'write'] as const) {
+    const { keys, values } = await engine.scan(cf, { start, ...end, limit });
+    hash.update(`${cf} ${keys.length}\n`);
+    for (const [i, key] of keys.entries()) {
+      const value = values[i] ?? new Uint8Array(0);
+      hash.update(`${key.length} ${value.length}\n`);
+      hash.update(key).update(value);
+    }
+  }
+  return hash.digest('hex');
 }
 
 /** A key that no region here holds. */

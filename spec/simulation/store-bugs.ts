@@ -1,7 +1,9 @@
 import type { RaftGroup } from '../../cluster/raft/group.js';
+import type { StoreNode } from '../../cluster/store/index.js';
 import type { Engine } from '../../storage/index.js';
 import { plantedBugs } from './planted-bugs.js';
 import { keepingRemovedData, losingSplitVersions, missingPromises } from './region-bugs.js';
+import { ignoringLocks, LocklessReads, skippingConflictChecks } from './txn-bugs.js';
 
 /** Mistakes that have been made elsewhere, put around a store to show that its simulation would notice them. */
 export interface StoreBug {
@@ -9,6 +11,10 @@ export interface StoreBug {
   readonly engine?: (engine: Engine) => Engine;
   /** Changes a Raft group of a store that has just started. */
   readonly group?: (group: RaftGroup, now: () => number) => void;
+  /** Changes a store that has just started, on what `engine` has made of its disk. */
+  readonly store?: (node: StoreNode, engine: Engine) => void;
+  /** Shows only where there are transactions. */
+  readonly needsTransactions?: boolean;
   /** Shows only where leaders serve reads by their lease. */
   readonly needsLeases?: boolean;
 }
@@ -20,7 +26,9 @@ export type StoreBugName =
   | 'split-keeps-version'
   | 'part-forgets-vote'
   | 'merge-before-source'
-  | 'removed-keeps-data';
+  | 'removed-keeps-data'
+  | 'conflict-unchecked'
+  | 'reads-ignore-locks';
 
 export const storeBugs: Readonly<Record<StoreBugName, StoreBug>> = {
   /** Entries and votes are acknowledged while the disk still has to make them durable. */
@@ -37,6 +45,14 @@ export const storeBugs: Readonly<Record<StoreBugName, StoreBug>> = {
   'merge-before-source': { group: takesSourceAtOnce },
   /** A tombstone is written, and the keys stay. */
   'removed-keeps-data': { engine: keepingRemovedData },
+  /** A prewrite does not look whether somebody has committed its keys since the transaction began. */
+  'conflict-unchecked': { store: skippingConflictChecks, needsTransactions: true },
+  /** A point read takes the newest version below its timestamp, whoever has locked the key. */
+  'reads-ignore-locks': {
+    engine: (engine) => new LocklessReads(engine),
+    store: ignoringLocks,
+    needsTransactions: true,
+  },
 };
 
 function leaseFromReply({ lease }: RaftGroup, now: () => number): void {

@@ -6,6 +6,8 @@ export interface StoreSimulationOptions {
   /** Virtual milliseconds of trouble, before the recovery that is checked too. */
   readonly trouble?: number;
   readonly bug?: StoreBugName | undefined;
+  /** Clients with transactions work beside the others. */
+  readonly txn?: boolean;
   /** Gets every event as a line. */
   readonly print?: (line: string) => void;
 }
@@ -13,6 +15,7 @@ export interface StoreSimulationOptions {
 export interface StoreSimulationReport {
   readonly seed: number;
   readonly bug: StoreBugName | undefined;
+  readonly txn: boolean;
   /** Equal for equal runs, and hardly ever otherwise. */
   readonly hash: string;
   /** What was broken; `undefined` when nothing was. The first line says it, others explain. */
@@ -21,8 +24,8 @@ export interface StoreSimulationReport {
 }
 
 /** What was broken, and the command that shows how it came about. */
-export function replayStores({ seed, violation, bug }: StoreSimulationReport): string {
+export function replayStores({ seed, violation, bug, txn }: StoreSimulationReport): string {
   const planted = bug === undefined ? '' : ` --bug ${bug}`;
   const [first = ''] = (violation ?? 'nothing').split('\n');
-  return `seed ${seed}: ${first} Replay: npm run -s sim -- --seed ${seed}${planted}`;
+  return `seed ${seed}: ${first} Replay: npm run -s sim -- --seed ${seed}${txn ? ' --txn' : ''}${planted}`;
 }

@@ -6,6 +6,7 @@ import { simulateStores } from './store-simulation.js';
 
 export interface SeedsOptions {
   readonly bug?: StoreBugName | undefined;
+  readonly txn?: boolean;
   readonly trouble?: number;
   /** Processes that run seeds side by side; 1 runs them in this one. */
   readonly jobs?: number;
@@ -15,6 +16,7 @@ export interface SeedsOptions {
 export interface SeedRequest {
   readonly seed: number;
   readonly bug: StoreBugName | undefined;
+  readonly txn: boolean;
   readonly trouble: number | undefined;
 }
 
@@ -25,14 +27,14 @@ export interface SeedRequest {
  */
 export async function runSeeds(
   seeds: readonly number[],
-  { bug, trouble, jobs = 1 }: SeedsOptions,
+  { bug, txn = false, trouble, jobs = 1 }: SeedsOptions,
   done: (report: StoreSimulationReport) => unknown = () => {},
 ): Promise<StoreSimulationReport[]> {
   const waiting = [...seeds];
   const reports: StoreSimulationReport[] = [];
   const worker = async (run: (request: SeedRequest) => Promise<StoreSimulationReport>): Promise<void> => {
     for (let seed = waiting.shift(); seed !== undefined; seed = waiting.shift()) {
-      const report = await run({ seed, bug, trouble });
+      const report = await run({ seed, bug, txn, trouble });
       reports.push(report);
       if (done(report) === true) waiting.length = 0;
     }
@@ -42,8 +44,8 @@ export async function runSeeds(
   return reports.sort((a, b) => a.seed - b.seed);
 }
 
-function runHere({ seed, bug, trouble }: SeedRequest): Promise<StoreSimulationReport> {
-  return simulateStores({ seed, bug, ...(trouble === undefined ? {} : { trouble }) });
+export function runHere({ seed, bug, txn, trouble }: SeedRequest): Promise<StoreSimulationReport> {
+  return simulateStores({ seed, bug, txn, ...(trouble === undefined ? {} : { trouble }) });
 }
 
 async function inProcess(
@@ -53,13 +55,13 @@ async function inProcess(
   try {
     await worker((request) => {
       child ??= fork(fileURLToPath(new URL('store-worker.js', import.meta.url)));
-      const { seed, bug } = request;
+      const { seed, bug, txn } = request;
       const running = child;
       return new Promise((resolve) => {
         const ended = (code: number | null, signal: string | null): void => {
           child = undefined;
           const violation = `the process that ran it ended (${signal ?? `exit code ${code}`})`;
-          resolve({ seed, bug, hash: '', violation, figures: {} });
+          resolve({ seed, bug, txn, hash: '', violation, figures: {} });
         };
         running.once('exit', ended);
         running.once('message', (report) => {

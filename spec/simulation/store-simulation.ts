@@ -1,9 +1,7 @@
 import { MemoryNetwork, type Random, seededRandom, VirtualClock } from '../../actors/index.js';
 import { connect } from '../../cluster/client/index.js';
 import type { RaftGroup } from '../../cluster/raft/group.js';
-import { INITIAL_LOG } from '../../cluster/raft/initial-log.js';
-import { type SchedulerNode, startScheduler } from '../../cluster/scheduler/index.js';
-import { type StoreNode, startStore } from '../../cluster/store/index.js';
+import type { SchedulerNode } from '../../cluster/scheduler/index.js';
 import type { StoreTuning } from '../../cluster/store/node.js';
 import { checkLinearizable } from '../linearizability/checker.js';
 import { explain } from '../linearizability/explanation.js';
@@ -14,18 +12,18 @@ import { MachineClock, pausable } from './machine-clock.js';
 import { RegionActs } from './region-acts.js';
 import { OPERATOR, RegionOperator } from './region-operator.js';
 import { RegionPeace } from './region-peace.js';
-import { observeScheduler, schedulerRegions } from './scheduler-record.js';
-import { type Server, SimulatedMachine } from './simulated-machine.js';
-import { auditStore } from './store-audit.js';
+import type { Server, SimulatedMachine } from './simulated-machine.js';
+import { auditStore, ReplicaComparison } from './store-audit.js';
 import { type StoreBug, storeBugs } from './store-bugs.js';
 import { groupsOf, type StoreMachine } from './store-groups.js';
 import { type StoreBooks, StoreInvariants, type StoreLife } from './store-invariants.js';
 import { SimulatedClient } from './store-load.js';
+import { makeScheduler, makeStore } from './store-machines.js';
 import { StoreNemesis } from './store-nemesis.js';
-import { StoreRecord } from './store-record.js';
 import type { StoreSimulationOptions, StoreSimulationReport } from './store-report.js';
 import { listen } from './store-wire.js';
 import { Trace } from './trace.js';
+import { TXN_CLIENTS, TxnLoad } from './txn-load.js';
 
 export const STORE_TROUBLE_MS = 20_000;
 const CLUSTER = 'simulation';
@@ -39,6 +37,8 @@ const BIRTH_MS = 30_000;
 const CALM_MS = 20_000;
 /** What regions may take to come to rest when nobody changes or writes them any more. */
 const REST_MS = 60_000;
+/** How long the locks of dead clients may keep readers from keys: their time to live, and a round to remove them. */
+const LOCKED_MS = 6_000;
 const CLIENT_TIMEOUT_MS = 5_000;
 /** Operations that a client may have under way at once. */
 const MAX_SESSIONS = 4;
@@ -81,6 +81,8 @@ class StoreSimulation {
   readonly #history: History<KeyInput, KeyOutput>;
   readonly #clients: SimulatedClient[] = [];
   readonly #clientNames: readonly string[];
+  /** Where there are transactions. */
+  readonly #txnLoad: TxnLoad | undefined;
   /** Groups in which the planted bug is. */
   readonly #known = new WeakSet<RaftGroup>();
   readonly #counts = { snapshots: 0, truncations: 0, restarts: 0 };
@@ -92,6 +94,7 @@ class StoreSimulation {
     this.#root = seededRandom(options.seed);
     const { world } = this;
     const chance = this.#random();
+    const txn = options.txn === true || this.#bug.needsTransactions === true;
     this.#trace = new Trace(() => world.now(), options.print);
     this.#network = new MemoryNetwork(world, this.#random());
     this.#history = new History(world);
@@ -111,14 +114,28 @@ class StoreSimulation {
       stalePeerTimeout: 2_000 + 6_000 * chance(),
       tombstoneLifetime: chance() < 0.3 ? 1_000 + 5_000 * chance() : 600_000,
     };
-    for (let i = 1; i <= stores; i++) this.#addStore(`store-${i}`, tuning);
+    const servers = {
+      cluster: CLUSTER,
+      scheduler: SCHEDULER,
+      bug: this.#bug,
+      invariants: () => this.#invariants,
+      counts: this.#counts,
+    };
+    for (let i = 1; i <= stores; i++) {
+      const name = `store-${i}`;
+      const random = this.#random();
+      const { store, record } = makeStore({ ...servers, name, random, tuning, machine: this.#machine() });
+      this.#books.push({ name, record });
+      this.#stores.push(store);
+    }
     this.#invariants = new StoreInvariants(this.#books);
-    this.#scheduler = this.#makeScheduler(first);
+    const random = this.#random();
+    this.#scheduler = makeScheduler({ ...servers, random, expectedStores: first, machine: this.#machine() });
     this.#clientNames = Array.from({ length: 3 + Math.floor(2 * chance()) }, (_, i) => `client-${i + 1}`);
     this.#nemesis = new StoreNemesis({
       stores: this.#stores,
       scheduler: this.#scheduler,
-      clients: [...this.#clientNames, OPERATOR],
+      clients: [...this.#clientNames, OPERATOR, ...(txn ? TXN_CLIENTS : [])],
       network: this.#network,
       world,
       random: this.#random(),
@@ -137,8 +154,15 @@ class StoreSimulation {
       trace: this.#trace,
     });
     const names = this.#stores.map(({ name }) => name);
-    this.#acts = new RegionActs({ operator: this.#operator, stores: names, world, random: this.#random() });
+    this.#acts = new RegionActs({
+      operator: this.#operator,
+      stores: names,
+      world,
+      random: this.#random(),
+      txn,
+    });
     this.#peace = new RegionPeace({ operator: this.#operator, stores: this.#stores, world });
+    this.#txnLoad = txn ? this.#makeTxnLoad() : undefined;
     listen(this.#network, this.#trace, {
       raft: (from, to, { regionId, message }) => {
         const store = this.#stores.find(({ name }) => name === from);
@@ -184,67 +208,16 @@ class StoreSimulation {
     };
   }
 
-  #addStore(name: string, tuning: StoreTuning): void {
-    const random = this.#random();
-    const bug = this.#bug;
-    const record: StoreRecord = new StoreRecord({
-      writes: (change, before) => {
-        this.#invariants.writes(name, change, before);
-        if (change.kind !== 'applyState') return;
-        const group = before.groups.get(change.group);
-        const { index } = change.truncated;
-        if (index <= Math.max(group?.truncated.index ?? 0, INITIAL_LOG.index)) return;
-        if (group?.terms.has(index)) this.#counts.truncations++;
-        else this.#counts.snapshots++;
-      },
-      durable: () => {},
-    });
-    const store: StoreMachine = new SimulatedMachine<StoreNode>({
-      ...this.#machine(),
-      name,
-      found: async (engine) => {
-        const { durable } = record;
-        await record.reset(engine);
-        this.#invariants.found(store.title, name, record.stored, durable);
-        this.#invariants.checkDurability();
-        await this.#invariants.compare(store.title, engine, record.stored);
-        this.#counts.restarts++;
-      },
-      before: (engine) => bug.engine?.(record.observe(engine)) ?? record.observe(engine),
-      boot: async (process) => {
-        const node = await startStore({
-          ...process,
-          cluster: CLUSTER,
-          name,
-          random,
-          schedulers: [SCHEDULER],
-          tuning,
-        });
-        return node;
-      },
-    });
-    this.#books.push({ name, record });
-    this.#stores.push(store);
-  }
-
-  #makeScheduler(expectedStores: number): SimulatedMachine<SchedulerNode> {
-    const random = this.#random();
-    return new SimulatedMachine<SchedulerNode>({
-      ...this.#machine(),
-      name: SCHEDULER,
-      found: async (engine) => this.#invariants.regions.schedulerFound(await schedulerRegions(engine)),
-      before: (engine) =>
-        observeScheduler(engine, (region) => this.#invariants.regions.schedulerWrites(region)),
-      boot: (process) =>
-        startScheduler({
-          ...process,
-          wallClock: () => process.clock.now(),
-          cluster: CLUSTER,
-          name: SCHEDULER,
-          random,
-          expectedStores,
-          haltScheduling: true,
-        }),
+  #makeTxnLoad(): TxnLoad {
+    return new TxnLoad({
+      cluster: CLUSTER,
+      scheduler: SCHEDULER,
+      network: this.#network,
+      world: this.world,
+      random: this.#random(),
+      trace: this.#trace,
+      rate: () => this.#rate(),
+      lull: () => this.#lullUntil - this.world.now(),
     });
   }
 
@@ -253,9 +226,13 @@ class StoreSimulation {
     this.#scheduler.start();
     for (const store of this.#stores) store.start();
     for (const name of this.#clientNames) void this.#connect(name);
+    this.#txnLoad?.start();
     void this.#operator.start();
     if (!early) {
-      const born = await this.#until(() => this.#clients.length === this.#clientNames.length, BIRTH_MS);
+      const born = await this.#until(
+        () => this.#clients.length === this.#clientNames.length && this.#txnLoad?.isComplete !== false,
+        BIRTH_MS,
+      );
       if (!born) this.broken(`the cluster was not born within ${BIRTH_MS} ms without trouble`);
     }
     this.#nemesis.start();
@@ -265,6 +242,7 @@ class StoreSimulation {
     this.#nemesis.stop();
     this.#lullUntil = 0;
     this.#trace.event('peace');
+    this.#txnLoad?.spare();
     const recovery = await this.#recover();
     await this.#settle();
     await this.#close();
@@ -272,7 +250,8 @@ class StoreSimulation {
     const { violation } = this.#invariants;
     if (violation !== undefined) this.#trace.event(violation);
     const { seed, bug } = this.#options;
-    return { seed, bug, hash: this.#trace.digest(), violation, figures: this.#figures(recovery) };
+    const txn = this.#txnLoad !== undefined;
+    return { seed, bug, txn, hash: this.#trace.digest(), violation, figures: this.#figures(recovery) };
   }
 
   /** Tries until it stands: the scheduler may be away, or the cluster not born. */
@@ -319,6 +298,7 @@ class StoreSimulation {
     const healed = this.world.now();
     const progressed = new Set<SimulatedClient>();
     const begun = new Set<SimulatedClient>();
+    let transacts = this.#txnLoad === undefined;
     const recovered = await this.#until(() => {
       for (const client of this.#clients) {
         if (begun.has(client)) continue;
@@ -328,13 +308,20 @@ class StoreSimulation {
           .then(() => client.progress())
           .then(() => progressed.add(client));
       }
-      return progressed.size === this.#clientNames.length && this.#stores.every(({ isUp }) => isUp);
+      if (!transacts && this.#txnLoad?.mayRecover === true)
+        void this.#txnLoad.recover().then(() => {
+          transacts = true;
+        });
+      return (
+        transacts && progressed.size === this.#clientNames.length && this.#stores.every(({ isUp }) => isUp)
+      );
     }, RECOVERY_MS);
     if (!recovered) {
       const stuck = this.#clientNames.filter(
         (name) => ![...progressed].some((client) => client.name === name),
       );
       const down = this.#stores.filter(({ isUp }) => !isUp).map(({ name }) => name);
+      if (!transacts) down.push('the clients with transactions');
       this.broken(
         `no progress within ${RECOVERY_MS} ms of peace: ${[...stuck, ...down].join(', ')} did not come back`,
       );
@@ -344,6 +331,7 @@ class StoreSimulation {
 
   /** Nobody writes any more: all regions must come to rest, and every key must be readable. */
   async #settle(): Promise<void> {
+    await this.#readTransactions();
     let rested = false;
     void this.#peace.come().then(() => {
       rested = true;
@@ -355,6 +343,21 @@ class StoreSimulation {
       read = true;
     });
     if (!(await this.#until(() => read, CALM_MS))) this.broken('not every key could be read in peace');
+  }
+
+  /** Whatever was locked when its client died must be free again once its time is over. */
+  async #readTransactions(): Promise<void> {
+    if (this.#txnLoad === undefined) return;
+    let read = false;
+    const load = this.#txnLoad;
+    void load
+      .readEverything(LOCKED_MS)
+      .then(() => load.close())
+      .then(() => {
+        read = true;
+      });
+    if (!(await this.#until(() => read, CALM_MS)))
+      this.broken('not every transactional key could be read in peace');
   }
 
   async #close(): Promise<void> {
@@ -370,6 +373,7 @@ class StoreSimulation {
   /** What the disks hold at the end, and what the clients were told. */
   async #audit(): Promise<void> {
     if (this.#invariants.violation !== undefined) return;
+    const comparison = new ReplicaComparison();
     for (const { name, record } of this.#books) {
       const store = this.#stores.find((one) => one.name === name);
       await store?.inspect(async (engine) => {
@@ -377,11 +381,15 @@ class StoreSimulation {
         await this.#invariants.compare(`${name} at the end`, engine, record.stored);
         const wrong = await auditStore(name, engine, record.stored, this.#peace.regions);
         if (wrong !== undefined) this.broken(wrong);
+        const different = await comparison.add(name, engine, this.#peace.regions);
+        if (different !== undefined) this.broken(different);
       });
     }
     this.#invariants.checkDurability();
     const result = checkLinearizable(keyModel, this.#history.operations());
     if (result.verdict !== 'ok') this.broken(explain(keyModel, result));
+    const [broken] = this.#txnLoad?.verdict().violations ?? [];
+    if (broken !== undefined) this.broken(broken);
   }
 
   /** Runs until the condition holds, or something is broken; looks at everything after every event. */
@@ -426,6 +434,7 @@ class StoreSimulation {
       ...this.#invariants.regions.counts,
       ...this.#operator.counts,
       ...this.#nemesis.counts,
+      ...this.#txnLoad?.counts,
       frames: sent,
       framesLost: lost,
       framesDuplicated: duplicated,

@@ -1,10 +1,8 @@
 /** Runs one seed after the other for the process that forked it, until that lets go. */
-import type { SeedRequest } from './store-seeds.js';
-import { simulateStores } from './store-simulation.js';
+import { runHere, type SeedRequest } from './store-seeds.js';
 
 process.on('message', (message) => {
-  const { seed, bug, trouble } = message as SeedRequest;
-  simulateStores({ seed, bug, ...(trouble === undefined ? {} : { trouble }) }).then(
+  runHere(message as SeedRequest).then(
     (report) => process.send?.(report),
     (error: unknown) => {
       console.error(error);

@@ -1,0 +1,56 @@
+import { expect } from 'chai';
+import { replayStores, type StoreSimulationReport } from './store-report.js';
+import { averages, runSeeds } from './store-seeds.js';
+import { simulateStores } from './store-simulation.js';
+
+const SEEDS = 100;
+const SEEDS_PER_TEST = 50;
+const BUG_SEEDS = 100;
+const JOBS = 2;
+
+describe('A whole cluster in one process, with transactions', () => {
+  const reports: StoreSimulationReport[] = [];
+
+  for (let first = 1; first <= SEEDS; first += SEEDS_PER_TEST) {
+    const last = first + SEEDS_PER_TEST - 1;
+    it(`keeps snapshot isolation through trouble, whoever dies: seeds ${first} to ${last}`, async () => {
+      const done = await runSeeds(range(first, last), { txn: true, jobs: JOBS });
+      const failed = done.filter(({ violation }) => violation !== undefined);
+      expect(failed.map((report) => `${replayStores(report)}\n${report.violation}`)).deep.equals([]);
+      reports.push(...done);
+    });
+  }
+
+  it('goes through enough for that to mean something', () => {
+    expect(reports).lengthOf(SEEDS);
+    const mean = averages(reports);
+    const enough = {
+      txnCommits: 20,
+      txnBanked: 5,
+      txnRefused: 3,
+      txnUnknown: 0.1,
+      txnKills: 2,
+      splits: 1,
+      merges: 0.3,
+    };
+    for (const [figure, least] of Object.entries(enough)) expect(mean[figure], figure).at.least(least);
+  });
+
+  it('runs the same twice from the same seed', async () => {
+    for (const { seed, hash } of reports.slice(0, 2))
+      expect((await simulateStores({ seed, txn: true })).hash).equals(hash);
+  });
+
+  for (const bug of ['conflict-unchecked', 'reads-ignore-locks'] as const) {
+    it(`catches a planted bug within ${BUG_SEEDS} seeds: ${bug}`, async () => {
+      const caught = ({ violation }: StoreSimulationReport): boolean =>
+        violation !== undefined && /snapshot isolation is broken|counted the money/.test(violation);
+      const done = await runSeeds(range(1, BUG_SEEDS), { bug, jobs: JOBS }, caught);
+      expect(done.some(caught)).equals(true);
+    });
+  }
+});
+
+function range(first: number, last: number): number[] {
+  return Array.from({ length: last - first + 1 }, (_, i) => first + i);
+}
