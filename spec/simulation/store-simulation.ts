@@ -37,8 +37,11 @@ const BIRTH_MS = 30_000;
 const CALM_MS = 20_000;
 /** What regions may take to come to rest when nobody changes or writes them any more. */
 const REST_MS = 60_000;
-/** How long the locks of dead clients may keep readers from keys: their time to live, and a round to remove them. */
-const LOCKED_MS = 6_000;
+/**
+ * How long the locks of dead clients may keep readers from keys: the 20 s that a client's last heartbeat gives them, and what it
+ * takes to remove them.
+ */
+const LOCKED_MS = 22_000;
 const CLIENT_TIMEOUT_MS = 5_000;
 /** Operations that a client may have under way at once. */
 const MAX_SESSIONS = 4;
@@ -356,7 +359,7 @@ class StoreSimulation {
       .then(() => {
         read = true;
       });
-    if (!(await this.#until(() => read, CALM_MS)))
+    if (!(await this.#until(() => read, LOCKED_MS + CALM_MS)))
       this.broken('not every transactional key could be read in peace');
   }
 
