@@ -11,8 +11,8 @@ import { type Errand, READY, type Remark } from './killed-client.js';
 const errand = JSON.parse(process.argv[2] ?? '') as Errand;
 const connection = await connectNats({ servers: errand.servers });
 const carrier = natsTransport({ connection });
-/** Kinds of what was sent since the transaction began, one list a message. */
-const sent: string[][] = [];
+/** Kinds of what was asked since the transaction began, one list a message. */
+const asked: string[][] = [];
 let began = false;
 
 const transport: Transport = {
@@ -20,15 +20,17 @@ const transport: Transport = {
   openBulk: (onChunk) => carrier.openBulk(onChunk),
   close: () => carrier.close(),
   send: (frame) => {
-    if (!began) return carrier.send(frame);
+    const asks = readEnvelopes(frame.bytes).filter(({ tag }) => tag === 'ask');
+    // What asks for nothing changes nothing.
+    if (!began || asks.length === 0) return carrier.send(frame);
     // What comes after the last message is not sent any more, though the process has not gone yet.
-    if (sent.length >= errand.messages) {
+    if (asked.length >= errand.messages) {
       die();
       return true;
     }
     const carried = carrier.send(frame);
-    sent.push(readEnvelopes(frame.bytes).map(({ kind }) => kind));
-    if (sent.length === errand.messages) die();
+    asked.push(asks.map(({ kind }) => kind));
+    if (asked.length === errand.messages) die();
     return carried;
   },
 };
@@ -37,7 +39,7 @@ let dying = false;
 function die(): void {
   if (dying) return;
   dying = true;
-  remark({ sent });
+  remark({ asked });
   // The server has it all when it answers, and nobody here has had a say since.
   void connection.flush().finally(() => process.kill(process.pid, 'SIGKILL'));
 }

@@ -11,14 +11,14 @@ export interface Errand {
   /** What it puts under all of them, in one transaction. */
   readonly value: string;
   readonly options: { readonly onePc: boolean; readonly asyncCommit: boolean };
-  /** Messages, counted from the beginning of the transaction, after which it is killed. */
+  /** Messages that ask for something, from the beginning of the transaction on, after which it is killed. */
   readonly messages: number;
 }
 
 /** One line that it prints. */
 export type Remark =
-  /** Before it dies: the kinds of envelopes in each of its messages. */
-  | { readonly sent: readonly (readonly string[])[] }
+  /** Before it dies: what it has asked for in each of its messages. */
+  | { readonly asked: readonly (readonly string[])[] }
   /** How it saw its transaction end. */
   | { readonly told: string }
   | { readonly ready: true };
@@ -28,7 +28,7 @@ export const READY: Remark = { ready: true };
 export interface Fate {
   /** False when it was done before it had sent so many messages. */
   readonly killed: boolean;
-  /** Kinds of envelopes in its last message. */
+  /** What it has asked for in its last message. */
   readonly last: readonly string[];
   /** How it saw its transaction end; absent: it did not live to see that. */
   readonly told: string | undefined;
@@ -69,9 +69,9 @@ export function killedAt(errand: Errand): Promise<Fate> {
         );
         return;
       }
-      const sent = remarks.flatMap((one) => ('sent' in one ? one.sent : []));
+      const asked = remarks.flatMap((one) => ('asked' in one ? one.asked : []));
       const told = remarks.flatMap((one) => ('told' in one ? one.told : [])).at(0);
-      resolve({ killed, last: sent.at(-1) ?? [], told });
+      resolve({ killed, last: asked.at(-1) ?? [], told });
     });
   });
 }

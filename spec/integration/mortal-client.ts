@@ -13,8 +13,6 @@ export interface MortalClientOptions {
   readonly servers: string;
   readonly cluster: string;
   readonly random: Random;
-  /** Messages after which it dies; infinite for never. */
-  readonly messages: number;
   /** It is dead from now on. */
   readonly died: () => void;
 }
@@ -34,21 +32,20 @@ export class MortalClient {
     this.#database = database;
   }
 
-  /** @throws TroupeError as `connect` does */
+  /** It lives for ever unless `dieAfter` says otherwise. @throws TroupeError as `connect` does */
   static async connect(options: MortalClientOptions): Promise<MortalClient> {
-    const { servers, cluster, random, messages, died } = options;
+    const { servers, cluster, random, died } = options;
     const life = new Life();
     const carrier = natsTransport({ servers });
-    let left = Number.POSITIVE_INFINITY;
     const transport: Transport = {
       start: (host) => carrier.start(behind(host, life)),
       openBulk: (onChunk) => carrier.openBulk(onChunk),
       close: () => carrier.close(),
       send: (frame) => {
-        if (life.over || left <= 0) return true;
+        if (life.over || life.messages <= 0) return true;
         const carried = carrier.send(frame);
         // Not in the middle of its turn, and before anything else of it runs.
-        if (--left <= 0) {
+        if (--life.messages <= 0) {
           queueMicrotask(() => {
             life.end();
             void carrier.close();
@@ -59,7 +56,6 @@ export class MortalClient {
       },
     };
     const database = await connect({ cluster, transport, clock: life, random });
-    left = messages;
     return new MortalClient(life, database);
   }
 
@@ -71,15 +67,23 @@ export class MortalClient {
     return this.#life.over;
   }
 
+  /** @param messages that it may still send; infinite for ever */
+  dieAfter(messages: number): void {
+    this.#life.messages = messages;
+  }
+
   /** In good order, unless it is dead. */
   async close(): Promise<void> {
     if (!this.isDead) await this.#database.close();
   }
 }
 
-/** The process's clock, as long as its owner lives. */
+/** How long a client lives, and the process's clock for as long. */
 class Life implements Clock {
+  readonly #timers = new Set<TimerHandle>();
   #over = false;
+  /** That may still be sent. */
+  messages = Number.POSITIVE_INFINITY;
 
   get over(): boolean {
     return this.#over;
@@ -87,6 +91,8 @@ class Life implements Clock {
 
   end(): void {
     this.#over = true;
+    for (const timer of this.#timers) realClock.clearTimeout(timer);
+    this.#timers.clear();
   }
 
   now(): number {
@@ -94,10 +100,17 @@ class Life implements Clock {
   }
 
   setTimeout(fn: () => void, ms: number): TimerHandle {
-    return realClock.setTimeout(() => this.run(fn), ms);
+    const timer = realClock.setTimeout(() => {
+      this.#timers.delete(timer);
+      this.run(fn);
+    }, ms);
+    if (this.#over) realClock.clearTimeout(timer);
+    else this.#timers.add(timer);
+    return timer;
   }
 
   clearTimeout(handle: TimerHandle): void {
+    this.#timers.delete(handle);
     realClock.clearTimeout(handle);
   }
 

@@ -2,6 +2,7 @@ import { type Random, realClock } from '../../actors/index.js';
 import type { Database } from '../../cluster/index.js';
 import type { TransactionalDatabase } from '../isolation/database.js';
 import { type IsolationVerdict, IsolationWorkload, type WorkloadClient } from '../isolation/workload.js';
+import { eventually } from './command.js';
 import { MortalClient } from './mortal-client.js';
 
 export interface TxnClientsOptions {
@@ -14,7 +15,7 @@ export interface TxnClientsOptions {
 /** Clients at a time, each with transactions side by side. */
 const CLIENTS = 3;
 const SESSIONS = 2;
-/** Messages of a client's life at least and at most, while they die. */
+/** Messages of a mortal client's life, at least and at most. */
 const SHORTEST_LIFE = 20;
 const LONGEST_LIFE = 600;
 const TIMEOUT_MS = 5_000;
@@ -46,9 +47,9 @@ export class TxnClients {
     await Promise.all(Array.from({ length: CLIENTS }, (_, place) => this.#live(place)));
   }
 
-  /** From the next life of each on. */
   becomeMortal(): void {
     this.#mortal = true;
+    for (const client of this.#clients) client.dieAfter(this.#lifetime());
   }
 
   /**
@@ -56,6 +57,9 @@ export class TxnClients {
    * @param limit milliseconds for all that is read
    */
   async stop(limit: number): Promise<IsolationVerdict> {
+    this.#mortal = false;
+    for (const client of this.#clients) client.dieAfter(Number.POSITIVE_INFINITY);
+    await eventually('every client is there', () => this.#living.size === CLIENTS || undefined);
     this.#stopped = true;
     const sessions = [...this.#living.values()].flat();
     await Promise.all(sessions.map((one) => one.stop()));
@@ -66,6 +70,7 @@ export class TxnClients {
 
   async close(): Promise<void> {
     this.#stopped = true;
+    await Promise.all([...this.#living.values()].flat().map((one) => one.stop()));
     await Promise.all(this.#clients.map((client) => client.close()));
   }
 
@@ -79,7 +84,6 @@ export class TxnClients {
           servers,
           cluster,
           random,
-          messages: this.#lifetime(),
           died: () => {
             this.counts.deaths++;
             this.#living.delete(place);
@@ -88,6 +92,8 @@ export class TxnClients {
           },
         });
         this.#clients.push(client);
+        if (this.#stopped) return await client.close();
+        if (this.#mortal) client.dieAfter(this.#lifetime());
         this.#living.set(
           place,
           Array.from({ length: SESSIONS }, (_, i) =>
@@ -114,7 +120,6 @@ export class TxnClients {
   }
 
   #lifetime(): number {
-    if (!this.#mortal) return LONGEST_LIFE;
     return SHORTEST_LIFE + Math.floor((LONGEST_LIFE - SHORTEST_LIFE) * this.#options.random());
   }
 }

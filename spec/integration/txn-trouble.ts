@@ -15,8 +15,11 @@ export interface TxnTroubleOptions {
 const WANTED: readonly RegionAct[] = ['merge', 'split', 'transfer'];
 const INSISTENCE = 0.5;
 const REGIONS = 12;
-/** Every so often it is the scheduler that is killed, not a store. */
-const SCHEDULER_SHARE = 0.3;
+/**
+ * Of so many kills one is that of a scheduler. Then a round of garbage collection is let through: it wants to hear from
+ * every store under one scheduler, or half a minute.
+ */
+const SCHEDULER_TURN = 3;
 /** Milliseconds that a round of garbage collection may take before another is asked for. */
 const ROUND_MS = 15_000;
 const PAUSE_MS = 500;
@@ -88,7 +91,8 @@ export class TxnTrouble {
           seen?.regions.every(({ leader }) => leader !== null);
         return whole ? seen : undefined;
       });
-      const kind = this.#random() < SCHEDULER_SHARE ? 'scheduler' : 'store';
+      const { store, scheduler } = this.kills;
+      const kind = (store + scheduler) % SCHEDULER_TURN === 1 ? 'scheduler' : 'store';
       const nodes = kind === 'store' ? status.stores : status.schedulers;
       const victim = nodes[Math.floor(this.#random() * nodes.length)];
       if (victim === undefined) throw new Error('nobody can be killed');
@@ -104,6 +108,9 @@ export class TxnTrouble {
           ? true
           : undefined;
       });
+      const { rounds } = this;
+      if (kind === 'scheduler')
+        await eventually('garbage is collected', () => this.#stopped || this.rounds > rounds || undefined);
     }
   }
 
