@@ -31,11 +31,21 @@ export function openLines(path: string): LineSource {
     if (stats.isDirectory()) throw new Error('it is a directory');
     size = stats.size;
   } catch (cause) {
-    const absent = cause instanceof Error && 'code' in cause && cause.code === 'ENOENT';
-    const reason = absent ? 'there is no such file' : cause instanceof Error ? cause.message : String(cause);
-    throw new TroupeError('usage', `${path} cannot be read: ${reason}`, { cause });
+    throw unreadable(path, cause);
   }
   return lineSource(createReadStream(path, { highWaterMark: 1 << 18 }), size, path);
+}
+
+/** What is said of a file that somebody named and that cannot be read. */
+export function unreadable(path: string, cause: unknown): TroupeError {
+  const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
+  const reason =
+    code === 'ENOENT'
+      ? 'there is no such file'
+      : code === 'EISDIR'
+        ? 'it is a directory'
+        : String(cause instanceof Error ? cause.message : cause);
+  return new TroupeError('usage', `${path} cannot be read: ${reason}`, { cause });
 }
 
 function lineSource(input: Readable, totalBytes: number | undefined, name: string): LineSource {

@@ -3,11 +3,11 @@
 import { createReadStream } from 'node:fs';
 import { text } from 'node:stream/consumers';
 import type { Command } from 'commander';
-import { TroupeError } from '../errors.js';
 import type { Transaction } from '../index.js';
 import { withDatabase } from './connection.js';
 import { parseBytes, showBytes } from './kv-bytes.js';
 import { BYTES_NOTE, givenValue, lineFormat, printValue, rangeOf } from './kv-values.js';
+import { unreadable } from './lines.js';
 import { connectionSettings, withConnection } from './settings.js';
 import { print, printAll, say } from './terminal.js';
 import { parseTxnScript, readingLines, readingsJson, runTxnScript, type TxnReading } from './txn-script.js';
@@ -146,7 +146,6 @@ async function contentOf(file: string): Promise<string> {
   try {
     return await text(file === '-' ? process.stdin : createReadStream(file));
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new TroupeError('usage', `${file} cannot be read: ${why}`, { cause });
+    throw unreadable(file, cause);
   }
 }

@@ -1,5 +1,6 @@
 import type { Clock, Random } from '../../actors/index.js';
 import { type ClusterAdmin, type RawSpace, type RegionInfo, TroupeError } from '../../cluster/index.js';
+import type { KeySpace } from '../../storage/keys.js';
 import { freeStores, VOTERS, voterStores } from './region-health.js';
 import { fateOf, outcomeText, type RegionActFate } from './region-outcomes.js';
 
@@ -42,7 +43,10 @@ export interface RegionActsOptions {
     | 'removePeer'
     | 'transferLeader'
   >;
-  readonly raw: Pick<RawSpace, 'scan'>;
+  /** Whose keys regions are split between (`raw`). */
+  readonly space?: KeySpace;
+  /** The first key of that space from `start` on. @param timeout milliseconds */
+  readonly firstKey: (start: string, timeout: number) => Promise<Uint8Array | undefined>;
   readonly clock: Clock;
   /** Some key near the data. */
   readonly key: (random: Random) => string;
@@ -71,6 +75,16 @@ const WEIGHTS: Readonly<Record<RegionAct, number>> = {
 /** Of merges, those whose peers are brought together first. */
 const ALIGNED = 0.8;
 const ALIGN_STEPS = 6;
+
+/** The first raw key from `start` on. */
+export function firstRawKey(
+  raw: Pick<RawSpace, 'scan'>,
+): (start: string, timeout: number) => Promise<Uint8Array | undefined> {
+  return async (start, timeout) => {
+    for await (const { key } of raw.scan({ start, limit: 1, timeout })) return key;
+    return undefined;
+  };
+}
 
 /** What an act must not end with. */
 export class RegionActFault extends Error {}
@@ -197,21 +211,18 @@ class ActUnderWay {
   }
 
   async #split(): Promise<void> {
-    const { cluster } = this.#options;
-    const key = this.#options.key(this.#random);
+    const { cluster, space = 'raw', key: someKey } = this.#options;
+    const key = someKey(this.#random);
     const keys: [Uint8Array, ...Uint8Array[]] = [(await this.#keyFrom(key)) ?? Buffer.from(key)];
     if (this.#random() < 0.3) keys.push(Buffer.concat([keys[0], Buffer.of(0)]));
     this.#begin(`split at ${keys.map((one) => JSON.stringify(Buffer.from(one).toString())).join(', ')}`);
-    await this.#call('split', (timeout) => cluster.splitRegion(keys, { timeout }));
+    await this.#call('split', (timeout) => cluster.splitRegion(keys, { timeout, space }));
   }
 
   /** In half of the cases a key that is there. */
   async #keyFrom(start: string): Promise<Uint8Array | undefined> {
     if (this.#random() < 0.5) return undefined;
-    return this.#call('scan', async (timeout) => {
-      for await (const { key } of this.#options.raw.scan({ start, limit: 1, timeout })) return key;
-      return undefined;
-    });
+    return this.#call('scan', (timeout) => this.#options.firstKey(start, timeout));
   }
 
   async #halve(): Promise<void> {

@@ -8,7 +8,7 @@ import { ChaosCluster, START_LIMIT_MS } from './cluster.js';
 import { type FailoverFigures, Failovers } from './failovers.js';
 import { FAULT_KINDS, type FaultContext, type FaultKind, makeFault } from './faults.js';
 import { PROBED_KEY, Prober } from './prober.js';
-import { type RegionAct, type RegionActCounts, RegionActs } from './region-acts.js';
+import { firstRawKey, type RegionAct, type RegionActCounts, RegionActs } from './region-acts.js';
 import { checkRegions, type MendOptions, mendRegions } from './region-health.js';
 import { type Comparison, compareReplicas } from './replicas.js';
 
@@ -134,7 +134,7 @@ class ChaosRun {
     this.#deadline = this.#began + options.minutes * 60_000;
     this.#acts = new RegionActs({
       cluster: cluster.admin.cluster,
-      raw: cluster.admin.raw,
+      firstKey: firstRawKey(cluster.admin.raw),
       clock: realClock,
       key: workloadKey,
       mostRegions: MOST_REGIONS,

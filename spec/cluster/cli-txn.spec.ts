@@ -119,7 +119,8 @@ describe('troupe txn', () => {
     ['txn scan --prefix a --start b', /--prefix, or --start and --end, not both/],
     ['txn scan --limit x', /--limit: "x" is not a whole number/],
     ['txn run', /missing required argument 'file'/],
-    ['txn run /nowhere/at/all.json', /cannot be read/],
+    ['txn run /nowhere/at/all.json', /cannot be read: there is no such file/],
+    ['txn run /', /cannot be read: it is a directory/],
     ['txn run x --jsn', /unknown option '--jsn'.*Did you mean --json/s],
     ['mvcc', /missing required argument 'key'/],
   ];

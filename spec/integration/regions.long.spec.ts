@@ -5,7 +5,7 @@ import { expect } from 'chai';
 import { type Random, realClock, seededRandom } from '../../actors/index.js';
 import { connect, type Database, type RegionInfo } from '../../cluster/index.js';
 import { type Engine, openRocksEngine } from '../../storage/index.js';
-import { type RegionAct, RegionActs } from '../chaos/region-acts.js';
+import { firstRawKey, type RegionAct, RegionActs } from '../chaos/region-acts.js';
 import { checkRegions, type MendOptions, mendRegions } from '../chaos/region-health.js';
 import { compareReplicas } from '../chaos/replicas.js';
 import { hasNatsServer, TestNatsServer } from '../nats-server.js';
@@ -198,7 +198,7 @@ class Trouble {
     this.#db = db;
     this.acts = new RegionActs({
       cluster: db.cluster,
-      raw: db.raw,
+      firstKey: firstRawKey(db.raw),
       clock: realClock,
       key: (random) => recordKey(lines, random),
       mostRegions: REGIONS,
