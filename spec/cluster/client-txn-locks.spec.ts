@@ -85,11 +85,16 @@ describe('a read that meets a lock', () => {
     ] as const) {
       world.asked.length = 0;
       lockKey(lockOn('a', world.ago(5_000 + txnSize), { txnSize }));
-      world.script.resolveLock = ({ keys: asked }, nth) => ({ more: asked.length === 0 && nth < 3 });
+      world.script.resolveLock = ({ keys: asked, startKey }) => ({
+        nextKey: asked.length === 0 && startKey.length === 0 ? Buffer.from('b') : new Uint8Array(0),
+      });
       await world.settle(read());
       await world.world.clock.advance(200);
       expect(world.of('resolveLock').map((one) => one.keys.map(name))).to.deep.equal(
         keys.length > 0 ? [keys] : [[], []],
+      );
+      expect(world.of('resolveLock').map(({ startKey }) => name(startKey))).to.deep.equal(
+        keys.length > 0 ? [''] : ['', 'b'],
       );
     }
   });

@@ -181,7 +181,15 @@ describe('transactions in a store while regions and leaders change', function ()
         world.post(1, [prewriteRequest(startTs, { k: 'v' }), prewriteRequest(startTs + 1n, { k: 'w' })]),
         world.post(1, [txnGet(ts, 'a'), scanTxn(ts, 'a', 'zz')]),
         world.post(1, [
-          { resolveLock: { startVersion: startTs, commitVersion: 0n, txnInfos: [], keys: [] } },
+          {
+            resolveLock: {
+              startVersion: startTs,
+              commitVersion: 0n,
+              txnInfos: [],
+              keys: [],
+              startKey: new Uint8Array(0),
+            },
+          },
         ]),
       ].map(watch);
       await world.rest(ms);

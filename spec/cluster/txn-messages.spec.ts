@@ -54,6 +54,7 @@ const heartbeat: troupepb.RegionRequest = {
 };
 const resolve = (keys: readonly string[]): troupepb.RegionRequest => ({
   resolveLock: {
+    startKey: new Uint8Array(0),
     startVersion: 5n,
     commitVersion: 6n,
     txnInfos: [{ txn: 7n, status: 0n }],

@@ -46,6 +46,7 @@ describe('transactional requests', function () {
     expect(checked.checkSecondaryLocks?.locks).to.have.length(1);
     await twice({
       resolveLock: {
+        startKey: new Uint8Array(0),
         startVersion: three,
         commitVersion: minCommitTs,
         txnInfos: [],
@@ -123,7 +124,13 @@ describe('transactional requests', function () {
       fc.record({ checkSecondaryLocks: fc.record({ startVersion: ts, keys }) }),
       fc.record({ txnHeartBeat: fc.record({ primaryLock: key, startVersion: ts, adviseLockTtl: number }) }),
       fc.record({
-        resolveLock: fc.record({ startVersion: ts, commitVersion: ts, keys, txnInfos: statuses }),
+        resolveLock: fc.record({
+          startVersion: ts,
+          commitVersion: ts,
+          keys,
+          txnInfos: statuses,
+          startKey: fc.constant(new Uint8Array(0)),
+        }),
       }),
       fc.record({ gc: fc.record({ safePoint: ts, startKey: key }) }),
       fc.record({

@@ -150,7 +150,7 @@ describe('transactions in a store', function () {
     expect(show(scan?.lastKey)).to.equal(show(scan?.pairs.at(-1)?.key));
   });
 
-  it('resolve the locks of a region by their transactions, and say whether there are more', async () => {
+  it('resolve the locks of a region by their transactions, and say where to go on', async () => {
     const [one, two, other] = [await world.ts(), await world.ts(), await world.ts()];
     const many = Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`r/${1000 + i}`, `${i}`]));
     await world.prewrite(one, many, { primary: 'r/1000' });
@@ -161,15 +161,17 @@ describe('transactions in a store', function () {
       startVersion: 0n,
       commitVersion: 0n,
       keys: [],
+      startKey: new Uint8Array(0),
       txnInfos: [
         { txn: one, status: commitTs },
         { txn: two, status: 0n },
       ],
     };
     const first = await world.one({ resolveLock });
-    expect([first.resolveLock?.error, first.resolveLock?.more]).to.deep.equal([undefined, true]);
-    const second = await world.one({ resolveLock });
-    expect([second.resolveLock?.error, second.resolveLock?.more]).to.deep.equal([undefined, false]);
+    expect([first.resolveLock?.error, show(first.resolveLock?.nextKey)]).to.deep.equal([undefined, 'r/1255\0']);
+    const startKey = first.resolveLock?.nextKey ?? expect.fail('no key');
+    const second = await world.one({ resolveLock: { ...resolveLock, startKey } });
+    expect([second.resolveLock?.error, second.resolveLock?.nextKey.length]).to.deep.equal([undefined, 0]);
     const ts = await world.ts();
     for (const [key, value] of [
       ['r/1000', '0'],

@@ -43,7 +43,7 @@ const RESOLVE_MS = 5_000;
 /** A lock that has outlived every time. */
 const AFTER_ALL = 2n ** 64n - 1n;
 /** Requests that clean one region at most: each of them removes a bounded number of locks. */
-const MAX_SWEEPS = 1_024;
+const MAX_STEPS = 1_024;
 
 /**
  * What becomes of locks that somebody meets (Percolator, section 2.2; TiKV's `CheckTxnStatus` and `ResolveLock`).
@@ -206,10 +206,12 @@ export class LockResolver {
       if (response.error !== undefined) throw checkError(response.error);
       return;
     }
-    for (let sweep = 1; sweep <= MAX_SWEEPS; sweep++) {
-      const { error, more } = await requests.resolveRegion(key, lockVersion, commitTs, deadline);
+    let [at, from]: [Uint8Array, 'beginning' | 'key'] = [key, 'beginning'];
+    for (let step = 1; step <= MAX_STEPS; step++) {
+      const { error, nextKey } = await requests.resolveRegion(at, from, lockVersion, commitTs, deadline);
       if (error !== undefined) throw checkError(error);
-      if (!more) return;
+      if (nextKey.length === 0) return;
+      [at, from] = [nextKey, 'key'];
     }
   }
 

@@ -11,6 +11,8 @@ import { type Keyed, LocateCall, type TxnAnswer, TxnCall, type TxnQuestion } fro
 const TRY_MS = 2_000;
 
 /** What an answer to a repeated command says beside its response. */
+const NO_BYTES = new Uint8Array(0);
+
 export interface RepeatedAnswer<I extends Keyed, R> extends TxnAnswer<I, R> {
   /** An earlier try had left, and nobody knows what came of it. */
   readonly repeated: boolean;
@@ -188,20 +190,22 @@ export class TxnRequests {
       items,
       bytes: bytesOfKeys(items),
       request: (held) => ({
-        resolveLock: { startVersion, commitVersion, txnInfos: [], keys: keysOf(held) },
+        resolveLock: { startVersion, commitVersion, txnInfos: [], keys: keysOf(held), startKey: NO_BYTES },
       }),
       response: ({ resolveLock }) => resolveLock ?? failUnexpected(),
     });
   }
 
-  /** Of the whole region that holds `key`. */
+  /** Of the region that holds `key`: of all of it, or from `key` on. */
   async resolveRegion(
     key: Uint8Array,
+    from: 'beginning' | 'key',
     startVersion: bigint,
     commitVersion: bigint,
     deadline: Deadline,
   ): Promise<kvrpcpb.ResolveLockResponse> {
-    const resolveLock = { startVersion, commitVersion, txnInfos: [], keys: [] };
+    const startKey = from === 'key' ? key : NO_BYTES;
+    const resolveLock = { startVersion, commitVersion, txnInfos: [], keys: [], startKey };
     return this.#repeatOne(
       deadline,
       key,

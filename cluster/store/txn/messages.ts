@@ -212,7 +212,7 @@ function replied(reply: MvccReply): Response {
     case 'rollback':
       return { batchRollback: {} };
     case 'resolveLock':
-      return { resolveLock: { more: false } };
+      return { resolveLock: { nextKey: NO_BYTES } };
     case 'txnHeartBeat':
       return { txnHeartBeat: { lockTtl: reply.ttl } };
     case 'checkSecondaryLocks':
@@ -255,7 +255,7 @@ export function refused(request: Request, error: kvrpcpb.KeyError): Response {
     return { prewrite: { errors: [error], minCommitTs: 0n, onePcCommitTs: 0n } };
   if (request.commit !== undefined) return { commit: { error, commitVersion: 0n } };
   if (request.batchRollback !== undefined) return { batchRollback: { error } };
-  if (request.resolveLock !== undefined) return { resolveLock: { error, more: false } };
+  if (request.resolveLock !== undefined) return { resolveLock: { error, nextKey: NO_BYTES } };
   if (request.checkTxnStatus !== undefined)
     return { checkTxnStatus: { error, lockTtl: 0, commitVersion: 0n, action: Action.NoAction } };
   if (request.checkSecondaryLocks !== undefined)

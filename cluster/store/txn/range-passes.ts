@@ -16,6 +16,8 @@ import type { TxnWrites } from './txn-writes.js';
 
 /** Locks of a region that one request resolves. */
 const LOCKS_AT_ONCE = 256;
+/** Locks that it looks at for them. */
+const LOCKS_LOOKED_AT = 4_096;
 /** Keys that one request looks at for garbage. */
 const GARBAGE_KEYS = 256;
 /** Bytes of changes that one request makes, roughly. */
@@ -29,7 +31,8 @@ const NO_BYTES = new Uint8Array(0);
 /** What a pass found for its commands to do. */
 interface Found {
   readonly keys: readonly Uint8Array[];
-  readonly more: boolean;
+  /** Where it stopped at a limit; empty when it is done. */
+  readonly nextKey: Uint8Array;
 }
 
 /** Commands that name no keys: what they are about is looked up first, in steps that yield, and then done as any other. */
@@ -53,14 +56,14 @@ export class RangePasses {
     await Promise.all(this.#running);
   }
 
-  /** Resolves the first locks of the region that are of the request's transactions. */
+  /** Resolves locks that are of the request's transactions, from its key on to the region's end, and not too many at once. */
   resolve(owner: TxnCall, place: number, request: troupepb.RegionRequest): void {
     const { resolveLock } = request;
     if (resolveLock === undefined) return;
     const statuses = statusesOf(resolveLock);
     this.#pass(owner, place, request, async () => {
-      const { keys, more } = await this.#find(owner, statuses);
-      const amend = () => ({ resolveLock: { more } });
+      const { keys, nextKey } = await this.#find(owner, statuses, resolveLock.startKey ?? NO_BYTES);
+      const amend = () => ({ resolveLock: { nextKey } });
       if (keys.length === 0) owner.respond(place, amend());
       else
         this.#writes.add(owner, place, { kind: 'resolveLock', keys, statuses }, keys, (response) =>
@@ -69,25 +72,27 @@ export class RangePasses {
     });
   }
 
-  async #find(owner: TxnCall, statuses: ReadonlyMap<Timestamp, Timestamp>): Promise<Found> {
+  async #find(owner: TxnCall, statuses: ReadonlyMap<Timestamp, Timestamp>, from: Uint8Array): Promise<Found> {
     const range = txnKeysOf(owner.region.region);
     const keys: Uint8Array[] = [];
-    if (range === undefined || statuses.size === 0) return { keys, more: false };
+    if (range === undefined || statuses.size === 0) return { keys, nextKey: NO_BYTES };
     let maxTs: Timestamp = 0n;
     for (const startTs of statuses.keys()) if (startTs > maxTs) maxTs = startTs;
     const snapshot = this.#engine.snapshot();
     try {
       const reader = new MvccReader(this.#engine, snapshot);
-      let { start } = range;
-      for (;;) {
+      let start = Buffer.compare(from, range.start) > 0 ? from : range.start;
+      if (range.end.length > 0 && Buffer.compare(start, range.end) >= 0) return { keys, nextKey: NO_BYTES };
+      for (let looked = 0; ; ) {
         const page = await scanLocks({ start, end: range.end, maxTs, limit: LOCKS_AT_ONCE }, reader);
         for (const { key, startTs } of page.locks) {
-          if (keys.length === LOCKS_AT_ONCE) return { keys, more: true };
+          if (keys.length === LOCKS_AT_ONCE) return { keys, nextKey: key };
           if (statuses.has(startTs)) keys.push(key);
         }
-        if (!page.more || page.lastKey === undefined) return { keys, more: false };
-        if (keys.length === LOCKS_AT_ONCE) return { keys, more: true };
+        if (!page.more || page.lastKey === undefined) return { keys, nextKey: NO_BYTES };
         start = keyAfter(page.lastKey);
+        looked += page.locks.length;
+        if (keys.length === LOCKS_AT_ONCE || looked >= LOCKS_LOOKED_AT) return { keys, nextKey: start };
       }
     } finally {
       snapshot.release();
