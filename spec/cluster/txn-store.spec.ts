@@ -168,7 +168,10 @@ describe('transactions in a store', function () {
       ],
     };
     const first = await world.one({ resolveLock });
-    expect([first.resolveLock?.error, show(first.resolveLock?.nextKey)]).to.deep.equal([undefined, 'r/1255\0']);
+    expect([first.resolveLock?.error, show(first.resolveLock?.nextKey)]).to.deep.equal([
+      undefined,
+      'r/1255\0',
+    ]);
     const startKey = first.resolveLock?.nextKey ?? expect.fail('no key');
     const second = await world.one({ resolveLock: { ...resolveLock, startKey } });
     expect([second.resolveLock?.error, second.resolveLock?.nextKey.length]).to.deep.equal([undefined, 0]);
