@@ -1,10 +1,9 @@
 import { expect } from 'chai';
-import { upTo } from '../extent.js';
 import { replayStores, type StoreSimulationReport } from './store-report.js';
 import { averages, runSeeds } from './store-seeds.js';
 import { simulateStores } from './store-simulation.js';
 
-const SEEDS = upTo(25, 100);
+const SEEDS = 100;
 const SEEDS_PER_TEST = 25;
 const BUG_SEEDS = 100;
 const JOBS = 2;

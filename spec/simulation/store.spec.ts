@@ -1,11 +1,11 @@
 import { expect } from 'chai';
-import { LONG, upTo } from '../extent.js';
+import { LONG } from '../extent.js';
 import { type StoreBugName, storeBugs } from './store-bugs.js';
 import { replayStores, type StoreSimulationReport } from './store-report.js';
 import { averages, runSeeds } from './store-seeds.js';
 import { simulateStores } from './store-simulation.js';
 
-const SEEDS = upTo(50, 150);
+const SEEDS = 150;
 const SEEDS_PER_TEST = 50;
 const BUG_SEEDS = 300;
 const JOBS = 2;
