@@ -32,6 +32,11 @@ export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && compareBytes(a, b) === 0;
 }
 
+/** Bytes as the key of a map: a character each, so that such names sort as the bytes do. */
+export function nameOfKey({ buffer, byteOffset, byteLength }: Uint8Array): string {
+  return Buffer.from(buffer, byteOffset, byteLength).toString('latin1');
+}
+
 /** @throws StorageError `invalid-key` unless it has 1 to 4096 bytes. */
 export function checkUserKey(key: Uint8Array): void {
   if (key.length >= 1 && key.length <= MAX_USER_KEY_BYTES) return;

@@ -1,4 +1,5 @@
 import type { WriteBatch } from '../../storage/index.js';
+import { nameOfKey } from '../../storage/keys.js';
 import { troupepb } from '../proto/index.js';
 
 /** Below it nothing is: no timestamp of the oracle is 0. */
@@ -62,7 +63,7 @@ export class SafePointRecord {
 
   /** As it was on disk. */
   restoreService({ serviceId, safePoint, expiresAt }: troupepb.PutServiceSafePoint): void {
-    this.#services.set(nameOf(serviceId), { serviceId: serviceId.slice(), safePoint, expiresAt });
+    this.#services.set(nameOfKey(serviceId), { serviceId: serviceId.slice(), safePoint, expiresAt });
   }
 
   /**
@@ -71,7 +72,7 @@ export class SafePointRecord {
    */
   put(asked: troupepb.PutServiceSafePoint, batch: WriteBatch): 'put' | 'late' | 'full' {
     const { serviceId, safePoint, expiresAt, now } = asked;
-    const name = nameOf(serviceId);
+    const name = nameOfKey(serviceId);
     if (expiresAt <= now) {
       this.#drop(name, batch);
       return 'put';
@@ -116,9 +117,4 @@ export class SafePointRecord {
 function later(a: bigint, b: bigint): bigint {
   if (a > b) return a;
   return b;
-}
-
-/** Names are bytes: as text of one character each they are a map's keys. */
-function nameOf(id: Uint8Array): string {
-  return Buffer.from(id.buffer, id.byteOffset, id.length).toString('latin1');
 }

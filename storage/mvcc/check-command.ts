@@ -1,6 +1,6 @@
 /** What can be said of a command before anything is read: which keys it concerns, and whether it contradicts itself. */
-import { equalBytes, escapeKey, MAX_USER_KEY_BYTES } from '../keys.js';
-import { distinctKeys, nameOfKey } from './outcome.js';
+import { equalBytes, escapeKey, MAX_USER_KEY_BYTES, nameOfKey } from '../keys.js';
+import { distinctKeys } from './outcome.js';
 import {
   MAX_TIMESTAMP,
   type Mutation,

@@ -1,5 +1,5 @@
 /** How a command is evaluated: it asks, yields for the round to be read, and comes to an outcome. */
-import { txnKey } from '../keys.js';
+import { nameOfKey, txnKey } from '../keys.js';
 import type { Answer, ReadPlan } from './read-plan.js';
 import type { Lock, LockInfo, MvccChange, MvccError, MvccOutcome, MvccReply } from './types.js';
 import type { Subject } from './versions.js';
@@ -22,11 +22,6 @@ export function subjectOf(key: Uint8Array, plan: ReadPlan): LockedSubject {
 
 export function distinctKeys(keys: readonly Uint8Array[]): Uint8Array[] {
   return [...new Map(keys.map((key) => [nameOfKey(key), key])).values()];
-}
-
-/** A key as a map's key. */
-export function nameOfKey(key: Uint8Array): string {
-  return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('latin1');
 }
 
 export function lockInfo(key: Uint8Array, lock: Lock): LockInfo {

@@ -5,17 +5,9 @@
  * Both need a timestamp above every read that has been answered. Without one, and above the client's limit, the request
  * is answered as one of two phases, which is always right.
  */
-import { equalBytes, withTimestamp } from '../keys.js';
+import { equalBytes, nameOfKey, withTimestamp } from '../keys.js';
 import { encodeLock } from './lock-record.js';
-import {
-  done,
-  type Evaluation,
-  type LockedSubject,
-  lockInfo,
-  nameOfKey,
-  refused,
-  subjectOf,
-} from './outcome.js';
+import { done, type Evaluation, type LockedSubject, lockInfo, refused, subjectOf } from './outcome.js';
 import { type Answer, isRollbackOf, type ReadPlan, type TxnRecord } from './read-plan.js';
 import {
   type CommittedWrite,

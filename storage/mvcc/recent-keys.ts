@@ -16,7 +16,7 @@
  *   that was replaced, and is lost.
  * - Deleting a range forgets everything, and nothing is taken up until that is visible.
  */
-import { compareBytes, spaceRange, timestampOf } from '../keys.js';
+import { compareBytes, nameOfKey, spaceRange, timestampOf } from '../keys.js';
 import type { CommittedWrite, Timestamp } from './types.js';
 import { committedWrite, keyOfVersion } from './versions.js';
 
@@ -94,7 +94,7 @@ export class RecentKeys {
       this.#cleared = batch;
     }
     for (const change of changes) {
-      const name = nameOf(change.cf === 'lock' ? change.key : keyOfVersion(change.key));
+      const name = nameOfKey(change.cf === 'lock' ? change.key : keyOfVersion(change.key));
       names.add(name);
       this.#touched.set(name, batch);
       this.#advance(name, batch, change);
@@ -117,7 +117,7 @@ export class RecentKeys {
    * from this snapshot may be remembered.
    */
   at(stored: Uint8Array, visible: number): RecentKey | undefined {
-    const name = nameOf(stored);
+    const name = nameOfKey(stored);
     const known = this.#keys.get(name);
     if (known === undefined) return this.#takeUp(name, visible);
     if (known.since > visible) return undefined;
@@ -127,7 +127,7 @@ export class RecentKeys {
 
   /** What a snapshot shows of the value under a timestamp. */
   keepValue(stored: Uint8Array, known: RecentKey, startTs: Timestamp, bytes: Uint8Array): void {
-    const name = nameOf(stored);
+    const name = nameOfKey(stored);
     if (this.#keys.get(name) !== known || bytes.length > MAX_VALUE_BYTES) return;
     this.#bytes -= valueBytes(known);
     known.value = { startTs, bytes };
@@ -137,7 +137,7 @@ export class RecentKeys {
 
   /** What a snapshot shows of the newest record; `null` for none. */
   keepNewest(stored: Uint8Array, known: RecentKey, newest: CommittedWrite | null): void {
-    if (this.#keys.get(nameOf(stored)) !== known) return;
+    if (this.#keys.get(nameOfKey(stored)) !== known) return;
     this.#bytes -= valueBytes(known);
     known.newest = newest && own(newest);
     this.#bytes += valueBytes(known);
@@ -223,8 +223,4 @@ function own(write: CommittedWrite): CommittedWrite {
 
 function valueBytes({ newest, value }: RecentKey): number {
   return (newest?.shortValue?.length ?? 0) + (value?.bytes.length ?? 0);
-}
-
-function nameOf({ buffer, byteOffset, byteLength }: Uint8Array): string {
-  return Buffer.from(buffer, byteOffset, byteLength).toString('latin1');
 }

@@ -7,6 +7,7 @@ import {
   type TransactionOutcome,
   transactionMachine,
 } from '../../../machines/index.js';
+import { nameOfKey } from '../../../storage/keys.js';
 import { TroupeError } from '../../errors.js';
 import { kvrpcpb } from '../../proto/index.js';
 import { Deadline, type WaitingParts } from '../deadline.js';
@@ -17,7 +18,7 @@ import { asyncCommitFits, heartbeatTtlMs, lockTtlMs } from './lock-time.js';
 import { type Timestamps, takeTimestamp } from './oracle.js';
 import { Prewrite } from './prewrite.js';
 import { type Batch, keyBytes, type RegionBatches } from './region-batches.js';
-import { nameOf, type SnapshotReads } from './snapshot-reads.js';
+import type { SnapshotReads } from './snapshot-reads.js';
 import type { TxnRequests } from './txn-requests.js';
 
 export interface CommitterParts {
@@ -287,7 +288,7 @@ export class Committer implements TransactionHost {
     const { reads, deadline } = this.#options;
     const keys = this.#mutations.map(({ key }) => key);
     const found = await reads.batchGet(keys, deadline);
-    const there = keys.find((key) => found.has(nameOf(key)));
+    const there = keys.find((key) => found.has(nameOfKey(key)));
     if (there === undefined) return { type: 'prepared', way: 'nothing' };
     this.#trouble = existsError(there);
     return { type: 'failed' };

@@ -1,5 +1,5 @@
 import { TroupeError } from '../../errors.js';
-import type { kvrpcpb } from '../../proto/index.js';
+import { kvrpcpb } from '../../proto/index.js';
 import { physicalOf } from '../../timestamp.js';
 import { Deadline, type WaitingParts } from '../deadline.js';
 import type { BackgroundTasks } from './background.js';
@@ -169,7 +169,9 @@ export class LockResolver {
         );
       }
       const left = force ? 0 : leftMs(startTs, lockTtl, now);
-      const pushed = action === 3 || (callerTs > 0n && (lockInfo?.minCommitTs ?? 0n) > callerTs);
+      const pushed =
+        action === kvrpcpb.Action.MinCommitTSPushed ||
+        (callerTs > 0n && (lockInfo?.minCommitTs ?? 0n) > callerTs);
       if (left > 0 || lockInfo?.useAsyncCommit !== true || forceSyncCommit)
         return { state: 'alive', pushed, leftMs: left };
       const ended = await this.#endAsyncCommit(lockInfo, primary, deadline);

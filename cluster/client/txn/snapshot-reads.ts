@@ -1,3 +1,4 @@
+import { nameOfKey } from '../../../storage/keys.js';
 import { TroupeError } from '../../errors.js';
 import type { kvrpcpb, troupepb } from '../../proto/index.js';
 import { Call, type CallTerms, owned, type Page, type PageQuery, unexpected } from '../call.js';
@@ -61,7 +62,7 @@ export class SnapshotReads {
         const locked: Keyed[] = [];
         for (const { key, value, error } of batchGet.pairs) {
           if (error === undefined) {
-            found.set(nameOf(key), owned(value));
+            found.set(nameOfKey(key), owned(value));
           } else {
             errors.push(error);
             locked.push({ key: owned(key) });
@@ -110,7 +111,7 @@ export class SnapshotReads {
     );
     const readable = pairs.flatMap(({ key, value, error }) => {
       if (error === undefined) return [{ key, value }];
-      const later = values.get(nameOf(key));
+      const later = values.get(nameOfKey(key));
       return later === undefined ? [] : [{ key, value: query.keysOnly ? new Uint8Array(0) : later }];
     });
     return { pairs: readable, last, border };
@@ -126,11 +127,6 @@ export class SnapshotReads {
     const { resolved, committed } = this.#verdicts;
     return { resolvedLocks: [...resolved], committedLocks: [...committed] };
   }
-}
-
-/** By the key's bytes as latin1. */
-export function nameOf({ buffer, byteOffset, byteLength }: Uint8Array): string {
-  return Buffer.from(buffer, byteOffset, byteLength).toString('latin1');
 }
 
 /** @throws TroupeError for an error that is no lock */

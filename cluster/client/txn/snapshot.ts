@@ -1,9 +1,10 @@
 import type { TimerHandle } from '../../../actors/index.js';
+import { nameOfKey } from '../../../storage/keys.js';
 import { TroupeError } from '../../errors.js';
 import { Deadline, type WaitingParts } from '../deadline.js';
 import { type Bytes, checkedKey, type RangeOptions, scanBounds } from '../raw.js';
 import type { ScanEntry } from '../scan.js';
-import { nameOf, type SnapshotReads } from './snapshot-reads.js';
+import type { SnapshotReads } from './snapshot-reads.js';
 
 /** Keeps garbage collection from what somebody reads: a service safe point at the scheduler. */
 export interface SafePointHolder {
@@ -63,9 +64,9 @@ export class Snapshot {
   async batchGet(keys: Iterable<Bytes>, options?: ReadOptions): Promise<(Uint8Array | undefined)[]> {
     this.#check();
     const asked = [...keys].map(checkedKey);
-    const unique = new Map(asked.map((key) => [nameOf(key), key]));
+    const unique = new Map(asked.map((key) => [nameOfKey(key), key]));
     const found = await this.#parts.reads.batchGet([...unique.values()], this.#deadline(options));
-    return asked.map((key) => found.get(nameOf(key)));
+    return asked.map((key) => found.get(nameOfKey(key)));
   }
 
   /** The pairs of a range in the order of their keys, fetched page by page. `timeout` is that of a page. */

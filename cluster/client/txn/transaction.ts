@@ -1,10 +1,11 @@
+import { nameOfKey } from '../../../storage/keys.js';
 import { TroupeError } from '../../errors.js';
 import type { Deadline } from '../deadline.js';
 import { type Bytes, bytesOf, checkedKey, type RangeOptions, scanBounds } from '../raw.js';
 import type { ScanEntry } from '../scan.js';
 import type { Committer } from './committer.js';
 import { mergedScan } from './merged-scan.js';
-import { nameOf, type SnapshotReads } from './snapshot-reads.js';
+import type { SnapshotReads } from './snapshot-reads.js';
 import type { WriteBuffer } from './write-buffer.js';
 
 export interface TransactionParts {
@@ -65,13 +66,13 @@ export class Transaction {
     const own = asked.map((key) => buffer.read(key));
     const missing = new Map<string, Uint8Array>();
     asked.forEach((key, i) => {
-      if (own[i] === undefined) missing.set(nameOf(key), key);
+      if (own[i] === undefined) missing.set(nameOfKey(key), key);
     });
     const found = await reads.batchGet([...missing.values()], deadline);
     this.#check();
     return asked.map((key, i) => {
       const write = own[i];
-      const value = write === undefined ? found.get(nameOf(key)) : write.value;
+      const value = write === undefined ? found.get(nameOfKey(key)) : write.value;
       return value === undefined ? undefined : new Uint8Array(value);
     });
   }

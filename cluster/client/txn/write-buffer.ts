@@ -1,4 +1,4 @@
-import { escapeKey } from '../../../storage/keys.js';
+import { escapeKey, nameOfKey } from '../../../storage/keys.js';
 import { TroupeError } from '../../errors.js';
 import { kvrpcpb } from '../../proto/index.js';
 import { existsError } from './key-errors.js';
@@ -63,7 +63,7 @@ export class WriteBuffer {
 
   /** What a read sees; `undefined` where the store is to be asked. */
   read(key: Uint8Array): BufferedEntry | undefined {
-    const write = this.#writes.get(nameOf(key));
+    const write = this.#writes.get(nameOfKey(key));
     return write === undefined || write.kind === 'lock' ? undefined : entryOf(write);
   }
 
@@ -75,7 +75,7 @@ export class WriteBuffer {
 
   /** @throws TroupeError `conflict` where this transaction has given the key a value; `invalid-argument` above a limit */
   insert(key: Uint8Array, value: Uint8Array): void {
-    const kind = this.#writes.get(nameOf(key))?.kind;
+    const kind = this.#writes.get(nameOfKey(key))?.kind;
     if (kind === 'put' || kind === 'insert') throw existsError(key);
     // What it has removed itself is not there, whatever the store has.
     this.#set({ kind: kind === 'delete' ? 'put' : 'insert', key, value });
@@ -88,14 +88,14 @@ export class WriteBuffer {
 
   /** Nobody else may write the key until this transaction commits. @throws TroupeError `invalid-argument` above a limit */
   lock(key: Uint8Array): void {
-    if (!this.#writes.has(nameOf(key))) this.#set({ kind: 'lock', key, value: EMPTY });
+    if (!this.#writes.has(nameOfKey(key))) this.#set({ kind: 'lock', key, value: EMPTY });
   }
 
   /** What is written in [start, end), as it is now; ascending, or descending. `end` of `undefined` is the end of all keys. */
   range(start: Uint8Array, end: Uint8Array | undefined, reverse: boolean): BufferedEntry[] {
     this.#sorted ??= [...this.#writes.keys()].sort();
-    const from = this.#indexOf(this.#sorted, nameOf(start));
-    const to = end === undefined ? this.#sorted.length : this.#indexOf(this.#sorted, nameOf(end));
+    const from = this.#indexOf(this.#sorted, nameOfKey(start));
+    const to = end === undefined ? this.#sorted.length : this.#indexOf(this.#sorted, nameOfKey(end));
     const entries: BufferedEntry[] = [];
     for (const name of this.#sorted.slice(from, Math.max(from, to))) {
       const write = this.#writes.get(name);
@@ -112,12 +112,12 @@ export class WriteBuffer {
   }
 
   #demandsAbsence(key: Uint8Array): boolean {
-    const kind = this.#writes.get(nameOf(key))?.kind;
+    const kind = this.#writes.get(nameOfKey(key))?.kind;
     return kind === 'insert' || kind === 'absent';
   }
 
   #set(write: BufferedWrite): void {
-    const name = nameOf(write.key);
+    const name = nameOfKey(write.key);
     const before = this.#writes.get(name);
     const bytes = this.#bytes + sizeOf(write) - (before === undefined ? 0 : sizeOf(before));
     const { maxKeys, maxBytes } = this.#limits;
@@ -149,10 +149,6 @@ function entryOf({ kind, key, value }: BufferedWrite): BufferedEntry {
 
 function sizeOf({ key, value }: BufferedWrite): number {
   return key.length + value.length;
-}
-
-function nameOf({ buffer, byteOffset, byteLength }: Uint8Array): string {
-  return Buffer.from(buffer, byteOffset, byteLength).toString('latin1');
 }
 
 function tooLarge(key: Uint8Array, limit: string): TroupeError {

@@ -1,4 +1,5 @@
 import type { Timestamp } from '../../../storage/index.js';
+import { nameOfKey } from '../../../storage/keys.js';
 
 /** The keys of one prewrite whose commit timestamp is chosen and whose changes nobody sees yet. */
 export class MemoryLock {
@@ -42,23 +43,18 @@ export class MemoryLocks {
   /** The lock that a read of the key at `ts` has to wait for. */
   onKey(key: Uint8Array, ts: Timestamp): MemoryLock | undefined {
     if (this.#locks.size === 0) return undefined;
-    const lock = this.#locks.get(latchOf(key));
+    const lock = this.#locks.get(nameOfKey(key));
     return lock !== undefined && lock.commitFloor <= ts ? lock : undefined;
   }
 
   /** The same of a range of user keys; an empty end is open. */
   inRange(start: Uint8Array, end: Uint8Array, blocks: (lock: MemoryLock) => boolean): MemoryLock | undefined {
     if (this.#locks.size === 0) return undefined;
-    const from = latchOf(start);
-    const to = latchOf(end);
+    const from = nameOfKey(start);
+    const to = nameOfKey(end);
     for (const [key, lock] of this.#locks) {
       if (key >= from && (to === '' || key < to) && blocks(lock)) return lock;
     }
     return undefined;
   }
-}
-
-/** A user key as a string, in the order of its bytes. */
-export function latchOf(key: Uint8Array): string {
-  return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('latin1');
 }

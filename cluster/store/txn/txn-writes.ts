@@ -8,6 +8,7 @@ import {
   StorageError,
   userKey,
 } from '../../../storage/index.js';
+import { nameOfKey } from '../../../storage/keys.js';
 import type { raft_cmdpb } from '../../../storage/proto/index.js';
 import type { kvrpcpb, troupepb } from '../../proto/index.js';
 import type { Outcome } from '../../raft/state-machine.js';
@@ -15,7 +16,7 @@ import type { CommandResult } from '../evaluate.js';
 import { HEADER_BYTES, requestBytes, tooLarge } from '../write-turn.js';
 import { abort, isDamage } from './key-errors.js';
 import { Latches } from './latches.js';
-import { latchOf, MemoryLock, type MemoryLocks } from './memory-locks.js';
+import { MemoryLock, type MemoryLocks } from './memory-locks.js';
 import { largest, refused, responseTo } from './messages.js';
 import { bytesOf, requestOf } from './replicated-changes.js';
 import type { StoreTimestamps } from './store-timestamps.js';
@@ -105,7 +106,7 @@ export class TxnWrites {
     amend?: (response: troupepb.RegionResponse) => troupepb.RegionResponse,
   ): void {
     if (this.isFull) return owner.refuse(BUSY);
-    const latches = keys.map(latchOf);
+    const latches = keys.map(nameOfKey);
     const one = new TxnCommand(owner, place, command, latches, bytesOf(command), amend);
     this.#commands++;
     this.#bytes += one.bytes;
@@ -137,10 +138,10 @@ export class TxnWrites {
     if (error !== undefined) return owner.fail(error);
     if (region.group.term !== term) return owner.refuse(STALE);
     if (this.isFull) return owner.refuse(BUSY);
-    const free = changes.filter(({ key }) => this.latches.isFree(latchOf(userKey(key).key)));
+    const free = changes.filter(({ key }) => this.latches.isFree(nameOfKey(userKey(key).key)));
     const requests = free.map(requestOf);
     const bytes = requests.reduce((sum, one) => sum + requestBytes(one), HEADER_BYTES);
-    const latches = [...new Set(free.map(({ key }) => latchOf(userKey(key).key)))];
+    const latches = [...new Set(free.map(({ key }) => nameOfKey(userKey(key).key)))];
     const command = new TxnChange(owner, place, latches, bytes);
     command.term = term;
     this.#commands++;
