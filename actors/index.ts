@@ -23,6 +23,7 @@ export type { Metrics } from './metrics.js';
 export { connectNats } from './nats/connect.js';
 export type { NatsTransportOptions } from './nats/transport.js';
 export { natsTransport } from './nats/transport.js';
+export type { Persistence, Step } from './persistence.js';
 export type { Random } from './random.js';
 export { seededRandom } from './random.js';
 export type { ActorRef, AskOptions, Down, DownReason, Outgoing, Received, ReplyOf } from './ref.js';
@@ -33,3 +34,4 @@ export type { ActorContext, ActorSystemOptions, SpawnOptions } from './system-op
 export type { BulkChannel, OutgoingFrame, Transport, TransportHost, TransportStatus } from './transport.js';
 export { ProcessClock, VirtualClock } from './virtual-clock.js';
 export type { WatchOptions } from './watch.js';
+export type { Restorable, RestorableTimer } from './xstate-port.js';
