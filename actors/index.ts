@@ -20,6 +20,7 @@ export type { MailboxOptions, Overflow } from './mailbox.js';
 export type { FrameFilter, LinkFaults } from './memory-network.js';
 export { MemoryNetwork } from './memory-network.js';
 export type { Metrics } from './metrics.js';
+export { NameClaim } from './nats/claim.js';
 export { connectNats } from './nats/connect.js';
 export type { NatsTransportOptions } from './nats/transport.js';
 export { natsTransport } from './nats/transport.js';

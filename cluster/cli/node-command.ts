@@ -7,6 +7,7 @@ import { natsOptions } from './connection.js';
 import { makeDirectory } from './directory.js';
 import { nodeLogger } from './log-lines.js';
 import { checkNodeOptions, nodeGroup, withNodeOptions } from './node-group.js';
+import { type Serving, serve, stopRequest } from './serving.js';
 import {
   type ConnectionSettings,
   checkToken,
@@ -15,7 +16,7 @@ import {
   withConnection,
 } from './settings.js';
 import { type SplitFlags, splitLimits, withSplitOptions } from './split-options.js';
-import { endSoon, say } from './terminal.js';
+import { endSoon } from './terminal.js';
 
 /** What a node tells the process that launched it, over IPC. */
 export type NodeReport =
@@ -32,8 +33,6 @@ export type NodeReport =
     };
 
 const LEVELS = ['debug', 'info', 'warn', 'error', 'silent'];
-/** After this long a node that was told to stop is ended; Kubernetes kills after 30 s. */
-const STOP_DEADLINE_MS = 25_000;
 
 /** What the launcher may ask. */
 export type NodeQuestion = { readonly kind: 'counters' };
@@ -48,9 +47,7 @@ interface NodeFlags extends SplitFlags, Readonly<Record<string, unknown>> {
   readonly haltScheduling?: boolean;
 }
 
-interface RunningNode {
-  close(): Promise<void>;
-  readonly failed: Promise<Error>;
+interface RunningNode extends Serving {
   readonly counters?: Readonly<Record<string, number>>;
 }
 
@@ -160,36 +157,6 @@ async function explained(
 ): Promise<unknown> {
   const { explainDamage } = await import('../store/damage.js');
   return explainDamage(failure, { name, dataDir, cluster, nats: natsGiven ? nats : undefined });
-}
-
-/** Resolves at the first signal, or when the launcher is gone; a second signal ends the process at once. */
-function stopRequest(): Promise<undefined> {
-  return new Promise((resolve) => {
-    let asked = false;
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-      process.on(signal, () => {
-        if (asked) process.exit(signal === 'SIGINT' ? 130 : 143);
-        asked = true;
-        resolve(undefined);
-      });
-    }
-    process.once('disconnect', () => resolve(undefined));
-  });
-}
-
-/** Serves until somebody asks for an end or the node fails, then closes it. @throws the node's failure */
-async function serve(node: RunningNode, name: string, stopWanted: Promise<undefined>): Promise<void> {
-  const failure = await Promise.race([node.failed, stopWanted]);
-  setTimeout(() => {
-    say(`troupe: ${name} did not stop within ${STOP_DEADLINE_MS / 1000} s and is ended`);
-    process.exit(1);
-  }, STOP_DEADLINE_MS).unref();
-  if (failure === undefined) {
-    await node.close();
-    return;
-  }
-  await node.close().catch(() => {});
-  throw failure;
 }
 
 function report(message: NodeReport): void {

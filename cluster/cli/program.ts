@@ -3,8 +3,10 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { ExitCode, exitCodeOf, TroupeError } from '../errors.js';
+import { addActorCommands } from './actor-commands.js';
 import { addBenchCommand } from './bench-command.js';
 import { addChartCommand } from './chart-command.js';
+import { addDeployCommands } from './deploy-command.js';
 import { addGcCommands } from './gc-command.js';
 import { addKvCommands } from './kv-command.js';
 import { addMvccCommand } from './mvcc-command.js';
@@ -48,6 +50,8 @@ export function createProgram(): Command {
   addMvccCommand(program);
   addStatusCommand(program);
   addRegionCommands(program);
+  addDeployCommands(program);
+  addActorCommands(program);
   addChartCommand(program);
   addBenchCommand(program);
   settle(program);

@@ -280,7 +280,8 @@ export class Ledger implements Persistence, JournalSource {
       text = encodeState(this.#life, seq, restorable, this.#now());
     } catch (cause) {
       if (!(cause instanceof NotPlainError)) throw cause;
-      throw new NotPlainError(`its state does not serialise: ${cause.message}`, { cause });
+      const where = cause.message.replace(/^the actor\.(snapshot\.)?/, '');
+      throw new NotPlainError(`its state does not serialise: ${where}`, { cause });
     }
     const bytes = Buffer.byteLength(text);
     if (bytes > MAX_BYTES) throw new NotPlainError(`its state has ${bytes} bytes, more than ${MAX_BYTES}`);

@@ -7,9 +7,10 @@ import type { StoredEffect } from './records.js';
 export interface Courier {
   /**
    * Tries once.
+   * @param failures how often it was tried before
    * @returns whether it has arrived, or never will; false: to be tried again, with the same id. It does not reject.
    */
-  carry(name: string, effect: StoredEffect): Promise<boolean>;
+  carry(name: string, effect: StoredEffect, failures: number): Promise<boolean>;
 }
 
 const FIRST_PAUSE_MS = 100;
@@ -53,7 +54,7 @@ export class Outbox {
     const effect = this.#waiting[0];
     if (effect === undefined || this.#carrying || this.#closed) return;
     this.#carrying = true;
-    this.parts.courier.carry(this.parts.name, effect).then(
+    this.parts.courier.carry(this.parts.name, effect, this.#failures).then(
       (arrived) => this.#carried(effect, arrived),
       () => this.#carried(effect, false),
     );
