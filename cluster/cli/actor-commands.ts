@@ -2,7 +2,7 @@
 
 import type { Command } from 'commander';
 import type { ActorClient, Answered } from '../deploy/client.js';
-import type { HostInfo } from '../deploy/host.js';
+import type { HostInfo } from '../deploy/host-info.js';
 import { isRefusal, readEvent } from '../deploy/protocol.js';
 import { TroupeError } from '../errors.js';
 import { natsOptions } from './connection.js';

@@ -10,7 +10,7 @@ import {
 import { TROUPE_ERROR_CODES, TroupeError, type TroupeErrorCode } from '../errors.js';
 import { clusterError } from '../node-options.js';
 import type { HandOver } from './handed-files.js';
-import type { HostInfo } from './host.js';
+import { type HostInfo, readHostInfo } from './host-info.js';
 import {
   type ActorEndpoint,
   actorSubject,
@@ -116,9 +116,8 @@ export class ActorClient {
       });
       for await (const reply of replies) {
         const host = readObject(reply.data);
-        // A host's own list: its members are checked where they are shown.
-        if (typeof host?.node === 'string' && Array.isArray(host.actors))
-          hosts.push(host as unknown as HostInfo);
+        const known = host && readHostInfo(host);
+        if (known !== undefined) hosts.push(known);
       }
     } catch (cause) {
       if (!isNobody(cause)) throw cause;

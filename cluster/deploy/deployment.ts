@@ -7,6 +7,7 @@ import { TroupeError } from '../errors.js';
 import { ActorFamily, type Instances, type SharedParts } from './actor-family.js';
 import type { Claims, HeldName } from './claim.js';
 import { FrontDoor } from './front-door.js';
+import type { DeployedInfo } from './host-info.js';
 import { afterPrefix, decodeState, prefixesOf } from './records.js';
 import { actorState, loadState } from './stored-actor.js';
 
@@ -31,22 +32,6 @@ export interface DeploymentParts extends SharedParts {
   readonly undeploy: (purge: boolean) => Promise<void>;
   /** Another host has the name: it is closed already. */
   readonly lost: (error: TroupeError) => void;
-}
-
-/** For lists. */
-export interface DeployedInfo {
-  readonly name: string;
-  readonly machine: string;
-  readonly file: string;
-  /** When this host began to serve it. */
-  readonly since: string;
-  /** The state value; absent while it starts and where there are instances. */
-  readonly state?: unknown;
-  readonly life?: string;
-  readonly failures?: number;
-  readonly lastFailure?: string;
-  /** The member that names an instance, and how many are in memory. */
-  readonly instances?: { readonly member: string; readonly inMemory: number };
 }
 
 export class Deployment {

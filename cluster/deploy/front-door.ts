@@ -2,7 +2,7 @@
 
 import { type Service, type ServiceMsg, Svcm } from '@nats-io/services';
 import type { NatsConnection } from '@nats-io/transport-node';
-import type { ActorFamily } from './actor-family.js';
+import { type ActorFamily, keyOf } from './actor-family.js';
 import {
   type Answer,
   actorSubject,
@@ -84,13 +84,13 @@ export class FrontDoor {
 
   async #tellState(message: ServiceMsg): Promise<void> {
     const { family, member, name, node } = this.#parts;
-    const key = message.data.length === 0 ? undefined : readObject(message.data)?.key;
-    if (member !== undefined && typeof key !== 'string') {
+    const key = member === undefined ? '' : keyOf(readObject(message.data)?.key);
+    if (key === undefined) {
       const sentence = `${name} has an actor for each "${member}": say which, as in {"key":"42"}`;
       return respond(message, refusal('bad-event', sentence));
     }
     try {
-      const { text, actor } = await family.stateOf(member === undefined ? '' : String(key));
+      const { text, actor } = await family.stateOf(key);
       if (text === undefined) {
         const sentence = actor === undefined ? `${name} has no actor for ${key}` : `${name} is starting`;
         return respond(message, refusal(actor === undefined ? 'bad-event' : 'unavailable', sentence));

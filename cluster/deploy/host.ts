@@ -16,8 +16,9 @@ import { clusterError, openEngine } from '../node-options.js';
 import type { SharedParts } from './actor-family.js';
 import { Claims, namesOfCluster } from './claim.js';
 import { NatsCourier } from './courier.js';
-import { type Deployable, type DeployedInfo, Deployment, purge } from './deployment.js';
+import { type Deployable, Deployment, purge } from './deployment.js';
 import { HandedFiles, type HandOver, readHandOver } from './handed-files.js';
+import type { HostInfo } from './host-info.js';
 import { Journal } from './journal.js';
 import { deploySubject, hostsSubject } from './protocol.js';
 import { HOST_KEY } from './records.js';
@@ -32,13 +33,6 @@ export interface HostOptions {
   readonly logger: Logger;
   /** Whether files may be handed to it: whoever may publish there runs code here. */
   readonly takesFiles: boolean;
-}
-
-/** What a host's answer to "who is there" says. */
-export interface HostInfo {
-  readonly node: string;
-  readonly pid: number;
-  readonly actors: readonly DeployedInfo[];
 }
 
 const FORMAT = 1;
@@ -207,7 +201,8 @@ export class DeployHost {
   /** Stops everything; what has been acknowledged stays. */
   async close(): Promise<void> {
     for (const subscription of this.#subscriptions) subscription.unsubscribe();
-    await Promise.all([...this.#deployments.values()].map((deployment) => deployment.close()));
+    const closing = Promise.all([...this.#deployments.values()].map((deployment) => deployment.close()));
+    await Promise.race([closing, this.#journal.broken]);
     await this.#journal.idle();
     await this.#claims.close();
     this.#journal.close();

@@ -26,6 +26,11 @@ export class Journal {
   #writing = false;
   #failure: Error | undefined;
   readonly #unhook: () => void;
+  #tellBroken: () => void = () => {};
+  /** Resolves when the disk has refused: what is not durable then will never be. */
+  readonly broken = new Promise<void>((resolve) => {
+    this.#tellBroken = resolve;
+  });
   #waiting: (() => void)[] = [];
 
   constructor(
@@ -93,6 +98,7 @@ export class Journal {
 
   #refused(error: Error): void {
     this.#failure = error;
+    this.#tellBroken();
     this.failed(error);
     this.#tellIdle();
   }

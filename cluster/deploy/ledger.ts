@@ -19,7 +19,9 @@ import {
   restorableOf,
   type StoredEffect,
   type StoredId,
+  type StoredState,
   stateKey,
+  storedState,
   wakeKey,
 } from './records.js';
 import { AnswerBox } from './reply.js';
@@ -196,15 +198,16 @@ export class Ledger implements Persistence, JournalSource {
 
   advanced(step: Step): void {
     const seq = this.#seq + 1;
-    const restorable = this.#persisted(step);
-    const text = this.#encoded(seq, restorable);
+    const restorable = persisted(step);
+    const stored = storedState(this.#life, seq, restorable, this.#now());
+    const text = encoded(stored);
     const effects = this.#effectsOf(step, seq);
     // Nothing throws from here on.
     const { status, children = {} } = restorable.snapshot as unknown as PersistedMachine;
     this.#text = text;
     this.#seq = seq;
     this.#busy = Object.values(children).some(({ snapshot }) => snapshot.status === 'active');
-    this.#deadline = firstDeadline(decodeState(text));
+    this.#deadline = firstDeadline(stored);
     this.#unwritten.state = true;
     this.#unwritten.effects.push(...effects);
     this.#take(seq);
@@ -264,30 +267,6 @@ export class Ledger implements Persistence, JournalSource {
     this.#wakeAt = wakeAt;
   }
 
-  #persisted(step: Step): Restorable {
-    try {
-      return step.persist();
-    } catch (cause) {
-      // XState follows what refers to itself until the stack ends.
-      if (!(cause instanceof RangeError)) throw cause;
-      throw new NotPlainError('its context does not serialise: it refers to itself, or is nested too deeply');
-    }
-  }
-
-  #encoded(seq: number, restorable: Restorable): string {
-    let text: string;
-    try {
-      text = encodeState(this.#life, seq, restorable, this.#now());
-    } catch (cause) {
-      if (!(cause instanceof NotPlainError)) throw cause;
-      const where = cause.message.replace(/^the actor\.(snapshot\.)?/, '');
-      throw new NotPlainError(`its state does not serialise: ${where}`, { cause });
-    }
-    const bytes = Buffer.byteLength(text);
-    if (bytes > MAX_BYTES) throw new NotPlainError(`its state has ${bytes} bytes, more than ${MAX_BYTES}`);
-    return text;
-  }
-
   #effectsOf(step: Step, seq: number): StoredEffect[] {
     const emitted = step.takeEmitted();
     if (emitted.length > MAX_EFFECTS) {
@@ -338,6 +317,32 @@ export class Ledger implements Persistence, JournalSource {
   #now(): Moment {
     return { clock: this.#parts.system.clock.now(), wall: this.#parts.wall() };
   }
+}
+
+/** @throws NotPlainError for a context that is no tree */
+function persisted(step: Step): Restorable {
+  try {
+    return step.persist();
+  } catch (cause) {
+    // XState follows what refers to itself until the stack ends.
+    if (!(cause instanceof RangeError)) throw cause;
+    throw new NotPlainError('its context does not serialise: it refers to itself, or is nested too deeply');
+  }
+}
+
+/** @throws NotPlainError for a state that would not come back as it is, or is too large */
+function encoded(state: StoredState): string {
+  let text: string;
+  try {
+    text = encodeState(state);
+  } catch (cause) {
+    if (!(cause instanceof NotPlainError)) throw cause;
+    const where = cause.message.replace(/^the actor\.(snapshot\.)?/, '');
+    throw new NotPlainError(`its state does not serialise: ${where}`, { cause });
+  }
+  const bytes = Buffer.byteLength(text);
+  if (bytes > MAX_BYTES) throw new NotPlainError(`its state has ${bytes} bytes, more than ${MAX_BYTES}`);
+  return text;
 }
 
 interface PersistedMachine {

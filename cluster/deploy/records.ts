@@ -50,20 +50,23 @@ export interface Moment {
   readonly wall: number;
 }
 
-/** @throws NotPlainError when the state would not come back as it is */
-export function encodeState(
+/** What a state is stored as. */
+export function storedState(
   life: string,
   seq: number,
   { snapshot, timers }: Restorable,
   now: Moment,
-): string {
-  return encodePlain('the actor', {
-    format: FORMAT,
-    life,
-    seq,
-    snapshot,
-    timers: timers.map(({ dueAt, ...timer }) => ({ ...timer, at: Math.round(dueAt - now.clock + now.wall) })),
-  } satisfies StoredState);
+): StoredState {
+  const toWall = ({ dueAt, ...timer }: Restorable['timers'][number]): StoredTimer => ({
+    ...timer,
+    at: Math.round(dueAt - now.clock + now.wall),
+  });
+  return { format: FORMAT, life, seq, snapshot, timers: timers.map(toWall) };
+}
+
+/** @throws NotPlainError when the state would not come back as it is */
+export function encodeState(state: StoredState): string {
+  return encodePlain('the actor', state);
 }
 
 /** @throws TroupeError `identity` when a newer version wrote it */
