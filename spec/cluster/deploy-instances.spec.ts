@@ -105,6 +105,26 @@ describe('instances of a deployed actor', () => {
     expect(it.carried.map(({ event }) => event.type)).to.deep.equal(['lapsed']);
   });
 
+  it('are woken in time for a timer that is shorter than the looks at the disk are apart', async () => {
+    const machine = setup({}).createMachine({
+      initial: 'raw',
+      states: {
+        raw: { on: { cook: 'cooking' } },
+        cooking: { after: { 10000: { target: 'hard', actions: emit({ type: 'hard' }) } } },
+        hard: {},
+      },
+    });
+    const it = new DeployWorld({ machine, instances: { member: 'egg', idleMs: 1000, most: 10 } });
+    await it.start();
+    await it.ask({ type: 'cook', egg: 1 });
+    await it.clock.advance(5000);
+    expect(it.family.size).to.equal(0);
+    await it.clock.advance(4900);
+    expect(it.carried).to.deep.equal([]);
+    await it.clock.advance(200);
+    expect(it.carried.map(({ event }) => event.type)).to.deep.equal(['hard']);
+  });
+
   it('are woken after a crash that outlasted their deadline, many of them too', async () => {
     const it = await orders(1000);
     for (let i = 0; i < 350; i++) it.send({ type: 'pay', order: `o${i}` });
