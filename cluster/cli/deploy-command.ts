@@ -104,7 +104,7 @@ async function deploy(word: string, flags: DeployFlags): Promise<void> {
     say(
       `${name} is served by ${running.node}; Ctrl-C stops it, and it goes on from where it was when it is deployed again.`,
     );
-    say(`  troupe ask ${name} '${exampleEvent(machine.events)}'`);
+    say(`  troupe ask ${name} '${exampleEvent(machine.events, instances?.member)}'`);
     return ended;
   });
 }
@@ -236,9 +236,9 @@ function checkLevel(level: string): void {
   throw new TroupeError('usage', `--log-level: "${level}" is not one of ${LEVELS.join(', ')}`);
 }
 
-function exampleEvent(types: readonly string[]): string {
+function exampleEvent(types: readonly string[], member: string | undefined): string {
   const type = types.find((one) => !one.startsWith('xstate.') && !one.includes('*')) ?? 'hello';
-  return JSON.stringify({ type });
+  return JSON.stringify({ type, ...(member === undefined ? {} : { [member]: '1' }) });
 }
 
 function stateHome(): string {

@@ -48,13 +48,11 @@ export type RefusalCode =
   | 'refused'
   | 'failed'
   | 'overloaded'
-  | 'unavailable'
-  | 'conflict';
+  | 'unavailable';
 
 /** As HTTP numbers them: the services API of NATS wants a number. */
 export const REFUSAL_NUMBERS: Readonly<Record<RefusalCode, number>> = {
   'bad-event': 400,
-  conflict: 409,
   done: 410,
   'too-large': 413,
   refused: 422,

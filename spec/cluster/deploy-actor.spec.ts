@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { assign, emit, fromPromise, setup } from 'xstate';
-import type { ReplyTo } from '../../actors/index.js';
+import { type ReplyTo, seededRandom } from '../../actors/index.js';
 import { type Answer, KNOWN_IDS } from '../../cluster/deploy/protocol.js';
 import { DeployWorld } from './deploy-world.js';
 
@@ -312,7 +312,7 @@ describe('a deployed actor', () => {
     expect(refused[0]).to.include({ code: 'overloaded' });
   });
 
-  it('has every acknowledged event once, whenever the power goes', async () => {
+  it('has every event once and every effect, whenever the power goes', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.integer({ min: 1, max: 1_000_000 }),
@@ -322,6 +322,8 @@ describe('a deployed actor', () => {
         }),
         async (seed, acts) => {
           const it = await world(counter, seed);
+          const random = seededRandom(seed);
+          it.arrives = () => random() < 0.7;
           const unacknowledged = new Map<string, Answer[]>();
           let sent = 0;
           const settle = (): void => {
@@ -329,19 +331,24 @@ describe('a deployed actor', () => {
           };
           for (const { wait, crash } of acts) {
             const id = `id${sent++}`;
-            unacknowledged.set(id, it.send({ type: 'add', by: 1 }, id));
+            unacknowledged.set(id, it.send({ type: 'announce' }, id));
             await it.clock.advance(wait);
             settle();
             if (!crash) continue;
             await it.restart();
             // What a client does that has heard nothing.
             for (const open of unacknowledged.keys())
-              unacknowledged.set(open, it.send({ type: 'add', by: 1 }, open));
+              unacknowledged.set(open, it.send({ type: 'announce' }, open));
           }
           await it.clock.advance(100);
           settle();
           expect([...unacknowledged]).to.deep.equal([]);
           expect(count(await it.ask({ type: 'tell' }))).to.equal(sent);
+          await it.clock.advance(60_000);
+          // Every effect at least once, and what has the same id is the same.
+          const byId = new Map(it.carried.map(({ id: effect, event }) => [effect, event.n]));
+          for (const { id: effect, event } of it.carried) expect(event.n).to.equal(byId.get(effect));
+          expect([...byId.values()]).to.deep.equal(Array.from({ length: sent }, (_, i) => i + 1));
         },
       ),
       { numRuns: 30, seed: 7 },
