@@ -33,7 +33,7 @@ const PAUSE_MS = 100;
 const NOBODY_MS = 1000;
 /** Milliseconds that hosts have to answer, and that must pass after the last one. */
 const HOSTS_MS = 2000;
-const HOSTS_QUIET_MS = 300;
+const HOSTS_QUIET_MS = 500;
 
 /** What each refusal is for a command line. */
 const CODES: Readonly<Record<string, TroupeErrorCode>> = {
@@ -145,7 +145,8 @@ export class ActorClient {
       const header = headers();
       if (id !== undefined) header.set(ID_HEADER, id);
       try {
-        const options = { timeout: Math.min(TRY_MS, left), headers: header };
+        // What has no id is asked once: a second undeploy would find nobody.
+        const options = { timeout: id === undefined ? left : Math.min(TRY_MS, left), headers: header };
         const answered = readAnswered(name, await this.connection.request(subject, body, options));
         if (!(answered instanceof TroupeError)) return answered;
         if (answered.code !== 'unavailable') throw answered;

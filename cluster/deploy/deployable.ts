@@ -7,6 +7,9 @@ import { TroupeError } from '../errors.js';
 import { loadMachine, type SuggestName } from '../machine-file.js';
 import { encodePlain, NotPlainError } from './plain-data.js';
 
+/** Eventless transitions of a first state before the machine counts as looping, as when it runs. */
+const MAX_ITERATIONS = 10_000;
+
 /**
  * Loads the machine that a file exports, and looks at it as far as that is possible without running it.
  * @param word FILE or FILE#EXPORT
@@ -34,7 +37,7 @@ export async function loadDeployable(
 function checkFirstState(word: string, machine: AnyStateMachine, input: unknown): void {
   let first: unknown;
   try {
-    const [snapshot] = initialTransition(machine, input);
+    const [snapshot] = initialTransition(bounded(machine), input);
     if (snapshot.status === 'error') throw snapshot.error;
     first = machine.getPersistedSnapshot(snapshot);
   } catch (cause) {
@@ -56,6 +59,13 @@ function checkFirstState(word: string, machine: AnyStateMachine, input: unknown)
     if (!(cause instanceof NotPlainError)) throw cause;
     throw notPlain(word, machine, cause.message.replace(/^\./, ''), cause);
   }
+}
+
+/** XState lets a machine loop for ever unless it is told otherwise; the user's own stays as it is. */
+function bounded(machine: AnyStateMachine): AnyStateMachine {
+  const clone = machine.provide({});
+  clone.options = { ...clone.options, maxIterations: MAX_ITERATIONS };
+  return clone;
 }
 
 function notPlain(word: string, machine: AnyStateMachine, reason: string, cause: unknown): TroupeError {

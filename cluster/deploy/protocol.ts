@@ -74,6 +74,8 @@ export interface ActorState {
   readonly value: unknown;
   readonly context: unknown;
   readonly status: string;
+  /** Of a machine that has reached its end and has something to show for it. */
+  readonly output?: unknown;
 }
 
 export interface Acknowledgement {

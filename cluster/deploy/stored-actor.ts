@@ -70,8 +70,13 @@ export async function* rows(
 
 /** The part of a stored state that people want to see. */
 export function actorState({ snapshot }: StoredState): ActorState {
-  const { value, context, status } = snapshot as { value?: unknown; context?: unknown; status: string };
-  return { value: value ?? null, context: context ?? null, status };
+  const { value, context, status, output } = snapshot as unknown as Partial<ActorState>;
+  return {
+    value: value ?? null,
+    context: context ?? null,
+    status: status ?? 'active',
+    ...(output === undefined ? {} : { output }),
+  };
 }
 
 export function actorStateOf(text: string): ActorState {

@@ -22,6 +22,7 @@ const FILES: Readonly<Record<string, string>> = {
   'date.mjs': machine('context: { opened: new Date() }'),
   'function.ts': `${IMPORT}export const m = createMachine({ id: 'm', context: { log: (s: string) => console.log(s) } });`,
   'circle.mjs': `${IMPORT}const a = {}; a.a = a;\nexport const m = createMachine({ id: 'm', context: { a } });`,
+  'loop.mjs': machine("initial: 'a', states: { a: { always: 'b' }, b: { always: 'a' } }"),
   'input.mjs': machine('context: ({ input }) => ({ owner: input.owner })'),
   'spaces.mjs': `${IMPORT}export const m = createMachine({ id: 'my machine' });`,
 };
@@ -60,6 +61,7 @@ describe('troupe deploy, send and ask', function () {
     ],
     [['deploy', 'function.ts', ...NAMED], 2, 'does not serialise: context.log is a function;'],
     [['deploy', 'circle.mjs', ...NAMED], 2, 'does not serialise: the context refers to itself;'],
+    [['deploy', 'loop.mjs', ...NAMED], 2, 'machine m in loop.mjs cannot make its first state ('],
     [['deploy', 'input.mjs', ...NAMED], 2, 'machine m in input.mjs cannot make its first state ('],
     [['deploy', 'fine.mjs', ...NAMED, '--input', '{"a":'], 2, '--input: {"a": is not JSON'],
     [['deploy', 'fine.mjs', '--name', 'a b'], 2, '"a b" is not an actor name: use 1 to 64 letters'],

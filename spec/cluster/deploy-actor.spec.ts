@@ -277,6 +277,29 @@ describe('a deployed actor', () => {
     expect(late[0]).to.include({ ok: false, code: 'done' });
   });
 
+  it('shows what a machine has to show at its end', async () => {
+    const machine = setup({}).createMachine({
+      initial: 'open',
+      output: { total: 7 },
+      states: { open: { on: { close: 'closed' } }, closed: { type: 'final' } },
+    });
+    const it = new DeployWorld({ machine });
+    await it.start();
+    const answer = await it.ask({ type: 'close' });
+    expect(answer.ok && answer.state).to.deep.include({ status: 'done', output: { total: 7 } });
+  });
+
+  it('fails on an event that would never end', async () => {
+    const machine = setup({}).createMachine({
+      initial: 'still',
+      states: { still: { on: { spin: 'a' } }, a: { always: 'b' }, b: { always: 'a' } },
+    });
+    const it = new DeployWorld({ machine });
+    await it.start();
+    expect(await it.ask({ type: 'spin' })).to.include({ ok: false, code: 'failed' });
+    expect(value(await it.ask({ type: 'nothing' }))).to.equal('still');
+  });
+
   it('asks its promises anew', async () => {
     let asked = 0;
     const machine = setup({
