@@ -28,6 +28,8 @@ export interface HostOptions {
   /** The host's name; that of the directory, or one drawn by chance, where nothing is said. */
   readonly name: string | undefined;
   readonly dataDir: string;
+  /** Instead of the database in `dataDir`: an engine that is open already. The host closes it. */
+  readonly engine?: Engine;
   readonly nats: NatsTransportOptions;
   readonly schedulers: readonly string[];
   readonly logger: Logger;
@@ -106,7 +108,7 @@ export class DeployHost {
   /** @throws TroupeError `unavailable`, `conflict` or `identity` */
   static async start(options: HostOptions): Promise<DeployHost> {
     const { cluster, name, dataDir, nats, logger } = options;
-    const engine = await openEngine({ cluster, name: name ?? '', dataDir, logger });
+    const engine = options.engine ?? (await openEngine({ cluster, name: name ?? '', dataDir, logger }));
     let connection: NatsConnection | undefined;
     try {
       const identity = await identify(engine, options);
@@ -165,7 +167,7 @@ export class DeployHost {
         undeploy: (andPurge) => this.undeploy(name, andPurge),
         lost: (error) => {
           this.#options.logger.error({ actor: name }, error.message);
-          this.#gone(name, error);
+          this.#gone(name)(error);
         },
       });
       this.#deployments.set(name, deployment);
@@ -189,8 +191,9 @@ export class DeployHost {
     } finally {
       this.#busy.delete(name);
     }
+    const tell = this.#gone(name);
     // Whoever asked gets its answer before the command ends.
-    setImmediate(() => this.#gone(name, undefined));
+    setImmediate(() => tell(undefined));
   }
 
   async info(): Promise<HostInfo> {
@@ -266,10 +269,12 @@ export class DeployHost {
     );
   }
 
-  #gone(name: string, error: TroupeError | undefined): void {
+  /** It is no longer served. @returns how to tell whoever waits for its end */
+  #gone(name: string): (error: TroupeError | undefined) => void {
+    const tell = this.#ended.get(name);
     this.#deployments.delete(name);
-    this.#ended.get(name)?.(error);
     this.#ended.delete(name);
+    return (error) => tell?.(error);
   }
 }
 
