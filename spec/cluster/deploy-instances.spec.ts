@@ -1,14 +1,11 @@
 import { expect } from 'chai';
+import fc from 'fast-check';
 import { assign, emit, fromPromise, setup } from 'xstate';
 import { DeployedActor } from '../../cluster/deploy/deployed-actor.js';
 import type { Answer } from '../../cluster/deploy/protocol.js';
 import { DeployWorld } from './deploy-world.js';
 
-type OrderEvent =
-  | { type: 'add'; order: string | number }
-  | { type: 'pay' }
-  | { type: 'ask' }
-  | { type: 'work' };
+type OrderEvent = { type: 'add' | 'pay' | 'ask' | 'work'; order: string | number };
 
 const order = setup({
   types: { context: {} as { items: number }, events: {} as OrderEvent },
@@ -27,6 +24,28 @@ const order = setup({
     },
     working: { invoke: { src: 'work', id: 'work' } },
     paying: { after: { 600000: { target: 'lapsed', actions: emit({ type: 'lapsed' }) } } },
+    lapsed: {},
+  },
+});
+
+/** Counts what is added in every state, and tells when the time to pay has run out. */
+const counting = setup({
+  types: { context: {} as { items: number; key: unknown }, events: {} as OrderEvent },
+}).createMachine({
+  id: 'counting',
+  context: { items: 0, key: 0 },
+  initial: 'open',
+  on: { add: { actions: assign({ items: ({ context }) => context.items + 1 }) } },
+  states: {
+    open: { on: { pay: { target: 'paying', actions: assign({ key: ({ event }) => event.order }) } } },
+    paying: {
+      after: {
+        600000: {
+          target: 'lapsed',
+          actions: emit(({ context }) => ({ type: 'lapsed', order: context.key })),
+        },
+      },
+    },
     lapsed: {},
   },
 });
@@ -175,5 +194,61 @@ describe('instances of a deployed actor', () => {
     await it.start();
     await it.clock.advance(100);
     expect(it.carried.map(({ event }) => event.type)).to.deep.equal(['lapsed']);
+  });
+
+  it('have every event once and every timer, wherever they are when the power goes', async () => {
+    const act = fc.record({
+      order: fc.integer({ min: 1, max: 6 }),
+      pay: fc.boolean(),
+      wait: fc.constantFrom(0, 1, 3, 50, IDLE / 4, IDLE, 2 * IDLE, 200_000),
+      crash: fc.boolean(),
+    });
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: 1, max: 1_000_000 }),
+        fc.array(act, { minLength: 5, maxLength: 30 }),
+        async (seed, acts) => {
+          const instances = { member: 'order', idleMs: IDLE, most: 3 };
+          const it = new DeployWorld({ machine: counting, instances }, seed);
+          await it.start();
+          const open = new Map<string, { readonly event: OrderEvent; answers: Answer[] }>();
+          const counts = new Map<number, number>();
+          const paid = new Set<number>();
+          const settle = (): void => {
+            for (const [id, { answers }] of [...open]) {
+              if (answers[0]?.ok) open.delete(id);
+              else if (answers[0] !== undefined) answers.pop();
+            }
+          };
+          /** What a client does that has heard nothing, or is told to come again. */
+          const repeat = (): void => {
+            for (const [id, one] of open) if (one.answers.length === 0) one.answers = it.send(one.event, id);
+          };
+          for (const [i, { order: key, pay, wait, crash }] of acts.entries()) {
+            const event: OrderEvent = pay ? { type: 'pay', order: key } : { type: 'add', order: key };
+            if (pay) paid.add(key);
+            else counts.set(key, (counts.get(key) ?? 0) + 1);
+            open.set(`id${i}`, { event, answers: it.send(event, `id${i}`) });
+            await it.clock.advance(wait);
+            settle();
+            if (crash) await it.restart();
+            repeat();
+          }
+          for (let i = 0; i < 200 && open.size > 0; i++) {
+            await it.clock.advance(1000);
+            settle();
+            repeat();
+          }
+          expect([...open.keys()]).to.deep.equal([]);
+          await it.clock.advance(700_000);
+          const lapsed = new Set(it.carried.map(({ event }) => Number(event.order)));
+          expect([...lapsed].sort()).to.deep.equal([...paid].sort());
+          for (const [key, count] of counts) {
+            expect(items(await it.ask({ type: 'ask', order: key }))).to.equal(count);
+          }
+        },
+      ),
+      { numRuns: 30, seed: 11 },
+    );
   });
 });
