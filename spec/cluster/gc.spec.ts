@@ -9,7 +9,11 @@ import { GcWorld } from './gc-world.js';
 const bytes = (text: string) => new Uint8Array(Buffer.from(text));
 
 function prewrite(key: string, value: string, primary: string, startVersion: bigint) {
-  const mutations = [{ op: kvrpcpb.Op.Put, key: bytes(key), value: bytes(value) }];
+  return prewriteAll([key], value, primary, startVersion);
+}
+
+function prewriteAll(keys: readonly string[], value: string, primary: string, startVersion: bigint) {
+  const mutations = keys.map((key) => ({ op: kvrpcpb.Op.Put, key: bytes(key), value: bytes(value) }));
   return {
     prewrite: kvrpcpb.PrewriteRequest.from({
       mutations,
@@ -115,6 +119,23 @@ describe('old versions', function () {
     // What comes late of the dead transaction finds nothing that it could build upon.
     const { prewrite: late } = await world.send('p', prewrite('p', '1', 'p', start));
     expect(late?.errors).to.have.length(1);
+  });
+
+  it('go while a large transaction is under way: its many locks are younger, and are gone past', async () => {
+    const start = await world.now();
+    await world.send('z', prewrite('z', '1', 'z', start));
+    await world.pass(50_000);
+    const large = await world.now();
+    // As many as one look at the locks goes through, and some more.
+    for (let batch = 10; batch < 27; batch++) {
+      const keys = Array.from({ length: 1_000 }, (_, i) => `large ${batch}/${1_000 + i}`);
+      await world.send('large', prewriteAll(keys, '2', 'large 10/1000', large));
+    }
+    await world.collected(start);
+    expect(await world.records('z')).to.equal('');
+    expect(await world.records('large 26/1999')).to.equal('locked');
+    const { last } = await world.until(world.db.cluster.gc.status());
+    expect(last?.failure).to.equal(null);
   });
 
   it('of more than one step go in several, and a region is not looked at again without need', async () => {

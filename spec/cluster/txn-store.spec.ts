@@ -130,6 +130,9 @@ describe('transactions in a store', function () {
     expect(found?.locks.map(({ key, lockVersion }) => [show(key), lockVersion])).to.deep.equal([
       ['s/3', startTs],
     ]);
+    expect([found?.more, show(found?.lastKey)]).to.deep.equal([false, 's/3']);
+    const { scanLock: younger } = await world.one({ scanLock: { ...scanLock, maxVersion: startTs - 1n } });
+    expect([younger?.locks, show(younger?.lastKey)]).to.deep.equal([[], 's/3']);
     const { mvccGetByKey } = await world.one({ mvccGetByKey: { key: bytes('s/3') } });
     expect(mvccGetByKey?.info?.lock?.startTs).to.equal(startTs);
     await world.one(rollbackRequest(startTs, 's/3'));

@@ -248,7 +248,8 @@ export function refused(request: Request, error: kvrpcpb.KeyError): Response {
   if (request.get !== undefined) return { get: { error, value: NO_BYTES, notFound: false } };
   if (request.batchGet !== undefined) return { batchGet: { error, pairs: [], answered: 0 } };
   if (request.scan !== undefined) return { scan: { error, pairs: [], more: false, lastKey: NO_BYTES } };
-  if (request.scanLock !== undefined) return { scanLock: { error, locks: [], more: false } };
+  if (request.scanLock !== undefined)
+    return { scanLock: { error, locks: [], more: false, lastKey: NO_BYTES } };
   if (request.mvccGetByKey !== undefined)
     return { mvccGetByKey: { error: error.invalid || error.abort, more: false } };
   if (request.prewrite !== undefined)

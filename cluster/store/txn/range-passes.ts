@@ -92,7 +92,9 @@ export class RangePasses {
         if (!page.more || page.lastKey === undefined) return { keys, nextKey: NO_BYTES };
         start = keyAfter(page.lastKey);
         looked += page.locks.length;
-        if (keys.length === LOCKS_AT_ONCE || looked >= LOCKS_LOOKED_AT) return { keys, nextKey: start };
+        // A page that is not full stopped at its own limit, among younger locks.
+        const isCut = page.locks.length < LOCKS_AT_ONCE || looked >= LOCKS_LOOKED_AT;
+        if (isCut || keys.length === LOCKS_AT_ONCE) return { keys, nextKey: start };
       }
     } finally {
       snapshot.release();

@@ -319,19 +319,21 @@ class LockScan extends Pass {
 
   protected found(maxBytes: number): ReadAnswer {
     const locks: kvrpcpb.LockInfo[] = [];
-    let { more } = this.#result;
+    let { more, lastKey } = this.#result;
     let bytes = 0;
     for (const one of this.#result.locks) {
       const lock = lockInfo(one);
-      bytes += lockBytes(lock);
-      if (bytes > maxBytes && locks.length > 0) {
+      if (bytes + lockBytes(lock) > maxBytes && locks.length > 0) {
         more = true;
+        lastKey = locks.at(-1)?.key;
         break;
       }
+      bytes += lockBytes(lock);
       locks.push(lock);
     }
-    const range = passed(this.scan.startKey, this.scan.endKey, more ? locks.at(-1)?.key : undefined, false);
-    return { response: { scanLock: { locks, more } }, bytes, keys: locks.length, points: [], range };
+    const range = passed(this.scan.startKey, this.scan.endKey, more ? lastKey : undefined, false);
+    const response = { scanLock: { locks, more, lastKey: lastKey ?? NO_BYTES } };
+    return { response, bytes, keys: locks.length, points: [], range };
   }
 }
 
