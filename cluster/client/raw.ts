@@ -12,6 +12,7 @@ import {
   partlyDone,
   type SwapResult,
 } from './call.js';
+import { checkedTimeout } from './deadline.js';
 import { type Dispatcher, ENTRY_OVERHEAD_BYTES } from './dispatcher.js';
 import { RawPages, Scan, type ScanBounds, type ScanEntry } from './scan.js';
 import { RAW_SPACE } from './space.js';
@@ -198,9 +199,7 @@ export class RawSpace {
   }
 
   #terms(options: CallOptions | undefined): CallTerms {
-    const timeout = options?.timeout ?? this.#timeout;
-    if (!(timeout > 0))
-      throw new TroupeError('invalid-argument', `timeout is ${timeout}: give milliseconds above 0.`);
+    const timeout = checkedTimeout(options?.timeout ?? this.#timeout);
     return {
       owner: this.#dispatcher.calls,
       deadline: this.#clock.now() + timeout,

@@ -18,7 +18,7 @@ export function keyError(error: kvrpcpb.KeyError): TroupeError {
     return conflictError(
       'Somebody has rolled the transaction back, for its client was silent: begin it anew.',
     );
-  if (locked !== undefined) return lockedError(locked);
+  if (locked !== undefined) return lockedError({ lock: locked });
   if (error.invalid !== '') return new TroupeError('invalid-argument', error.invalid);
   if (error.retryable !== '') return conflictError(`${error.retryable}: begin the transaction anew.`);
   if (error.abort !== '') return new TroupeError('failed', `The store cannot do it: ${error.abort}.`);
@@ -40,12 +40,44 @@ export function existsError(key: Uint8Array): TroupeError {
   });
 }
 
+/** A lock that somebody waits for, as far as it is known. */
+export interface LockWait {
+  readonly lock: kvrpcpb.LockInfo;
+  /** Milliseconds since its transaction began. */
+  readonly ageMs?: number;
+  /** Milliseconds until its time to live ends. */
+  readonly leftMs?: number;
+}
+
 /** The time ran out before a lock went away. */
-export function lockedError({ key, lockVersion, primaryLock }: kvrpcpb.LockInfo): TroupeError {
+export function lockedError(wait: LockWait, cause?: unknown): TroupeError {
+  const isWaitWorth = wait.leftMs !== undefined && wait.leftMs > 0;
+  const advice = isWaitWorth
+    ? 'try again then, or give more time (timeout)'
+    : 'try again, or give more time (timeout)';
   return new TroupeError(
     'timeout',
-    `Key "${escapeKey(key)}" is locked by the transaction that began at ${lockVersion} (primary "${escapeKey(primaryLock)}"), and the time to wait for its end ran out: try again, or give more time.`,
+    `${lockSentence(wait)}, and the time to wait for its end ran out: ${advice}.`,
+    {
+      reason: 'key-is-locked',
+      cause,
+    },
   );
+}
+
+/** Whose lock it is, how old that transaction is and how long it lives, without the sentence's end. */
+export function lockSentence({ lock, ageMs, leftMs }: LockWait): string {
+  const { key, lockVersion, primaryLock } = lock;
+  const age = ageMs === undefined ? '' : `, ${seconds(ageMs)} ago`;
+  const life =
+    leftMs === undefined
+      ? ''
+      : `; its time to live ends in ${seconds(leftMs)}, unless its client prolongs it`;
+  return `Key "${escapeKey(key)}" is locked by the transaction that began at ${lockVersion} (primary "${escapeKey(primaryLock)}")${age}${life}`;
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1_000).toFixed(1)} s`;
 }
 
 export function isWriteConflict(error: unknown): boolean {

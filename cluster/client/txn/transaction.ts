@@ -122,7 +122,8 @@ export class Transaction {
    */
   async commit(): Promise<bigint | undefined> {
     this.#check();
-    const commitTs = await this.#parts.committer.commit(this.#parts.buffer.mutations());
+    const { buffer, committer, deadline } = this.#parts;
+    const commitTs = await deadline.explaining(() => committer.commit(buffer.mutations()));
     return commitTs === 0n ? undefined : commitTs;
   }
 

@@ -120,11 +120,20 @@ export class Transactions {
     if (!(Number.isSafeInteger(retries) && retries >= 0))
       throw new TroupeError('invalid-argument', `retries is ${retries}: give a whole number, 0 or more.`);
     const deadline = this.#deadline(options);
+    return deadline.explaining(() => this.#run(work, options, retries, deadline));
+  }
+
+  async #run<T>(
+    work: (transaction: Transaction) => T | Promise<T>,
+    options: TransactionOptions,
+    retries: number,
+    deadline: Deadline,
+  ): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       const transaction = await this.#begin(deadline, options);
       let value: T;
       try {
-        value = await deadline.race((async () => work(transaction))());
+        value = await deadline.race((async () => work(transaction))(), "the transaction's work");
       } catch (error) {
         transaction.rollback();
         throw error;
@@ -191,7 +200,7 @@ export class Transactions {
     await Promise.all([...this.#snapshots].map((snapshot) => snapshot.close()));
     if (this.#background.size === 0) return;
     const farewell = new Deadline(this.#options.waiting, FAREWELL_MS);
-    await farewell.race(this.#background.finished()).catch(() => undefined);
+    await farewell.race(this.#background.finished(), 'the end of what is under way').catch(() => undefined);
   }
 
   async #begin(deadline: Deadline, options: BeginOptions): Promise<Transaction> {
