@@ -6,9 +6,15 @@ import type { Pauses } from './pauses.js';
 import type { Bytes, RawSpace } from './raw.js';
 import type { TimestampClient } from './timestamps.js';
 import type { KeyVersions } from './txn/key-versions.js';
-import type { ReadOptions, Snapshot } from './txn/snapshot.js';
+import type { Snapshot } from './txn/snapshot.js';
 import type { Transaction } from './txn/transaction.js';
-import type { BeginOptions, SnapshotOptions, TransactionOptions, Transactions } from './txn/transactions.js';
+import type {
+  BeginOptions,
+  SnapshotOptions,
+  TransactionOptions,
+  Transactions,
+  VersionsOptions,
+} from './txn/transactions.js';
 
 interface DatabaseParts {
   readonly system: ActorSystem;
@@ -73,7 +79,7 @@ export class Database {
   }
 
   /** Every version, lock and rollback of a transactional key that its store has. */
-  versions(key: Bytes, options?: ReadOptions): Promise<KeyVersions> {
+  versions(key: Bytes, options?: VersionsOptions): Promise<KeyVersions> {
     return this.#transactions.versions(key, options);
   }
 

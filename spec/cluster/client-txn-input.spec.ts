@@ -88,6 +88,10 @@ describe('a transaction refuses', () => {
       () => txn.batchGet(['a', '']),
       () => txn.scan({ prefix: 'a', start: 'b' }).next(),
       () => txn.scan({ limit: -1 }).next(),
+      () => txn.scan({ revers: true } as object).next(),
+      () => txn.scan({ cf: 'write' } as object).next(),
+      () => txn.batchGet('kk'),
+      () => txn.batchGet(Buffer.from('kk') as never),
     ];
     for (const one of wrong) {
       const error = await world.failure((async () => one())());
@@ -107,6 +111,10 @@ describe('a transaction refuses', () => {
       () => world.db.snapshot({ ttl: Number.POSITIVE_INFINITY }),
       () => world.db.snapshot({ at: 0n }),
       () => world.db.snapshot({ at: 2n ** 63n }),
+      () => world.db.snapshot({ at: 5 as never }),
+      () => world.db.snapshot({ at: '5' as never }),
+      () => world.db.versions('a', { before: 5 as never }),
+      () => world.db.versions('a', { before: -1n }),
       () => world.db.versions(''),
     ];
     for (const one of wrong) {

@@ -94,7 +94,35 @@ describe('old versions', function () {
     expect(get?.error?.abort).to.match(/may be gone/);
     const { prewrite: reply } = await world.send('a', prewrite('a', 'late', 'a', past));
     expect(reply?.errors[0]?.abort).to.match(/may be gone/);
+    expect(reply?.errors[0]?.belowSafePoint?.timestamp).to.equal(past);
     expect(await world.records('a')).to.equal('put');
+  });
+
+  it('end a transaction that takes longer than they are kept, which is told why', async () => {
+    await world.put('a', 'old');
+    const begin = { timeout: 600_000 };
+    const [reader, writer] = [
+      await world.until(world.db.begin(begin)),
+      await world.until(world.db.begin(begin)),
+    ];
+    writer.put('a', 'late');
+    await world.collected(await world.now());
+    for (const late of [
+ () => reader.get('a'),
+ () => reader.batchGet(['a']),
+ () => reader.scan().next(),
+ () => writer.commit(),
+    ]) {
+      const error = await world.until(
+        late().then(
+          () => undefined,
+          (cause: unknown) => cause,
+        ),
+      );
+      expect(error).to.deep.include({ code: 'failed', reason: 'below-safe-point' });
+      expect(String(error)).to.match(/is not kept any more .*gc-life-time/);
+    }
+    reader.rollback();
   });
 
   it('wait for the locks of clients that have died: rolled back without a commit, committed with one', async () => {

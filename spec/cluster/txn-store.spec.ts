@@ -133,7 +133,7 @@ describe('transactions in a store', function () {
     expect([found?.more, show(found?.lastKey)]).to.deep.equal([false, 's/3']);
     const { scanLock: younger } = await world.one({ scanLock: { ...scanLock, maxVersion: startTs - 1n } });
     expect([younger?.locks, show(younger?.lastKey)]).to.deep.equal([[], 's/3']);
-    const { mvccGetByKey } = await world.one({ mvccGetByKey: { key: bytes('s/3') } });
+    const { mvccGetByKey } = await world.one({ mvccGetByKey: { key: bytes('s/3'), beforeTs: 0n } });
     expect(mvccGetByKey?.info?.lock?.startTs).to.equal(startTs);
     await world.one(rollbackRequest(startTs, 's/3'));
   });
@@ -286,7 +286,7 @@ describe('transactions in a store', function () {
       if (gc === undefined || gc.nextKey.length === 0) break;
       startKey = gc.nextKey;
     }
-    const { mvccGetByKey } = await world.one({ mvccGetByKey: { key: bytes('sp') } });
+    const { mvccGetByKey } = await world.one({ mvccGetByKey: { key: bytes('sp'), beforeTs: 0n } });
     expect(mvccGetByKey?.info?.writes.map(({ commitTs }) => commitTs)).to.deep.equal([safePoint]);
     expect(await world.at(safePoint, 'sp')).to.equal('2');
   });
@@ -301,7 +301,7 @@ describe('transactions in a store', function () {
     for (const { txn } of world.stores.values())
       txn.safePoints.heard({ transaction: startTs, gc: startTs }, world.clock.now());
     await world.one({ gc: { safePoint: startTs, startKey: bytes('late') } });
-    const { mvccGetByKey } = await world.one({ mvccGetByKey: { key: bytes('late') } });
+    const { mvccGetByKey } = await world.one({ mvccGetByKey: { key: bytes('late'), beforeTs: 0n } });
     expect(mvccGetByKey?.info?.writes).to.deep.equal([]);
     expect((await world.prewrite(startTs, { late: 'v' })).errors[0]?.abort).to.contain('safe point');
     expect(await world.at(startTs, 'late')).to.equal('-');
@@ -321,7 +321,8 @@ describe('transactions in a store', function () {
     );
     world.latencies.clear();
     const versions = async (key: string) =>
-      (await world.one({ mvccGetByKey: { key: bytes(key) } })).mvccGetByKey?.info?.writes.length;
+      (await world.one({ mvccGetByKey: { key: bytes(key), beforeTs: 0n } })).mvccGetByKey?.info?.writes
+        .length;
     expect([await versions('gc/a'), await versions('gc/b')]).to.deep.equal([2, 1]);
     await world.one({ gc });
     expect([await versions('gc/a'), await versions('gc/b')]).to.deep.equal([1, 1]);

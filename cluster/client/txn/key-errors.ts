@@ -19,6 +19,12 @@ export function keyError(error: kvrpcpb.KeyError): TroupeError {
       'Somebody has rolled the transaction back, for its client was silent: begin it anew.',
     );
   if (locked !== undefined) return lockedError({ lock: locked });
+  if (error.belowSafePoint !== undefined) {
+    const { timestamp, safePoint } = error.belowSafePoint;
+    return belowSafePointError(
+      `What could be read at ${timestamp} is not kept any more (the safe point is ${safePoint}): begin anew and take less time, hold it with a snapshot, or keep old versions for longer (troupe scheduler config gc-life-time).`,
+    );
+  }
   if (error.invalid !== '') return new TroupeError('invalid-argument', error.invalid);
   if (error.retryable !== '') return conflictError(`${error.retryable}: begin the transaction anew.`);
   if (error.abort !== '') return new TroupeError('failed', `The store cannot do it: ${error.abort}.`);
@@ -31,6 +37,11 @@ export function keyError(error: kvrpcpb.KeyError): TroupeError {
 /** Begun anew, the transaction may succeed. */
 export function conflictError(message: string): TroupeError {
   return new TroupeError('conflict', message, { reason: 'write-conflict' });
+}
+
+/** Whoever reads there is later than old versions are kept. */
+export function belowSafePointError(message: string): TroupeError {
+  return new TroupeError('failed', message, { reason: 'below-safe-point' });
 }
 
 /** The key of an `insert` has a value. */

@@ -2,8 +2,9 @@ import type { TimerHandle } from '../../../actors/index.js';
 import { nameOfKey } from '../../../storage/keys.js';
 import { TroupeError } from '../../errors.js';
 import { Deadline, type WaitingParts } from '../deadline.js';
-import { type Bytes, checkedKey, type RangeOptions, scanBounds } from '../raw.js';
+import { type Bytes, checkedKey, listOf, type RangeOptions, scanBounds } from '../raw.js';
 import type { ScanEntry } from '../scan.js';
+import { belowSafePointError } from './key-errors.js';
 import type { SnapshotReads } from './snapshot-reads.js';
 
 /** Keeps garbage collection from what somebody reads: a service safe point at the scheduler. */
@@ -63,7 +64,7 @@ export class Snapshot {
   /** The values of `keys`, in their order. */
   async batchGet(keys: Iterable<Bytes>, options?: ReadOptions): Promise<(Uint8Array | undefined)[]> {
     this.#check();
-    const asked = [...keys].map(checkedKey);
+    const asked = [...listOf(keys)].map(checkedKey);
     const unique = new Map(asked.map((key) => [nameOfKey(key), key]));
     const found = await this.#parts.reads.batchGet([...unique.values()], this.#deadline(options));
     return asked.map((key) => found.get(nameOfKey(key)));
@@ -73,7 +74,7 @@ export class Snapshot {
   scan(options: RangeOptions & ReadOptions = {}): AsyncIterableIterator<ScanEntry> {
     this.#check();
     this.#deadline(options);
-    return this.#parts.reads.scan(scanBounds(options), () => {
+    return this.#parts.reads.scan(scanBounds(options, ['timeout', 'signal']), () => {
       this.#check();
       return this.#deadline(options);
     });
@@ -124,8 +125,7 @@ export class Snapshot {
 
 /** What could be read at the timestamp is being removed. */
 export function collectedError(timestamp: bigint): TroupeError {
-  return new TroupeError(
-    'failed',
+  return belowSafePointError(
     `What could be read at ${timestamp} is garbage by now: take a new snapshot, with a longer ttl where this one was lost to silence.`,
   );
 }

@@ -1,7 +1,7 @@
 import { nameOfKey } from '../../../storage/keys.js';
 import { TroupeError } from '../../errors.js';
 import type { Deadline } from '../deadline.js';
-import { type Bytes, bytesOf, checkedKey, type RangeOptions, scanBounds } from '../raw.js';
+import { type Bytes, bytesOf, checkedKey, listOf, type RangeOptions, scanBounds } from '../raw.js';
 import type { ScanEntry } from '../scan.js';
 import type { Committer } from './committer.js';
 import { mergedScan } from './merged-scan.js';
@@ -62,7 +62,7 @@ export class Transaction {
   async batchGet(keys: Iterable<Bytes>): Promise<(Uint8Array | undefined)[]> {
     this.#check();
     const { buffer, reads, deadline } = this.#parts;
-    const asked = [...keys].map(checkedKey);
+    const asked = [...listOf(keys)].map(checkedKey);
     const own = asked.map((key) => buffer.read(key));
     const missing = new Map<string, Uint8Array>();
     asked.forEach((key, i) => {

@@ -47,6 +47,11 @@ export interface SnapshotOptions extends ReadOptions {
   readonly at?: bigint;
 }
 
+export interface VersionsOptions extends ReadOptions {
+  /** Only versions committed before this timestamp: goes on where an answer with `more` ended. */
+  readonly before?: bigint;
+}
+
 export interface TransactionsOptions {
   readonly dispatcher: Dispatcher;
   readonly timestamps: Timestamps;
@@ -157,6 +162,11 @@ export class Transactions {
         'invalid-argument',
         `ttl is ${ttl}: give milliseconds from ${MIN_SNAPSHOT_TTL_MS} to ${MAX_SNAPSHOT_TTL_MS}.`,
       );
+    if (at !== undefined && typeof at !== 'bigint')
+      throw new TroupeError(
+        'invalid-argument',
+        `at is a ${typeof at}: give a timestamp as a bigint, for example that of another snapshot.`,
+      );
     if (this.#snapshots.size >= MAX_SNAPSHOTS)
       throw new TroupeError(
         'unavailable',
@@ -189,8 +199,14 @@ export class Transactions {
   }
 
   /** Every version, lock and rollback of `key`, the newest first, as the store has them. */
-  async versions(key: Bytes, options: ReadOptions = {}): Promise<KeyVersions> {
-    const reply = await this.#requests.mvccByKey(checkedKey(key), this.#deadline(options));
+  async versions(key: Bytes, options: VersionsOptions = {}): Promise<KeyVersions> {
+    const { before = 0n } = options;
+    if (typeof before !== 'bigint' || before < 0n || before >= 2n ** 64n)
+      throw new TroupeError(
+        'invalid-argument',
+        `before is ${String(before)}: give a timestamp as a bigint, for example that of the oldest version shown.`,
+      );
+    const reply = await this.#requests.mvccByKey(checkedKey(key), before, this.#deadline(options));
     if (reply.error !== '') throw new TroupeError('failed', reply.error);
     return keyVersions(reply);
   }

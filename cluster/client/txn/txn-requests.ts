@@ -203,12 +203,17 @@ export class TxnRequests {
     });
   }
 
-  async mvccByKey(key: Uint8Array, deadline: Deadline): Promise<kvrpcpb.MvccGetByKeyResponse> {
+  /** @param beforeTs only versions committed below it; 0 for all */
+  async mvccByKey(
+    key: Uint8Array,
+    beforeTs: bigint,
+    deadline: Deadline,
+  ): Promise<kvrpcpb.MvccGetByKeyResponse> {
     const { response } = await this.#ask(deadline, {
       write: false,
       items: [{ key }],
       bytes: key.length,
-      request: () => ({ mvccGetByKey: { key } }),
+      request: () => ({ mvccGetByKey: { key, beforeTs } }),
       response: ({ mvccGetByKey }) => mvccGetByKey ?? failUnexpected(),
     });
     return response;

@@ -15,8 +15,11 @@ import { errorBytes, keyError, lockInfo } from './key-errors.js';
 
 const { Action, Op } = kvrpcpb;
 
-/** Bytes of the errors of one prewrite: as many as its keys might be, each with a lock of any size. */
-const MAX_ERROR_BYTES = 64 * 1024;
+/**
+ * Bytes of the errors of one prewrite: as many as its keys might be, each with a lock of any size. What does not fit costs another
+ * prewrite of all its keys; a few large ones share a reply.
+ */
+const MAX_ERROR_BYTES = 128 * 1024;
 
 type Request = troupepb.RegionRequest;
 type Response = troupepb.RegionResponse;

@@ -14,6 +14,7 @@ import {
   StorageError,
   scanLocks,
   scanSnapshot,
+  type Timestamp,
   txnKey,
 } from '../../../storage/index.js';
 import type { metapb } from '../../../storage/proto/index.js';
@@ -121,7 +122,7 @@ export class TxnReads {
       return { read: new Points(request, keys, stored, results) };
     }
     const [only] = keys;
-    if (only !== undefined) return { read: new Description(request, only) };
+    if (only !== undefined) return { read: new Description(request, only, mvccGetByKey?.beforeTs ?? 0n) };
     const from = scan?.startKey ?? scanLock?.startKey ?? NO_BYTES;
     const to = scan?.endKey ?? scanLock?.endKey ?? NO_BYTES;
     const [start, end] = scan?.reverse ? [to, from] : [from, to];
@@ -343,34 +344,42 @@ class Description extends Pass {
   constructor(
     request: Request,
     readonly key: Uint8Array,
+    readonly before: Timestamp,
   ) {
     super(request);
   }
 
   protected async read(reader: MvccReader): Promise<void> {
-    this.#result = await describeKey(this.key, reader, MAX_VERSIONS);
+    this.#result = await describeKey(this.key, reader, MAX_VERSIONS, this.before);
   }
 
+  /** The newest versions that the reply has room for with their values, and at least one. */
   protected found(maxBytes: number): ReadAnswer {
     const { lock, writes: all } = this.#result;
     let { more } = this.#result;
     let bytes = 0;
+    const left = new Map(this.#result.values.map(({ startTs, value }) => [startTs, value]));
     const values: kvrpcpb.MvccValue[] = [];
-    for (const { startTs, value } of this.#result.values) {
-      bytes += value.length;
-      if (bytes > maxBytes / 2 && values.length > 0) {
+    const writes: kvrpcpb.MvccWrite[] = [];
+    for (const { kind, startTs, commitTs, shortValue, hasOverlappedRollback } of all) {
+      const value = kind === 'put' ? left.get(startTs) : undefined;
+      const isMissing = kind === 'put' && shortValue === undefined && value === undefined && more;
+      bytes += value?.length ?? 0;
+      if (writes.length > 0 && (isMissing || bytes > maxBytes / 2)) {
         more = true;
         break;
       }
-      values.push({ startTs, value });
+      if (value !== undefined) values.push({ startTs, value });
+      left.delete(startTs);
+      const type = writeOp(kind);
+      writes.push({ type, startTs, commitTs, shortValue: shortValue ?? NO_BYTES, hasOverlappedRollback });
     }
-    const writes = all.map(({ kind, startTs, commitTs, shortValue, hasOverlappedRollback }) => ({
-      type: writeOp(kind),
-      startTs,
-      commitTs,
-      shortValue: shortValue ?? NO_BYTES,
-      hasOverlappedRollback,
-    }));
+    // That of a lock has no write record yet.
+    const locked = lock === undefined ? undefined : left.get(lock.startTs);
+    if (lock !== undefined && locked !== undefined && bytes + locked.length <= maxBytes) {
+      bytes += locked.length;
+      values.unshift({ startTs: lock.startTs, value: locked });
+    }
     const info = { lock: lock && storedLock(lock), writes, values };
     const points = [{ key: txnKey(this.key), bytes }];
     return {
