@@ -108,10 +108,10 @@ describe('old versions', function () {
     writer.put('a', 'late');
     await world.collected(await world.now());
     for (const late of [
- () => reader.get('a'),
- () => reader.batchGet(['a']),
- () => reader.scan().next(),
- () => writer.commit(),
+      () => reader.get('a'),
+      () => reader.batchGet(['a']),
+      () => reader.scan().next(),
+      () => writer.commit(),
     ]) {
       const error = await world.until(
         late().then(
