@@ -195,7 +195,12 @@ export class StoreNode implements StoreNodeHost {
       failed: (error) => this.#diskFailed(error),
       ...(parts.tuning === undefined ? {} : { tuning: parts.tuning }),
     });
-    this.#reads = new ReadTurn(engine, parts.maxEntryBytes, (error) => this.#diskFailed(error));
+    this.#reads = new ReadTurn(
+      engine,
+      parts.maxEntryBytes,
+      () => system.requestTurn(),
+      (error) => this.#diskFailed(error),
+    );
     const safePoints = new StoreSafePoints(clock);
     this.txn = new StoreTxn({
       engine,
@@ -358,7 +363,7 @@ export class StoreNode implements StoreNodeHost {
     this.#garbage.stop();
     this.stop();
     this.#peers.proposeWrites();
-    this.#reads.flush();
+    this.#reads.flushAll();
     for (const remove of this.#hooks) remove();
     // From here on the host takes no end of a task for a failure.
     const closed = this.#host.close();

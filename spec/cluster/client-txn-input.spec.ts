@@ -175,6 +175,24 @@ describe('a transaction refuses', () => {
     expect(Buffer.from(mutation?.value ?? []).toString()).to.equal('1');
   });
 
+  it('to hold what a closed snapshot read, also when its renewal was still on its way', async () => {
+    const holds = () => world.world.asked.filter((kind) => kind === 'pd.updateServiceGCSafePoint').length;
+    const view = await world.settle(world.db.snapshot());
+    const before = holds();
+    world.world.schedulerAnswers = false;
+    await world.world.clock.advance(20_500);
+    expect(holds()).to.be.above(before);
+    const closing = view.close();
+    await world.world.clock.advance(100);
+    // From here on nothing but the release is sent, as often as it takes.
+    const held: number[] = [];
+    world.world.safePointHeld = (seconds) => held.push(seconds);
+    world.world.schedulerAnswers = true;
+    await world.settle(closing);
+    await world.world.clock.advance(120_000);
+    expect([...new Set(held)]).to.deep.equal([0]);
+  });
+
   it('a snapshot to be read when it is closed, or the database', async () => {
     const view = await world.settle(world.db.snapshot());
     await world.settle(view.close());

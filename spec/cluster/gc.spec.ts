@@ -4,6 +4,8 @@ import { VirtualClock } from '../../actors/index.js';
 import { kvrpcpb, type troupepb } from '../../cluster/proto/index.js';
 import { SAFE_POINT_LEASE_MS } from '../../cluster/safe-point-lease.js';
 import { StoreSafePoints } from '../../cluster/store/safe-points.js';
+import { requestOf } from '../../cluster/store/txn/replicated-changes.js';
+import { txnKey, withTimestamp } from '../../storage/keys.js';
 import { GcWorld } from './gc-world.js';
 
 const bytes = (text: string) => new Uint8Array(Buffer.from(text));
@@ -164,6 +166,31 @@ describe('old versions', function () {
     expect(await world.records('large 12/1999')).to.equal('locked');
     const { last } = await world.until(world.db.cluster.gc.status());
     expect(last?.failure).to.equal(null);
+  });
+
+  it('of the other regions go, too, when one holds a record that cannot be read', async () => {
+    await world.until(world.db.cluster.splitRegion('m', { space: 'txn', timeout: 30_000 }));
+    for (const key of ['a', 'p', 'a', 'p']) await world.put(key, String(world.clock.now()));
+    const store = world.stores[0] ?? expect.fail('no store');
+    const [first] = [...store.replicas.values()].filter(
+      ({ region }) => region.endKey.length > 0 || region.startKey.length > 0,
+    );
+    if (first === undefined) return expect.fail('no region');
+    const key = first.region.endKey.length > 0 ? 'a' : 'p';
+    const damage = {
+      cf: 'write',
+      key: withTimestamp(txnKey(bytes(key)), await world.now()),
+      value: bytes('?'),
+    } as const;
+    first.proposeChanges(
+      [requestOf(damage)],
+      first.group.term,
+      () => {},
+      () => {},
+    );
+    await world.collected(await world.now());
+    await world.pass(15_000);
+    expect(await world.records(key === 'a' ? 'p' : 'a')).to.equal('put');
   });
 
   it('of more than one step go in several, and a region is not looked at again without need', async () => {

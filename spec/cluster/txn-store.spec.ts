@@ -138,6 +138,24 @@ describe('transactions in a store', function () {
     await world.one(rollbackRequest(startTs, 's/3'));
   });
 
+  it('read a bounded number of keys in one turn, and the others in the next ones', async () => {
+    const engine = world.engines.get('store-1') ?? expect.fail('no engine');
+    const multiGet = engine.multiGet.bind(engine);
+    const looked: number[] = [];
+    engine.multiGet = (cf, keys, snapshot) => {
+      looked.push(keys.length);
+      return multiGet(cf, keys, snapshot);
+    };
+    const ts = await world.ts();
+    const keys = Array.from({ length: 1_500 }, (_, i) => bytes(`many/${i}`));
+    const calls = Array.from({ length: 8 }, (_, i) =>
+      i % 2 === 0 ? keys.map((key) => ({ rawGet: { key, cf: '' } })) : [{ batchGet: { keys, version: ts } }],
+    );
+    const replies = await world.until(Promise.all(calls.map((requests) => world.post(1, requests))));
+    expect(replies.map(({ responses }) => responses.length)).to.deep.equal(calls.map(({ length }) => length));
+    expect(Math.max(...looked)).to.be.within(1_500, 4_096 + 1_500);
+  });
+
   it('cut a reply where it is full, and say where', async () => {
     const value = 'x'.repeat(300_000);
     for (const key of ['big/1', 'big/2', 'big/3', 'big/4', 'big/5']) await world.transact({ [key]: value });

@@ -47,6 +47,9 @@ export class Snapshot {
   readonly timestamp: bigint;
   readonly #parts: SnapshotParts;
   #renewal: TimerHandle | undefined;
+  readonly #stop = new AbortController();
+  /** A renewal under way. */
+  #renewing: Promise<void> = Promise.resolve();
   #state: 'open' | 'collected' | 'closed' = 'open';
 
   constructor(parts: SnapshotParts) {
@@ -87,6 +90,9 @@ export class Snapshot {
     const { waiting, timeout, holder, service, closed } = this.#parts;
     if (this.#renewal !== undefined) waiting.clock.clearTimeout(this.#renewal);
     closed(this);
+    // One that is sent again by and by would come after the release, and hold it for the whole time to live.
+    this.#stop.abort();
+    await this.#renewing;
     // A scheduler that is not there will let go by itself.
     await holder.release(service, new Deadline(waiting, timeout)).catch(() => undefined);
   }
@@ -98,13 +104,20 @@ export class Snapshot {
 
   #renewLater(): void {
     const { waiting, ttl } = this.#parts;
-    this.#renewal = waiting.clock.setTimeout(() => void this.#renew(), ttl / 3);
+    this.#renewal = waiting.clock.setTimeout(() => {
+      this.#renewing = this.#renew();
+    }, ttl / 3);
   }
 
   async #renew(): Promise<void> {
     const { waiting, ttl, holder, service } = this.#parts;
     try {
-      const oldest = await holder.hold(service, this.timestamp, ttl, new Deadline(waiting, ttl / 3));
+      const oldest = await holder.hold(
+        service,
+        this.timestamp,
+        ttl,
+        new Deadline(waiting, ttl / 3, this.#stop.signal),
+      );
       if (this.#state === 'open' && oldest > this.timestamp) this.#state = 'collected';
     } catch {
       // Two more renewals fit into the time to live.

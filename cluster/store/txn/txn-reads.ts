@@ -74,6 +74,11 @@ export class TxnReads {
     this.#txn = txn;
   }
 
+  /** Keys that are looked up one by one. */
+  get size(): number {
+    return this.#points.length;
+  }
+
   /**
    * The prewrite that one of the requests has to wait for. Raises `max_ts`: what is prewritten from here on commits above these
    * reads.
