@@ -384,6 +384,22 @@ describe('the commit of a transaction', () => {
     expect(world.of('txnHeartBeat')).to.have.length(before);
   });
 
+  it('gives a heartbeat up when later ones say more', async () => {
+    world.cutAt('h');
+    world.script.prewrite = ({ mutations }) =>
+      name(mutations[0]?.key ?? Buffer.of()) === 'k'
+        ? { regionError: { serverIsBusy: { reason: 'full', backoffMs: 500 } } }
+        : { errors: [], minCommitTs: 0n, onePcCommitTs: 0n };
+    world.script.txnHeartBeat = () => 'silence';
+    await world.failure(putAll(['a', 'k'], { ...TWO_PHASES, timeout: 60_000 }));
+    const tries = new Map<number, number>();
+    for (const { adviseLockTtl } of world.of('txnHeartBeat'))
+      tries.set(adviseLockTtl, (tries.get(adviseLockTtl) ?? 0) + 1);
+    expect(tries.size).to.be.above(20);
+    // At once, after two seconds and after four more; the life of a lock is eight.
+    expect(Math.max(...tries.values())).to.equal(3);
+  });
+
   it('removes the lock of a transaction that has ended, and locks again', async () => {
     const start = world.ago(10_000);
     world.script.prewrite = (_, nth) => ({

@@ -254,11 +254,15 @@ export class Committer implements TransactionHost {
 
   keepAlive(): void {
     const { startTs, deadline } = this.#options;
+    const { requests, waiting } = this.#parts;
     if (deadline.passed) return;
     const ttl = heartbeatTtlMs(this.#elapsed());
-    this.#beatAfter((ttl - this.#elapsed()) / 4);
-    // Where the primary is not locked yet, or not any more, the commit itself will be told.
-    this.#parts.requests.keepAlive(this.#primary, startTs, ttl, deadline).catch(() => undefined);
+    const life = ttl - this.#elapsed();
+    this.#beatAfter(life / 4);
+    // One that has not arrived by then is of no use: the later ones say more. Where the primary is not locked yet, or not any
+    // more, the commit itself will be told.
+    const beat = new Deadline(waiting, life, deadline.signal);
+    requests.keepAlive(this.#primary, startTs, ttl, beat).catch(() => undefined);
   }
 
   ended(outcome: TransactionOutcome): void {
