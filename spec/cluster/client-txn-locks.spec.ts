@@ -135,6 +135,16 @@ describe('a read that meets a lock', () => {
     }
   });
 
+  it('tells as much of the lock as it was told before, when the time runs out on a question', async () => {
+    const start = world.ago(1_000);
+    lockKey(lockOn('a', start));
+    world.script.checkTxnStatus = (_, nth) =>
+      nth === 1 ? { lockTtl: 600_000, commitVersion: 0n, action: 0 } : 'silence';
+    const error = await world.failure(read(3_000));
+    expect(error.reason).to.equal('key-is-locked');
+    expect(error.message).to.match(/, [34]\.\d s ago; its time to live ends in 59[56]\.\d s/);
+  });
+
   it('goes on asking as long as it may, also when one answer takes longer than a check does', async () => {
     lockKey(lockOn('a', world.ago(5_000)));
     const began = world.world.clock.now();

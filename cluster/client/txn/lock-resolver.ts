@@ -1,7 +1,7 @@
 import { nameOfKey } from '../../../storage/keys.js';
 import { TroupeError } from '../../errors.js';
 import { kvrpcpb } from '../../proto/index.js';
-import { physicalOf } from '../../timestamp.js';
+import { composeTimestamp, physicalOf } from '../../timestamp.js';
 import { Deadline, type WaitingParts } from '../deadline.js';
 import type { BackgroundTasks } from './background.js';
 import { type LockWait, lockedError } from './key-errors.js';
@@ -34,7 +34,7 @@ export interface LockVerdicts {
   readonly committed: Set<bigint>;
 }
 
-/** Ended transactions remembered. */
+/** Transactions remembered: ended ones, and as many that were seen alive. */
 const MAX_FATES = 2_048;
 /** Transactions in the verdicts of one snapshot: they travel with each of its requests. */
 const MAX_VERDICTS = 256;
@@ -57,6 +57,10 @@ export class LockResolver {
   readonly #options: LockResolverOptions;
   readonly #ended = new Map<bigint, Ended>();
   readonly #checks = new Map<string, Promise<Fate>>();
+  /** Times to live of transactions that were last seen alive, in milliseconds from their start. */
+  readonly #ttls = new Map<bigint, number>();
+  /** The oracle's milliseconds, when they were asked for, less the client's. */
+  #oracleAhead: number | undefined;
   /** Locks that are being resolved in the background: as many as its tasks have. */
   readonly #cleaning = new Set<string>();
 
@@ -146,7 +150,7 @@ export class LockResolver {
   async #fate(lock: kvrpcpb.LockInfo, callerTs: bigint, deadline: Deadline): Promise<Fate> {
     const known = this.#ended.get(lock.lockVersion);
     if (known !== undefined) return known;
-    const gone = deadline.hinderedBy((cause) => lockedError({ lock }, cause));
+    const gone = deadline.hinderedBy((cause) => lockedError(this.#asFarAsKnown(lock), cause));
     for (let attempt = 1; ; attempt++) {
       try {
         const fate = await deadline.race(this.#sharedCheck(lock, callerTs), 'the end of a transaction');
@@ -161,6 +165,13 @@ export class LockResolver {
         await deadline.pause(attempt);
       }
     }
+  }
+
+  /** Nobody has answered in time: what is known of it from before. */
+  #asFarAsKnown(lock: kvrpcpb.LockInfo): LockWait {
+    if (this.#oracleAhead === undefined) return { lock };
+    const now = composeTimestamp(Math.round(this.#options.waiting.clock.now() + this.#oracleAhead), 0);
+    return { lock, ...lifeOf(lock.lockVersion, this.#ttls.get(lock.lockVersion) ?? lock.lockTtl, now) };
   }
 
   #sharedCheck(lock: kvrpcpb.LockInfo, callerTs: bigint): Promise<Fate> {
@@ -187,6 +198,7 @@ export class LockResolver {
     let rollbackIfNotExist = force;
     for (;;) {
       const now = await takeTimestamp(this.#options.timestamps, deadline);
+      this.#oracleAhead = physicalOf(now) - this.#options.waiting.clock.now();
       const reply = await this.#options.requests.checkTxnStatus(
         {
           primaryKey: primary,
@@ -219,7 +231,7 @@ export class LockResolver {
         action === kvrpcpb.Action.MinCommitTSPushed ||
         (callerTs > 0n && (lockInfo?.minCommitTs ?? 0n) > callerTs);
       if ((!force && life.leftMs > 0) || lockInfo?.useAsyncCommit !== true || forceSyncCommit)
-        return { state: 'alive', pushed, ...life };
+        return this.#seenAlive(startTs, lockTtl, { state: 'alive', pushed, ...life });
       const ended = await this.#endAsyncCommit(lockInfo, primary, deadline);
       if (ended !== undefined) return this.#remember(startTs, ended);
       forceSyncCommit = true;
@@ -242,17 +254,28 @@ export class LockResolver {
   }
 
   #remember(startTs: bigint, ended: Ended): Ended {
-    if (this.#ended.size >= MAX_FATES) {
-      const oldest = this.#ended.keys().next().value;
-      if (oldest !== undefined) this.#ended.delete(oldest);
-    }
+    this.#ttls.delete(startTs);
+    makeRoom(this.#ended);
     this.#ended.set(startTs, ended);
     return ended;
+  }
+
+  #seenAlive(startTs: bigint, ttl: number, fate: Fate): Fate {
+    this.#ttls.delete(startTs);
+    makeRoom(this.#ttls);
+    this.#ttls.set(startTs, ttl);
+    return fate;
   }
 
   #ownTime(): Deadline {
     return new Deadline(this.#options.waiting, RESOLVE_MS);
   }
+}
+
+function makeRoom(remembered: Map<bigint, unknown>): void {
+  if (remembered.size < MAX_FATES) return;
+  const oldest = remembered.keys().next().value;
+  if (oldest !== undefined) remembered.delete(oldest);
 }
 
 /** How old a lock's transaction is, and how long it lives. */
