@@ -5,11 +5,11 @@ import {
   type SchedulerRefusal,
   schedulerMachine,
 } from '../../machines/scheduler.machine.js';
-import { type Engine, EngineFailedError } from '../../storage/index.js';
+import { type Engine, EngineFailedError, txnKeysWithin } from '../../storage/index.js';
 import { metapb, type RaftEvent } from '../../storage/proto/index.js';
 import { backoffMs } from '../client/backoff.js';
 import { TroupeError } from '../errors.js';
-import { Collector, type LockLink, txnRangeOf } from '../gc/index.js';
+import { Collector, type LockLink } from '../gc/index.js';
 import { pdpb } from '../proto/index.js';
 import type { RaftGroup } from '../raft/group.js';
 import { RaftHost } from '../raft/host.js';
@@ -179,7 +179,7 @@ export class SchedulerNode implements SchedulerDuties {
       ranges: () =>
         state.regions
           .scan(NO_KEY, NO_KEY, Number.POSITIVE_INFINITY)
-          .flatMap((region) => txnRangeOf(region) ?? []),
+          .flatMap((region) => txnKeysWithin(region) ?? []),
       link: () => parts.lockLink(system),
     });
     this.#service = new SchedulerService({
