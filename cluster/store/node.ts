@@ -26,6 +26,7 @@ import { DEFAULT_TICK_INTERVAL_MS, type RaftTuning } from '../raft/tuning.js';
 import { TaskQueue } from '../tasks.js';
 import { InconsistentReplicaError } from './consistency.js';
 import { StoreGarbage } from './garbage.js';
+import { handLeadershipsOver } from './hand-over.js';
 import { PeerMessages } from './peer-messages.js';
 import {
   type CheckRegionEvent,
@@ -341,6 +342,15 @@ export class StoreNode implements StoreNodeHost {
   async #load(): Promise<void> {
     await this.#snapshots.finishInstallations();
     await this.#peers.start();
+  }
+
+  /**
+   * Gives leadership of its regions to other stores, so that none waits for an election when this one stops.
+   * @param patience milliseconds that it may take
+   * @returns how many regions are still led here
+   */
+  handOver(patience: number): Promise<number> {
+    return handLeadershipsOver(() => this.replicas.values(), this.#parts.clock, patience);
   }
 
   /** Stops serving, finishes what the disk has begun, and closes engine and connection. Idempotent. */
