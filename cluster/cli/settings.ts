@@ -243,6 +243,18 @@ export function parseCount(option: string, text: string, least = 1, most = Numbe
   return value;
 }
 
+const ADDRESS = /^(?:(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):)?(\d{1,5})$/;
+
+/** `9464`, which is a port of the loopback interface, or `0.0.0.0:9464`, `[::1]:9464`. @throws TroupeError `usage` */
+export function parseAddress(option: string, text: string): { readonly host: string; readonly port: number } {
+  const [, host = '127.0.0.1', digits] = ADDRESS.exec(text) ?? [];
+  const port = Number(digits);
+  if (!(port <= 65_535)) {
+    throw new TroupeError('usage', `${option}: "${text}" is not an address such as 9464 or 0.0.0.0:9464`);
+  }
+  return { host: host.replace(/^\[(.*)\]$/, '$1'), port };
+}
+
 /** Names become parts of NATS subjects. @throws TroupeError `usage` */
 export function checkToken(what: string, name: string): void {
   if (!/^[A-Za-z0-9_-]{1,64}$/.test(name)) {

@@ -20,10 +20,11 @@ import type {
   StoreAlive,
 } from '../protocol.js';
 import type { RaftGroup } from '../raft/group.js';
-import { RAFT_TURN_ORDER, RaftHost } from '../raft/host.js';
+import { type DiskObserver, RAFT_TURN_ORDER, RaftHost } from '../raft/host.js';
 import { LogGc, type LogGcLimits } from '../raft/log-gc.js';
 import { DEFAULT_TICK_INTERVAL_MS, type RaftTuning } from '../raft/tuning.js';
 import { TaskQueue } from '../tasks.js';
+import { physicalOf } from '../timestamp.js';
 import { InconsistentReplicaError } from './consistency.js';
 import { StoreGarbage } from './garbage.js';
 import { handLeadershipsOver } from './hand-over.js';
@@ -97,6 +98,7 @@ export interface StoreParts {
   /** Unix seconds. */
   readonly startTime: number;
   readonly diskUsage: () => Promise<DiskUsage>;
+  readonly disk?: DiskObserver | undefined;
 }
 
 /** A store at work: its regions' peers as actors, one Raft host, one engine. */
@@ -106,6 +108,8 @@ export class StoreNode implements StoreNodeHost {
   /** Resolves when the store cannot go on; it acknowledges nothing from then on. */
   readonly failed: Promise<Error>;
   readonly #parts: StoreParts;
+  /** Of all regions that are led here. */
+  readonly #flow = new FlowCount();
   readonly #tasks: TaskQueue;
   readonly #host: RaftHost;
   readonly #logGc: LogGc;
@@ -129,6 +133,7 @@ export class StoreNode implements StoreNodeHost {
   #fail: (error: Error) => void = () => {};
   #refusedAsBusy = 0;
   #stopped = false;
+  #leaving = false;
   #closing: Promise<void> | undefined;
 
   constructor(parts: StoreParts) {
@@ -195,6 +200,7 @@ export class StoreNode implements StoreNodeHost {
       },
       failed: (error) => this.#diskFailed(error),
       ...(parts.tuning === undefined ? {} : { tuning: parts.tuning }),
+      disk: parts.disk,
     });
     this.#reads = new ReadTurn(engine, parts.maxEntryBytes, (error) => this.#diskFailed(error));
     const safePoints = new StoreSafePoints(clock);
@@ -208,7 +214,7 @@ export class StoreNode implements StoreNodeHost {
       failed: (error) => this.#diskFailed(error),
     });
     this.#reads.serveTransactions(this.txn);
-    const flow = new FlowCount();
+    const flow = this.#flow;
     const rightDerive = parts.tuning?.rightDerive ?? true;
     this.#peers = new StorePeers({
       ...parts,
@@ -311,6 +317,35 @@ export class StoreNode implements StoreNodeHost {
     return { ...counters, ...regions, awake, snapshotsInstalled: installed, chunksSent, chunksResent };
   }
 
+  get system(): ActorSystem {
+    return this.#parts.system;
+  }
+
+  get engine(): Engine {
+    return this.#parts.engine;
+  }
+
+  /** What it counts and what it has at this moment, for those who watch it. Safe points in Unix milliseconds. */
+  get measures() {
+    const { bytesRead, keysRead, bytesWritten, keysWritten } = this.#flow;
+    const { sending, receiving } = this.#snapshots.traffic;
+    const { transaction, gc } = this.txn.safePoints;
+    return {
+      ...this.counters,
+      snapshotsSent: this.#snapshots.counters.sent,
+      ...{ bytesRead, keysRead, bytesWritten, keysWritten, refusedAsBusy: this.#refusedAsBusy },
+      ...{ snapshotsSending: sending, snapshotsReceiving: receiving },
+      ...{ txnCommands: this.txn.writes.size, txnMemoryLocks: this.txn.memoryLocks.size },
+      ...{ txnSafePoint: physicalOf(transaction), gcSafePoint: physicalOf(gc) },
+    };
+  }
+
+  /** Why nothing should be sent here now; `undefined` while it serves. */
+  get unready(): string | undefined {
+    if (this.#leaving || this.#stopped) return 'the store is stopping';
+    return this.txn.safePoints.trusted ? undefined : 'no scheduler has answered this store lately';
+  }
+
   #leaders(): number {
     let leaders = 0;
     for (const { attached, raftGroup } of this.replicas.values())
@@ -350,6 +385,7 @@ export class StoreNode implements StoreNodeHost {
    * @returns how many regions are still led here
    */
   handOver(patience: number): Promise<number> {
+    this.#leaving = true;
     return handLeadershipsOver(() => this.replicas.values(), this.#parts.clock, patience);
   }
 
