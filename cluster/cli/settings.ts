@@ -20,6 +20,8 @@ export interface Credentials {
   readonly tlscert?: string;
   readonly tlskey?: string;
   readonly tlsca?: string;
+  /** First token of the subjects that answers come back on. */
+  readonly inboxPrefix?: string;
 }
 
 /** What every command that talks to a cluster needs. */
@@ -87,6 +89,11 @@ const SETTINGS = {
   },
   tlskey: { flag: '--tlskey <file>', about: 'TLS client key', env: ['TROUPE_TLSKEY', 'NATS_KEY'] },
   tlsca: { flag: '--tlsca <file>', about: 'TLS certificate authority', env: ['TROUPE_TLSCA', 'NATS_CA'] },
+  inboxPrefix: {
+    flag: '--inbox-prefix <prefix>',
+    about: 'begin of the inboxes, where permissions ask for another than _INBOX',
+    env: ['TROUPE_INBOX_PREFIX', 'NATS_INBOX_PREFIX'],
+  },
 } as const satisfies Record<string, Setting>;
 type SettingName = keyof typeof SETTINGS;
 
@@ -159,7 +166,8 @@ function credentials(
   inUrl: Pick<Credentials, 'user' | 'password'>,
 ): Credentials {
   const found: Record<string, string> = {};
-  for (const name of ['creds', 'nkey', 'user', 'password', 'tlscert', 'tlskey', 'tlsca'] as const) {
+  const names = ['creds', 'nkey', 'user', 'password', 'tlscert', 'tlskey', 'tlsca', 'inboxPrefix'] as const;
+  for (const name of names) {
     const value = given(name);
     if (value !== undefined) found[name] = value;
   }
