@@ -310,6 +310,11 @@ export class SchedulerNode implements SchedulerDuties {
     const leads = soft.role === 'leader';
     if (leads === this.#leading) return;
     this.#leading = leads;
+    const { logger } = this.#parts;
+    logger.info(
+      { term: this.#group?.term ?? 0 },
+      leads ? 'leads the schedulers' : 'leads the schedulers no more',
+    );
     this.#actor.tell({ type: leads ? 'elected' : 'deposed' });
   }
 

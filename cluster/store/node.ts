@@ -238,7 +238,10 @@ export class StoreNode implements StoreNodeHost {
         maxEntryBytes: parts.maxEntryBytes,
       },
       roleChanged: (replica) => {
-        if (!replica.group.isLeader) this.#splits.load.forget(replica.region.id);
+        const { region, group, raftGroup } = replica;
+        const where = { region: region.id, peer: raftGroup?.peerId, term: group.term };
+        logger.debug(where, group.isLeader ? 'leads a region' : 'follows in a region');
+        if (!group.isLeader) this.#splits.load.forget(region.id);
         this.#reporter.regions.regionChanged(replica);
       },
       regionChanged: (replica) => this.#reporter.regions.regionChanged(replica),
