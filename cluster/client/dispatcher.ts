@@ -73,6 +73,7 @@ export class Dispatcher {
   readonly #waits = new Set<TimerHandle>();
   readonly #removeHook: () => void;
   #turnRequested = false;
+  #onFlushed: (() => void)[] = [];
   #maxWriteBytes: number;
   #closed = false;
 
@@ -101,6 +102,12 @@ export class Dispatcher {
     if (this.calls.add(call)) this.#route(call);
   }
 
+  /** Resolves when what was submitted in this turn has left, or waits for its region. */
+  flushed(): Promise<void> {
+    if (!this.#turnRequested) return Promise.resolve();
+    return new Promise((resolve) => this.#onFlushed.push(resolve));
+  }
+
   /** Rejects what is under way. */
   close(): void {
     if (this.#closed) return;
@@ -112,6 +119,7 @@ export class Dispatcher {
     this.#finder.close();
     this.#batches.clear();
     this.#dirty.clear();
+    for (const resolve of this.#onFlushed.splice(0)) resolve();
   }
 
   // From the call to its region's queue.
@@ -141,6 +149,7 @@ export class Dispatcher {
   /** At the end of a turn: everything asked in it leaves. */
   #flush(): void {
     this.#turnRequested = false;
+    for (const resolve of this.#onFlushed.splice(0)) resolve();
     if (this.#dirty.size === 0) return;
     const now = this.#options.clock.now();
     const regions = [...this.#dirty];

@@ -104,6 +104,7 @@ export async function startScheduler(options: SchedulerOptions): Promise<Schedul
           options.lockLink ??
           ((on) => new ClientLockLink({ system: on, cluster, schedulers, clock, random, maxEntryBytes })),
         tuning: options.tuning,
+        disk: options.disk,
       });
       await node.start();
       return node;

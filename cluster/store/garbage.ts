@@ -5,9 +5,9 @@ import {
   type GarbageResult,
   MvccReader,
   type Timestamp,
+  txnKeysWithin,
 } from '../../storage/index.js';
 import { TroupeError } from '../errors.js';
-import { txnRangeOf } from '../gc/ranges.js';
 import type { troupepb } from '../proto/index.js';
 import { peerPath } from '../protocol.js';
 import type { Task, TaskQueue } from '../tasks.js';
@@ -122,7 +122,7 @@ export class StoreGarbage {
    * looked at once more, for a command that was at a key has kept what lies below it.
    */
   async #pass(replica: RegionReplica, version: number, safePoint: Timestamp, task: Task): Promise<boolean> {
-    const range = txnRangeOf(replica.region);
+    const range = txnKeysWithin(replica.region);
     let isClean = true;
     for (let start = range?.start; range !== undefined && start !== undefined; ) {
       await task.pause();

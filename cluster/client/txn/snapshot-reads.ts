@@ -102,6 +102,7 @@ export class SnapshotReads {
     requests.submit(call);
     return {
       promise: (call.promise as Promise<TxnPage>).then((page) => this.#unlock(page, query, deadline)),
+      sent: requests.flushed(),
       drop: () => {
         if (call.settled) return;
         requests.drop(call);

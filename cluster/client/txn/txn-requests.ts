@@ -224,6 +224,11 @@ export class TxnRequests {
     this.#dispatcher.submit(call);
   }
 
+  /** As the dispatcher's. */
+  flushed(): Promise<void> {
+    return this.#dispatcher.flushed();
+  }
+
   drop(call: Call): void {
     this.#dispatcher.calls.drop(call);
   }

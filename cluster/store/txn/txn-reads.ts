@@ -1,9 +1,11 @@
 import {
+  checkUserKey,
   describeKey,
   type Engine,
   type EngineSnapshot,
   type KeyDescription,
   type KnownLocks,
+  keyAfter,
   type LockScanResult,
   MAX_TIMESTAMP,
   MvccReader,
@@ -16,6 +18,7 @@ import {
   scanSnapshot,
   type Timestamp,
   txnKey,
+  txnRange,
 } from '../../../storage/index.js';
 import type { metapb } from '../../../storage/proto/index.js';
 import type { errorpb, kvrpcpb, troupepb } from '../../proto/index.js';
@@ -33,7 +36,6 @@ import {
 import type { MemoryLock } from './memory-locks.js';
 import { isTxnRead, refused } from './messages.js';
 import type { StoreTxn } from './store-txn.js';
-import { passed, txnRange } from './txn-ranges.js';
 
 type Request = troupepb.RegionRequest;
 type Response = troupepb.RegionResponse;
@@ -131,6 +133,7 @@ export class TxnReads {
     const from = scan?.startKey ?? scanLock?.startKey ?? NO_BYTES;
     const to = scan?.endKey ?? scanLock?.endKey ?? NO_BYTES;
     const [start, end] = scan?.reverse ? [to, from] : [from, to];
+    for (const bound of [start, end]) if (bound.length > 0) checkUserKey(bound);
     const range = txnRange(start, end);
     if (!containsRange(region, range.start, range.end)) return { error: keyNotInRegion(region, range.start) };
     if (scan !== undefined) return { read: new Scan(request, scan, start, end) };
@@ -395,4 +398,12 @@ class Description extends Pass {
       range: undefined,
     };
   }
+}
+
+/** What of a range was looked at. @param last user key at which the pass stopped */
+function passed(start: Uint8Array, end: Uint8Array, last: Uint8Array | undefined, reverse: boolean) {
+  const whole = txnRange(start, end);
+  if (last === undefined) return whole;
+  const at = txnKey(last);
+  return reverse ? { start: at, end: whole.end } : { start: whole.start, end: keyAfter(at) };
 }
