@@ -4,7 +4,7 @@ import type { kvrpcpb } from '../../proto/index.js';
 
 /** What a store says of a key, as people are told. Locks are not for people: they are resolved, or waited for. */
 export function keyError(error: kvrpcpb.KeyError): TroupeError {
-  const { conflict, alreadyExist, txnLockNotFound, txnNotFound, locked } = error;
+  const { conflict, alreadyExist, txnLockNotFound, txnNotFound, locked, collected } = error;
   if (conflict !== undefined) {
     const what = `key "${escapeKey(conflict.key)}"`;
     return conflictError(
@@ -19,6 +19,7 @@ export function keyError(error: kvrpcpb.KeyError): TroupeError {
       'Somebody has rolled the transaction back, for its client was silent: begin it anew.',
     );
   if (locked !== undefined) return lockedError(locked);
+  if (collected !== undefined) return collectedError(collected.timestamp, collected.safePoint);
   if (error.invalid !== '') return new TroupeError('invalid-argument', error.invalid);
   if (error.retryable !== '') return conflictError(`${error.retryable}: begin the transaction anew.`);
   if (error.abort !== '') return new TroupeError('failed', `The store cannot do it: ${error.abort}.`);
@@ -38,6 +39,16 @@ export function existsError(key: Uint8Array): TroupeError {
   return new TroupeError('conflict', `Key "${escapeKey(key)}" has a value already: it was not inserted.`, {
     reason: 'already-exists',
   });
+}
+
+/** A transaction or a snapshot has outlived what it reads: no repetition helps, only a new one. */
+export function collectedError(timestamp: bigint, safePoint?: bigint): TroupeError {
+  const past = safePoint === undefined ? '' : ` (the safe point is ${safePoint})`;
+  return new TroupeError(
+    'failed',
+    `What could be read at ${timestamp} is garbage by now${past}, and nothing can be built upon it: begin anew, and where that must last longer, hold a snapshot with a longer ttl or raise gc-life-time.`,
+    { reason: 'collected' },
+  );
 }
 
 /** The time ran out before a lock went away. */

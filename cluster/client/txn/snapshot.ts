@@ -4,6 +4,7 @@ import { TroupeError } from '../../errors.js';
 import { Deadline, type WaitingParts } from '../deadline.js';
 import { type Bytes, checkedKey, type RangeOptions, scanBounds } from '../raw.js';
 import type { ScanEntry } from '../scan.js';
+import { collectedError } from './key-errors.js';
 import type { SnapshotReads } from './snapshot-reads.js';
 
 /** Keeps garbage collection from what somebody reads: a service safe point at the scheduler. */
@@ -40,7 +41,8 @@ export interface SnapshotParts {
 /**
  * All keys as they were at one timestamp: reads of one snapshot never contradict each other. What they need is kept from garbage
  * collection until `close`, or until the client has been gone for the time to live. All reads reject with a `TroupeError`:
- * `invalid-argument`, `unavailable`, `timeout`, `closed`, and `failed` when the timestamp was collected after all.
+ * `invalid-argument`, `unavailable`, `timeout`, `closed`, and `failed` with the reason `collected` when the timestamp was
+ * collected after all.
  */
 export class Snapshot {
   readonly timestamp: bigint;
@@ -120,12 +122,4 @@ export class Snapshot {
     if (this.#state === 'closed') throw new TroupeError('closed', 'The snapshot was closed: take another.');
     if (this.#state === 'collected') throw collectedError(this.timestamp);
   }
-}
-
-/** What could be read at the timestamp is being removed. */
-export function collectedError(timestamp: bigint): TroupeError {
-  return new TroupeError(
-    'failed',
-    `What could be read at ${timestamp} is garbage by now: take a new snapshot, with a longer ttl where this one was lost to silence.`,
-  );
 }

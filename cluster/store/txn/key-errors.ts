@@ -4,6 +4,7 @@ import {
   type LockKind,
   type MvccError,
   StorageError,
+  type Timestamp,
   type WriteKind,
 } from '../../../storage/index.js';
 import { kvrpcpb } from '../../proto/index.js';
@@ -62,6 +63,11 @@ function only(kind: Partial<kvrpcpb.KeyError>): kvrpcpb.KeyError {
 /** The transaction or read cannot be: it has to be begun anew. */
 export function abort(sentence: string): kvrpcpb.KeyError {
   return only({ abort: sentence });
+}
+
+/** What began, or would read, at `timestamp` comes too late: the safe point is there, or beyond. */
+export function collected(timestamp: Timestamp, safePoint: Timestamp): kvrpcpb.KeyError {
+  return only({ collected: { timestamp, safePoint } });
 }
 
 /** The request contradicts itself: to send it again does not help. */
