@@ -1,6 +1,7 @@
 import { type MemoryNetwork, type Random, seededRandom, type VirtualClock } from '../../actors/index.js';
 import type { Database } from '../../cluster/client/database.js';
 import { type ConnectOptions, connect } from '../../cluster/client/index.js';
+import type { Transaction } from '../../cluster/client/txn/transaction.js';
 import { TroupeError } from '../../cluster/errors.js';
 import { ElderSession, type ElderWorld } from './elder-session.js';
 import { KeyPairs } from './key-pairs.js';
@@ -31,8 +32,12 @@ const MAX_MORTALS = 6;
 const MORTAL_EVERY_MS = 5_000;
 /** Messages of a commit that a mortal sends before it dies, at most. */
 const MAX_FRAMES = 9;
+/** Share of mortals that die when the commit of their primary has left. */
+const HALF_DONE = 0.5;
 const TIMEOUT_MS = 3_000;
 const RETRY_MS = 200;
+const SPLIT_KEY = 'list/1';
+const SPLIT_TRIES = 5;
 
 /** Every name that a client of this load may have. */
 export const ELDERS: readonly string[] = [
@@ -65,6 +70,8 @@ export class ElderLoad {
   #sessions: readonly ElderSession[] = [];
   #database: Database | undefined;
   #phase: 'trouble' | 'peace' = 'trouble';
+  /** An elder died with a snapshot that holds the safe points back for longer than this simulation goes on. */
+  #isHeldBack = false;
 
   constructor(parts: ElderLoadParts) {
     this.#parts = parts;
@@ -97,11 +104,31 @@ export class ElderLoad {
     await Promise.all(this.#sessions.map((session) => session.stop(ACTS_IN_PEACE)));
   }
 
-  /** @returns whether everything could be read within so many milliseconds */
-  async readEverything(limit: number): Promise<boolean> {
+  /**
+   * Makes what decides about pairs an old version, waits until it is collected, and reads everything.
+   * @param limit milliseconds of each
+   * @returns what did not succeed
+   */
+  async readEverything(limit: number): Promise<string | undefined> {
+    const [session] = this.#sessions;
+    const { safePoints } = this.#parts;
+    if (session === undefined) return 'the elder is dead';
+    let old: bigint | undefined;
+    const isOld = await this.#within(limit, async () => {
+      old = await session.touch(1);
+      return old !== undefined;
+    });
+    if (!isOld) return 'nothing could be written';
+    const isCollected = async () => old !== undefined && safePoints.gc >= old;
+    if (!this.#isHeldBack && !(await this.#within(limit, isCollected)))
+      return `the GC safe point stays at ${safePoints.gc}, below ${old}`;
+    return (await this.#within(limit, () => session.readEverything())) ? undefined : 'not all could be read';
+  }
+
+  async #within(limit: number, done: () => Promise<boolean>): Promise<boolean> {
     const { world } = this.#parts;
     const deadline = world.now() + limit;
-    while ((await this.#sessions[0]?.readEverything()) === false) {
+    while (!(await done())) {
       if (world.now() >= deadline) return false;
       await this.#sleep(RETRY_MS);
     }
@@ -124,17 +151,32 @@ export class ElderLoad {
     );
     this.#sessions = sessions;
     this.#database = database;
+    if (life === 1) void this.#split(database);
     this.#pauseLater(clock, name);
     if (life === MAX_LIVES) return;
     world.setTimeout(() => {
       if (this.#phase !== 'trouble') return;
       trace.event(`kill ${name}`);
       this.#counts.elderDeaths++;
+      this.#isHeldBack ||= sessions.some(({ holdsLong }) => holdsLong);
       this.#sessions = [];
       clock.kill();
       network.crash(name);
       world.setTimeout(() => void this.#live(life + 1), DOWNTIME_MS * random());
     }, MAX_LIFE_MS * this.#random());
+  }
+
+  /** Whoever wants both keys of a pair has to ask two regions, as far as nobody merges them. */
+  async #split(database: Database): Promise<void> {
+    for (let i = 0; i < SPLIT_TRIES && this.#phase === 'trouble'; i++) {
+      try {
+        await database.cluster.splitRegion(SPLIT_KEY, { space: 'txn', timeout: TIMEOUT_MS });
+        return;
+      } catch (error) {
+        if (!(error instanceof TroupeError)) throw error;
+        await this.#sleep(RETRY_MS);
+      }
+    }
   }
 
   /** It stands still, with what it holds, and goes on as if nothing had happened. */
@@ -170,6 +212,9 @@ export class ElderLoad {
     const clock = new MachineClock(world, rate());
     const random = seededRandom(this.#random() * 2 ** 32);
     let frames = Number.POSITIVE_INFINITY;
+    let transaction: Transaction | undefined;
+    /** It dies when the commit of its primary has left, and nothing after that; or after some messages. */
+    const isHalfDone = random() < HALF_DONE;
     const die = (): void => {
       if (clock.killed) return;
       trace.event(`kill ${name}`);
@@ -177,12 +222,14 @@ export class ElderLoad {
       network.crash(name);
     };
     const database = await this.#connect({ name, clock, random }, () => {
-      if (--frames <= 0) world.setTimeout(die, 0);
+      const isOver = isHalfDone ? transaction?.commitTimestamp !== undefined : --frames <= 0;
+      if (isOver) world.setTimeout(die, 0);
     });
     let pair: number | undefined;
     try {
-      const onePc = random() < 0.2;
-      const transaction = await database.begin({ timeout: TIMEOUT_MS, onePc, asyncCommit: random() < 0.3 });
+      const onePc = !isHalfDone && random() < 0.2;
+      const asyncCommit = !isHalfDone && random() < 0.3;
+      transaction = await database.begin({ timeout: TIMEOUT_MS, onePc, asyncCommit });
       pair = pairs.begin();
       counts.pairsBegun++;
       this.#counts.mortals++;

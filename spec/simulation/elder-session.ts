@@ -50,6 +50,9 @@ const LONG_TTL_MS = 60_000;
 /** Share of snapshots that are held for so long. */
 const LONG_HOLDS = 0.2;
 const LONGEST_HOLD_MS = 8_000;
+const LONGEST_IN_PEACE_MS = 1_500;
+/** Pairs that are written over at once. */
+const TOUCHED = 0.5;
 const PAUSE_MS = 400;
 const EXPECTED: readonly TroupeErrorCode[] = ['unavailable', 'timeout'];
 
@@ -62,6 +65,7 @@ export class ElderSession {
   readonly #running: Promise<void>;
   /** Acts until it stops. */
   #left = Number.POSITIVE_INFINITY;
+  #longHolds = 0;
 
   constructor(parts: ElderParts) {
     this.#parts = parts;
@@ -74,6 +78,17 @@ export class ElderSession {
     return this.#running;
   }
 
+  /** A snapshot that is held for long is open: if this client dies, so long is nothing collected. */
+  get holdsLong(): boolean {
+    return this.#longHolds > 0;
+  }
+
+  /** Milliseconds that something may go on: in peace all goes fast. */
+  get #patience(): number {
+    const most = this.#left === Number.POSITIVE_INFINITY ? LONGEST_HOLD_MS : LONGEST_IN_PEACE_MS;
+    return Math.min(most, 3 * this.#parts.lifeTime);
+  }
+
   /**
    * Reads everything, and at every timestamp that may be read and was read before: so that what is lost shows, though nobody looked at it.
    * @returns whether that was possible
@@ -82,14 +97,14 @@ export class ElderSession {
     const { pairs, reference, safePoints } = this.#parts;
     let isWhole = false;
     const known = pairs.committed();
-    await this.#holding({ ttl: LONG_TTL_MS }, async (view, at) => {
+    await this.#holding({ ttl: TIMEOUT_MS }, async (view, at) => {
       await this.#read(view, at, '', known);
       isWhole = true;
     });
     for (const at of reference.timestamps) {
       if (at <= safePoints.transaction) continue;
       for (const prefix of reference.at(at).keys())
-        await this.#holding({ ttl: LONG_TTL_MS, at }, (view) => this.#read(view, at, prefix));
+        await this.#holding({ ttl: TIMEOUT_MS, at }, (view) => this.#read(view, at, prefix));
     }
     return isWhole;
   }
@@ -111,11 +126,11 @@ export class ElderSession {
       case 'past':
         return this.#past();
       case 'linger':
-        return this.#write(2 * this.#parts.lifeTime * random());
+        return this.#write(this.#patience * random());
       case 'pair':
         return this.#write(0);
       case 'touch':
-        return this.#touch();
+        return void (await this.touch(TOUCHED));
     }
   }
 
@@ -125,11 +140,11 @@ export class ElderSession {
     const ttl = random() < LONG_HOLDS ? LONG_TTL_MS : 1_000 + 3_000 * random();
     const known = pairs.committed();
     await this.#holding({ ttl }, async (view, at) => {
-      const until = clock.now() + Math.min(LONGEST_HOLD_MS, 3 * this.#parts.lifeTime) * random();
+      const until = clock.now() + this.#patience * random();
       do {
         await this.#read(view, at, pick(RANGES, random), known);
         if (random() < 0.5) await this.#readKey(view, at);
-        await this.#sleep(1_500 * random());
+        await this.#sleep(0.3 * this.#patience * random());
       } while (clock.now() < until);
     });
   }
@@ -179,24 +194,28 @@ export class ElderSession {
     } else if (failed.code !== 'undetermined') pairs.ended(pair, 'failed');
   }
 
-  /** Writes over the primary of a pair, so that what said that it is committed becomes an old version. */
-  async #touch(): Promise<void> {
+  /**
+   * Writes over the primaries of pairs, so that what said that they are committed becomes an old version.
+   * @param share of all pairs
+   * @returns the timestamp at which they are old; `undefined` when it did not succeed
+   */
+  async touch(share: number): Promise<bigint | undefined> {
     const { database, pairs, random, safePoints } = this.#parts;
-    if (pairs.count === 0) return;
-    const [primary] = pairs.keysOf(Math.floor(pairs.count * random()));
-    await this.#asking(
+    const keys = pairs.primaries().filter(() => random() < share);
+    let at: bigint | undefined;
+    const failed = await this.#asking(
       () => safePoints.transaction,
       false,
-      () =>
-        database.transaction(
-          async (transaction) => {
-            const value = textOf(await transaction.get(primary));
-            if (value !== undefined) transaction.put(primary, `over ${transaction.startTimestamp}`);
-          },
-          { timeout: TIMEOUT_MS },
-        ),
+      async () => {
+        const transaction = await database.begin({ timeout: TIMEOUT_MS });
+        const values = await transaction.batchGet(keys);
+        for (const [i, key] of keys.entries())
+          if (values[i] !== undefined) transaction.put(key, `over ${transaction.startTimestamp}`);
+        at = (await transaction.commit()) ?? transaction.startTimestamp;
+      },
       ['conflict', 'undetermined'],
     );
+    return failed === undefined ? at : undefined;
   }
 
   async #holding(
@@ -217,12 +236,14 @@ export class ElderSession {
         });
         timestamp = view.timestamp;
         isHeld = true;
+        if (ttl >= LONG_TTL_MS) this.#longHolds++;
         if (timestamp < safePoints.transaction)
           this.#tell(`a snapshot at ${timestamp} was granted below the safe point ${safePoints.transaction}`);
         try {
           await work(view, timestamp);
         } finally {
           await view.close();
+          if (ttl >= LONG_TTL_MS) this.#longHolds--;
         }
       },
     );

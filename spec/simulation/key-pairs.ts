@@ -29,6 +29,10 @@ export class KeyPairs {
     return [`${PAIR_PREFIXES[0]}${pair}`, `${PAIR_PREFIXES[1]}${pair}`];
   }
 
+  primaries(): string[] {
+    return this.#fates.map((_, pair) => this.keysOf(pair)[0]);
+  }
+
   /**
    * What is wrong with a snapshot of all pairs.
    * @param known pairs that were acknowledged before the snapshot was taken

@@ -408,7 +408,7 @@ class StoreSimulation {
         await this.#invariants.compare(`${name} at the end`, engine, record.stored);
         const wrong = await auditStore(name, engine, record.stored, this.#peace.regions);
         if (wrong !== undefined) this.broken(wrong);
-        const different = await comparison.add(name, engine, this.#peace.regions);
+        const different = await comparison.add(name, engine, record.stored, this.#peace.regions);
         if (different !== undefined) this.broken(different);
       });
     }

@@ -117,8 +117,8 @@ export class TxnLoad {
   /** Reads everything: no lock that somebody has left behind may keep a reader from it. */
   async readEverything(limit: number): Promise<void> {
     await this.#clients.get(1)?.[0]?.readEverything(limit);
-    if ((await this.#elders?.readEverything(limit)) === false)
-      this.#parts.broken('what is written in pairs could not be read when all was whole again');
+    const missing = await this.#elders?.readEverything(limit);
+    if (missing !== undefined) this.#parts.broken(`all was whole again, and ${missing}`);
   }
 
   /** Nothing goes on behind anybody's back any more. */
