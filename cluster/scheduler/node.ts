@@ -9,7 +9,7 @@ import { type Engine, EngineFailedError, txnKeysWithin } from '../../storage/ind
 import { metapb, type RaftEvent } from '../../storage/proto/index.js';
 import { backoffMs } from '../client/backoff.js';
 import { TroupeError } from '../errors.js';
-import { Collector, type LockLink } from '../gc/index.js';
+import { Collector, type GcConfig, type LockLink } from '../gc/index.js';
 import { pdpb } from '../proto/index.js';
 import type { RaftGroup } from '../raft/group.js';
 import { type DiskObserver, RaftHost } from '../raft/host.js';
@@ -27,6 +27,7 @@ import { Placement } from './placement/index.js';
 import type { RegionReport } from './placement/region-report.js';
 import type { Order } from './placement/steps.js';
 import { isRead } from './reads.js';
+import type { SafePointRecord } from './safe-point-record.js';
 import { type SchedulerKind, SchedulerService } from './service.js';
 import { memberPeer, SCHEDULER_GROUP, SchedulerSnapshots } from './snapshots.js';
 import { type Command, type CommandResult, encodeCommand, type SchedulerState } from './state.js';
@@ -37,6 +38,15 @@ import { TimestampOracle } from './timestamps.js';
 const WATCH_INTERVAL_MS = 1_000;
 /** Between two looks whether leadership has gone over, in milliseconds. */
 const HAND_OVER_LOOK_MS = 20;
+
+export interface SchedulerTuning extends RaftTuning {
+  /** When the schedulers' log is cut. */
+  readonly logGc?: Partial<LogGcLimits>;
+  /** In place of what is set of the collector, which may not be as short. */
+  readonly gc?: Partial<Pick<GcConfig, 'gcLifeTime' | 'gcInterval'>>;
+  /** Milliseconds that the collector waits for a store that says nothing (25,000): longer than the stores' `safePointLease`. */
+  readonly safePointWait?: number;
+}
 
 export interface SchedulerParts {
   readonly cluster: string;
@@ -58,7 +68,7 @@ export interface SchedulerParts {
   readonly pid: number;
   /** How the collector reaches the locks in stores: by a client on this node's messaging. */
   readonly lockLink: (system: ActorSystem) => LockLink;
-  readonly tuning?: (RaftTuning & { readonly logGc?: Partial<LogGcLimits> }) | undefined;
+  readonly tuning?: SchedulerTuning | undefined;
   readonly disk?: DiskObserver | undefined;
 }
 
@@ -171,7 +181,7 @@ export class SchedulerNode implements SchedulerDuties {
       wallClock,
       logger,
       ready: () => state.phase === 'serving',
-      config: () => state.placement.config,
+      config: () => ({ ...state.placement.config, ...tuning?.gc }),
       safePoints: () => state.safePoints,
       timestamp: async () => {
         const { physical, logical } = await timestamps(1);
@@ -186,6 +196,7 @@ export class SchedulerNode implements SchedulerDuties {
           .scan(NO_KEY, NO_KEY, Number.POSITIVE_INFINITY)
           .flatMap((region) => txnKeysWithin(region) ?? []),
       link: () => parts.lockLink(system),
+      safePointWait: tuning?.safePointWait,
     });
     this.#service = new SchedulerService({
       placement: this.#placement,
@@ -268,6 +279,11 @@ export class SchedulerNode implements SchedulerDuties {
   /** The replica of the schedulers' group; `undefined` before it is opened. */
   get raftGroup(): RaftGroup | undefined {
     return this.#group;
+  }
+
+  /** As far as this member knows. */
+  get safePoints(): SafePointRecord {
+    return this.#parts.state.safePoints;
   }
 
   /** Opens the replica that is on disk and takes part. */

@@ -79,6 +79,8 @@ export interface StoreTuning extends RaftTuning {
   readonly stalePeerTimeout?: number;
   /** Milliseconds for which the tombstone of a removed peer is kept at least (600,000). */
   readonly tombstoneLifetime?: number;
+  /** Milliseconds for which safe points are trusted (20,000); the schedulers' `safePointWait` has to be longer. */
+  readonly safePointLease?: number;
 }
 
 export interface StoreParts {
@@ -208,7 +210,7 @@ export class StoreNode implements StoreNodeHost {
       () => system.requestTurn(),
       (error) => this.#diskFailed(error),
     );
-    const safePoints = new StoreSafePoints(clock);
+    const safePoints = new StoreSafePoints(clock, parts.tuning?.safePointLease);
     this.txn = new StoreTxn({
       engine,
       clock,

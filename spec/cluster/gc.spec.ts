@@ -93,7 +93,7 @@ describe('old versions', function () {
     const { get } = await world.send('a', {
       get: { context: undefined, key: bytes('a'), version: past },
     });
-    expect(get?.error?.abort).to.match(/may be gone/);
+    expect(get?.error?.belowSafePoint?.timestamp).to.equal(past);
     const { prewrite: reply } = await world.send('a', prewrite('a', 'late', 'a', past));
     expect(reply?.errors[0]?.abort).to.match(/may be gone/);
     expect(reply?.errors[0]?.belowSafePoint?.timestamp).to.equal(past);

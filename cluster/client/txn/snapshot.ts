@@ -41,7 +41,8 @@ export interface SnapshotParts {
 /**
  * All keys as they were at one timestamp: reads of one snapshot never contradict each other. What they need is kept from garbage
  * collection until `close`, or until the client has been gone for the time to live. All reads reject with a `TroupeError`:
- * `invalid-argument`, `unavailable`, `timeout`, `closed`, and `failed` when the timestamp was collected after all.
+ * `invalid-argument`, `unavailable`, `timeout`, `closed`, and `failed` with the reason `below-safe-point` when the timestamp was
+ * collected after all.
  */
 export class Snapshot {
   readonly timestamp: bigint;

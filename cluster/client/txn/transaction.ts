@@ -23,7 +23,8 @@ export interface TransactionParts {
  *
  * Keys that it only reads are not looked at again when it commits; `lock` those that have to stay as they were read.
  * Reads reject, and writes throw, a `TroupeError`: `invalid-argument` for what cannot be or above the size limits, `timeout`
- * past its time, `closed` after its end, `unavailable`.
+ * past its time, `closed` after its end, `unavailable`, and `failed` with the reason `below-safe-point` when what it reads is older than
+ * old versions are kept (`gc-life-time`).
  */
 export class Transaction {
   /** What is committed at or below it is seen. */
@@ -118,7 +119,8 @@ export class Transaction {
    * Writes everything, or nothing. Done when it is durable and everybody who begins later sees it.
    * @returns the commit timestamp; `undefined` where nothing was written
    * @throws TroupeError `conflict` with the reason `write-conflict` (begin anew) or `already-exists`; `undetermined` when
-   * nobody can tell in time whether it is committed; `timeout`, `unavailable`, `closed`: nothing was written
+   * nobody can tell in time whether it is committed; `failed` with the reason `below-safe-point` when it is older than old versions
+   * are kept; that, and `timeout`, `unavailable`, `closed`: nothing was written
    */
   async commit(): Promise<bigint | undefined> {
     this.#check();

@@ -44,7 +44,7 @@ export class StoreTxn {
   readonly timestamps: StoreTimestamps;
   readonly memoryLocks = new MemoryLocks();
   readonly writes: TxnWrites;
-  /** Reads and prewrites that began below the transaction safe point are refused (`KeyError.abort`). */
+  /** Reads and prewrites that began below the transaction safe point are refused (`KeyError.below_safe_point`). */
   readonly safePoints: StoreSafePoints;
   readonly #options: StoreTxnOptions;
   readonly #passes: RangePasses;
