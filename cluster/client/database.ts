@@ -59,7 +59,8 @@ export class Database {
    * After a conflict it is run anew, so it should do nothing but read and write the transaction. What it throws rolls back,
    * and is thrown.
    * @throws TroupeError `conflict` (reason `write-conflict`, after all retries, or `already-exists`), `undetermined` when
-   * nobody could tell in time whether it is committed, `timeout`, `unavailable`, `invalid-argument`, `closed`
+   * nobody could tell in time whether it is committed, `timeout` (reason `key-is-locked` where a lock was in the way), `failed`
+   * (reason `below-safe-point` where it took longer than old versions are kept), `unavailable`, `invalid-argument`, `closed`
    */
   transaction<T>(
     work: (transaction: Transaction) => T | Promise<T>,
