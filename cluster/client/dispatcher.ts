@@ -39,8 +39,12 @@ const SUSPECT_AFTER_MS = 1_000;
 const SUSPECT_FOR_MS = 3_000;
 /** The same for a store whose node was not there: others may still think that it leads. */
 const ABSENT_FOR_MS = 300;
-/** How long a read waits for its first try; each further try has twice the time. */
+/**
+ * How long a read waits for its first try, and at most: each further try has twice the time. A refusal is a try too, so after
+ * a few of them one message that is lost would otherwise cost all the time that the read has.
+ */
 const READ_PATIENCE_MS = 1_000;
+const MAX_READ_PATIENCE_MS = 8_000;
 /** Tries that may follow each other without a wait. */
 const HASTY_TRIES = 2;
 
@@ -222,7 +226,8 @@ export class Dispatcher {
       if (call.tries > tries) tries = call.tries;
     }
     let timeout = Math.max(1, deadline - batch.sentAt);
-    if (!queue.write) timeout = Math.min(timeout, READ_PATIENCE_MS * 2 ** Math.min(tries, 10));
+    if (!queue.write)
+      timeout = Math.min(timeout, READ_PATIENCE_MS * 2 ** Math.min(tries, 10), MAX_READ_PATIENCE_MS);
     queue.inFlight++;
     this.#batches.add(batch);
     store.unwatch ??= this.#watch(store);

@@ -6,6 +6,13 @@ import { name, text } from './client-world.js';
 const TWO_PHASES = { onePc: false, asyncCommit: false };
 const ASYNC = { onePc: false };
 
+/** The safe point has passed what is read. */
+const collectedAt: NonNullable<TxnWorld['script']['get']> = ({ version: timestamp }) => ({
+  value: new Uint8Array(0),
+  notFound: false,
+  error: keyErrorOf({ collected: { timestamp, safePoint: timestamp + 1n } }),
+});
+
 describe('the commit of a transaction', () => {
   let world: TxnWorld;
 
@@ -221,6 +228,41 @@ describe('the commit of a transaction', () => {
         : { commitVersion: 0n, error: keyErrorOf({ txnLockNotFound: { key: keys[0] ?? Buffer.of() } }) };
     const error = await world.failure(putAll(['a'], { ...TWO_PHASES, retries: 0 }));
     expect([error.code, error.reason]).to.deep.equal(['conflict', 'write-conflict']);
+  });
+
+  it('is undetermined when the lost commit finds nothing, and what it would find may have been collected', async () => {
+    world.script.commit = ({ keys }, nth) =>
+      nth === 1
+        ? 'silence'
+        : { commitVersion: 0n, error: keyErrorOf({ txnLockNotFound: { key: keys[0] ?? Buffer.of() } }) };
+    world.script.get = collectedAt;
+    const error = await world.failure(putAll(['a'], { ...TWO_PHASES, retries: 0 }));
+    expect(error.code).to.equal('undetermined');
+  });
+
+  it('is undetermined when the prewrite that may have committed it is refused as too old, and its primary knows nothing', async () => {
+    world.script.prewrite = ({ startVersion: timestamp }, nth) =>
+      nth === 1
+        ? 'silence'
+        : {
+            errors: [keyErrorOf({ collected: { timestamp, safePoint: timestamp + 1n } })],
+            minCommitTs: 0n,
+            onePcCommitTs: 0n,
+          };
+    world.script.get = collectedAt;
+    const error = await world.failure(putAll(['a']));
+    expect(error.code).to.equal('undetermined');
+  });
+
+  it('is refused with a reason of its own when it is older than old versions are kept', async () => {
+    world.script.prewrite = ({ startVersion: timestamp }) => ({
+      errors: [keyErrorOf({ collected: { timestamp, safePoint: timestamp + 1n } })],
+      minCommitTs: 0n,
+      onePcCommitTs: 0n,
+    });
+    const error = await world.failure(putAll(['a']));
+    expect([error.code, error.reason]).to.deep.equal(['failed', 'collected']);
+    expect(world.of('prewrite')).to.have.length(1);
   });
 
   it('is not committed when its commit never left, and removes its locks', async () => {

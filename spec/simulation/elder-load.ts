@@ -70,8 +70,6 @@ export class ElderLoad {
   #sessions: readonly ElderSession[] = [];
   #database: Database | undefined;
   #phase: 'trouble' | 'peace' = 'trouble';
-  /** An elder died with a snapshot that holds the safe points back for longer than this simulation goes on. */
-  #isHeldBack = false;
 
   constructor(parts: ElderLoadParts) {
     this.#parts = parts;
@@ -119,9 +117,10 @@ export class ElderLoad {
       return old !== undefined;
     });
     if (!isOld) return 'nothing could be written';
-    const isCollected = async () => old !== undefined && safePoints.gc >= old;
-    if (!this.#isHeldBack && !(await this.#within(limit, isCollected)))
-      return `the GC safe point stays at ${safePoints.gc}, below ${old}`;
+    const at = old ?? 0n;
+    const isCollected = await this.#within(limit, async () => safePoints.gc >= at);
+    if (!isCollected && !safePoints.areHeldBelow(at))
+      return `the GC safe point stays at ${safePoints.gc}, and nobody holds it below ${at}`;
     return (await this.#within(limit, () => session.readEverything())) ? undefined : 'not all could be read';
   }
 
@@ -158,7 +157,6 @@ export class ElderLoad {
       if (this.#phase !== 'trouble') return;
       trace.event(`kill ${name}`);
       this.#counts.elderDeaths++;
-      this.#isHeldBack ||= sessions.some(({ holdsLong }) => holdsLong);
       this.#sessions = [];
       clock.kill();
       network.crash(name);

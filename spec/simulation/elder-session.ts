@@ -65,7 +65,6 @@ export class ElderSession {
   readonly #running: Promise<void>;
   /** Acts until it stops. */
   #left = Number.POSITIVE_INFINITY;
-  #longHolds = 0;
 
   constructor(parts: ElderParts) {
     this.#parts = parts;
@@ -76,11 +75,6 @@ export class ElderSession {
   stop(acts: number): Promise<void> {
     this.#left = acts;
     return this.#running;
-  }
-
-  /** A snapshot that is held for long is open: if this client dies, so long is nothing collected. */
-  get holdsLong(): boolean {
-    return this.#longHolds > 0;
   }
 
   /** Milliseconds that something may go on: in peace all goes fast. */
@@ -236,14 +230,12 @@ export class ElderSession {
         });
         timestamp = view.timestamp;
         isHeld = true;
-        if (ttl >= LONG_TTL_MS) this.#longHolds++;
         if (timestamp < safePoints.transaction)
           this.#tell(`a snapshot at ${timestamp} was granted below the safe point ${safePoints.transaction}`);
         try {
           await work(view, timestamp);
         } finally {
           await view.close();
-          if (ttl >= LONG_TTL_MS) this.#longHolds--;
         }
       },
     );

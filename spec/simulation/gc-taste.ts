@@ -35,9 +35,11 @@ export class SafePointsSeen {
   gc = 0n;
   /** How often the GC safe point was raised. */
   raises = 0;
+  #record: SafePointRecord | undefined;
 
   /** A scheduler has started. */
   follow(record: SafePointRecord): void {
+    this.#record = record;
     const advance = record.advance.bind(record);
     const look = (): void => {
       if (record.transaction > this.transaction) this.transaction = record.transaction;
@@ -50,5 +52,10 @@ export class SafePointsSeen {
       look();
     };
     look();
+  }
+
+  /** Whether somebody keeps the safe points below a timestamp: perhaps somebody who is dead, or was not heard when he let go. */
+  areHeldBelow(timestamp: bigint): boolean {
+    return [...(this.#record?.services ?? [])].some(({ safePoint }) => safePoint < timestamp);
   }
 }

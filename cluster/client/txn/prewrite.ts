@@ -2,6 +2,7 @@ import type { TransactionEvent } from '../../../machines/index.js';
 import { TroupeError } from '../../errors.js';
 import { kvrpcpb } from '../../proto/index.js';
 import { Deadline, type WaitingParts } from '../deadline.js';
+import { mayBeCollected } from './collected.js';
 import { conflictError, keyError, type LockWait, lockedError, lockSentence } from './key-errors.js';
 import type { LockResolver } from './lock-resolver.js';
 import type { Batch } from './region-batches.js';
@@ -167,9 +168,10 @@ export class Prewrite {
     // Its primary knows, or the other keys of an async commit; asked so, they see to it that it ends.
     try {
       const fate = await resolver.settle(primary, startTs, new Deadline(waiting, LOOK_MS));
-      return fate.state === 'committed'
-        ? { type: 'foundCommitted', commitTs: fate.commitTs }
-        : { type: 'refused', reason: refusal?.reason ?? error };
+      if (fate.state === 'committed') return { type: 'foundCommitted', commitTs: fate.commitTs };
+      // Of a commit that may have been carried out long ago nothing need be left.
+      if (await mayBeCollected(this.#parts, primary, startTs)) return { type: 'gaveUp' };
+      return { type: 'refused', reason: refusal?.reason ?? error };
     } catch {
       return { type: 'gaveUp' };
     }
