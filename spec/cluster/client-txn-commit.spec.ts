@@ -10,7 +10,7 @@ const ASYNC = { onePc: false };
 const collectedAt: NonNullable<TxnWorld['script']['get']> = ({ version: timestamp }) => ({
   value: new Uint8Array(0),
   notFound: false,
-  error: keyErrorOf({ collected: { timestamp, safePoint: timestamp + 1n } }),
+  error: keyErrorOf({ belowSafePoint: { timestamp, safePoint: timestamp + 1n } }),
 });
 
 describe('the commit of a transaction', () => {
@@ -245,7 +245,7 @@ describe('the commit of a transaction', () => {
       nth === 1
         ? 'silence'
         : {
-            errors: [keyErrorOf({ collected: { timestamp, safePoint: timestamp + 1n } })],
+            errors: [keyErrorOf({ belowSafePoint: { timestamp, safePoint: timestamp + 1n } })],
             minCommitTs: 0n,
             onePcCommitTs: 0n,
           };
@@ -256,12 +256,12 @@ describe('the commit of a transaction', () => {
 
   it('is refused with a reason of its own when it is older than old versions are kept', async () => {
     world.script.prewrite = ({ startVersion: timestamp }) => ({
-      errors: [keyErrorOf({ collected: { timestamp, safePoint: timestamp + 1n } })],
+      errors: [keyErrorOf({ belowSafePoint: { timestamp, safePoint: timestamp + 1n } })],
       minCommitTs: 0n,
       onePcCommitTs: 0n,
     });
     const error = await world.failure(putAll(['a']));
-    expect([error.code, error.reason]).to.deep.equal(['failed', 'collected']);
+    expect([error.code, error.reason]).to.deep.equal(['failed', 'below-safe-point']);
     expect(world.of('prewrite')).to.have.length(1);
   });
 

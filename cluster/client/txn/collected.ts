@@ -18,7 +18,7 @@ export async function mayBeCollected(
   try {
     const verdicts = { resolvedLocks: [], committedLocks: [] };
     const { error } = await requests.get(primary, startTs, verdicts, new Deadline(waiting, LOOK_MS));
-    return error?.collected !== undefined;
+    return error?.belowSafePoint !== undefined;
   } catch {
     return true;
   }
