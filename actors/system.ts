@@ -247,6 +247,10 @@ export class ActorSystem {
     return [...this.#registry.cells.values()].map((cell) => cell.info());
   }
 
+  get actorCount(): number {
+    return this.#registry.cells.size;
+  }
+
   /** The actor at a path of this node; `undefined` where there is none. */
   actor(path: string): ActorInfo | undefined {
     return this.#registry.cells.get(path)?.info();

@@ -17,6 +17,7 @@ import {
 } from '../storage/index.js';
 import { TroupeError, type TroupeErrorCode } from './errors.js';
 import { codecs } from './protocol.js';
+import type { DiskObserver } from './raft/host.js';
 import type { StoreTuning } from './store/node.js';
 
 /** What every node of a cluster is started with. */
@@ -40,6 +41,7 @@ export interface NodeOptions {
   /** Grows at each start of the node: the wall clock's milliseconds when absent. */
   readonly incarnation?: number;
   readonly tuning?: StoreTuning;
+  readonly disk?: DiskObserver;
 }
 
 /** Opens the node's data directory. @throws TroupeError `conflict` when it is in use, `failed` when it is damaged */

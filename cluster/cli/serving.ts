@@ -26,14 +26,24 @@ export function stopRequest(): Promise<undefined> {
   });
 }
 
-/** Serves until somebody asks for an end or it fails, then closes it. @throws its failure */
-export async function serve(serving: Serving, name: string, stopWanted: Promise<undefined>): Promise<void> {
+/**
+ * Serves until somebody asks for an end or it fails, then closes it.
+ * @param leave what it does first when it was asked to end
+ * @throws its failure
+ */
+export async function serve(
+  serving: Serving,
+  name: string,
+  stopWanted: Promise<undefined>,
+  leave: () => Promise<unknown> = () => Promise.resolve(),
+): Promise<void> {
   const failure = await Promise.race([serving.failed, stopWanted]);
   setTimeout(() => {
     say(`troupe: ${name} did not stop within ${STOP_DEADLINE_MS / 1000} s and is ended`);
     process.exit(1);
   }, STOP_DEADLINE_MS).unref();
   if (failure === undefined) {
+    await leave();
     await serving.close();
     return;
   }

@@ -5,21 +5,10 @@ import { expect } from 'chai';
 import { hasNatsServer, TestNatsServer } from '../nats-server.js';
 import { skip } from '../skip.js';
 import { type RunningCommand, Workplace } from './command.js';
+import { blocksOf } from './guide-blocks.js';
 
 const GUIDE = fileURLToPath(new URL('../../../docs/guides/first-actor.md', import.meta.url));
 const MODULES = fileURLToPath(new URL('../../../node_modules', import.meta.url));
-
-interface Block {
-  /** The file that the line above it names. */
-  readonly file: string | undefined;
-  readonly language: string;
-  readonly text: string;
-}
-
-function blocksOf(markdown: string): Block[] {
-  const found = markdown.matchAll(/(?:^`([\w.]+)`\n\n)?^```(\w*)\n([\s\S]*?)^```$/gm);
-  return [...found].map(([, file, language = '', text = '']) => ({ file, language, text }));
-}
 
 describe('the guide to the first actor', function () {
   this.timeout(120_000);
@@ -67,12 +56,12 @@ describe('the guide to the first actor', function () {
     };
     let printed = '';
     let shown = 0;
-    for (const { file, language, text } of blocks) {
+    for (const { file, kind, text } of blocks) {
       if (file !== undefined) writeFileSync(place.path(file), text);
-      else if (language === 'sh') {
+      else if (kind === 'sh') {
         printed = '';
         for (const line of text.trimEnd().split('\n')) printed += await run(line);
-      } else if (!text.startsWith('mkdir')) {
+      } else if (kind === 'text') {
         expect(printed).to.equal(text);
         shown++;
       }
