@@ -1,9 +1,10 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
-import { type AnyStateMachine, assign, setup } from 'xstate';
-import { seededRandom, silentLogger } from '../../actors/index.js';
+import { type AnyStateMachine, assign, emit, setup } from 'xstate';
+import { type NatsTransportOptions, seededRandom, silentLogger } from '../../actors/index.js';
 import { ActorClient } from '../../cluster/deploy/client.js';
 import type { Deployable } from '../../cluster/deploy/deployment.js';
 import { DeployHost } from '../../cluster/deploy/host.js';
@@ -26,6 +27,13 @@ const order = setup({
   },
 });
 const other = setup({}).createMachine({ id: 'other', initial: 'a', states: { a: {} } });
+
+const teller = setup({ types: { events: {} as { type: 'tell'; to?: string } } }).createMachine({
+  id: 'teller',
+  on: { tell: { actions: emit(({ event }) => ({ type: 'tell', ...(event.to ? { to: event.to } : {}) })) } },
+});
+
+const MANUAL = fileURLToPath(new URL('../../../docs/decisions/deployed-actors.md', import.meta.url));
 
 const codeOf = (call: Promise<unknown>): Promise<string> =>
   call.then(
@@ -56,13 +64,17 @@ describe('a host of deployed actors', function () {
 
   const emptyDisk = (): SimulatedDisk => new SimulatedDisk({ random: seededRandom(1) });
 
-  async function start(disk: SimulatedDisk = emptyDisk(), name?: string): Promise<DeployHost> {
+  async function start(
+    disk: SimulatedDisk = emptyDisk(),
+    name?: string,
+    server: NatsTransportOptions = { servers: nats.url },
+  ): Promise<DeployHost> {
     const host = await DeployHost.start({
       cluster: 'c',
       name,
       dataDir: directory,
       engine: await disk.open(),
-      nats: { servers: nats.url },
+      nats: server,
       schedulers: ['scheduler-1'],
       logger: silentLogger,
       takesFiles: false,
@@ -184,6 +196,41 @@ describe('a host of deployed actors', function () {
     await host.close().catch(() => {});
     await sent;
     expect(answers).to.deep.equal([]);
+  });
+
+  it('needs no more than the permissions of the manual, and neither do those who use its actors', async () => {
+    const users = /^```text\n(users = [\s\S]*?)^```$/m.exec(readFileSync(MANUAL, 'utf8'))?.[1] ?? '';
+    const variables = 'TROUPE_HOST_PASSWORD: "h"\nTROUPE_APP_PASSWORD: "a"\n';
+    const config = `${variables}authorization { ${users.replaceAll('troupe.demo.', 'troupe.c.')} }\n`;
+    const guarded = await TestNatsServer.start({ config });
+    const app = { servers: guarded.url, user: 'troupe-app', pass: 'a', inboxPrefix: '_INBOX_APP' };
+    const user = await ActorClient.connect({ nats: app, cluster: 'c', timeoutMs: 3000 });
+    const { connect } = await import('@nats-io/transport-node');
+    const listener = await connect(app);
+    try {
+      const effects: string[] = [];
+      listener.subscribe('troupe.c.emit.>', { callback: (_, message) => void effects.push(message.subject) });
+      await listener.flush();
+      const host = await start(emptyDisk(), undefined, {
+        servers: guarded.url,
+        user: 'troupe-host',
+        pass: 'h',
+      });
+      await Promise.all([host.deploy(what('a', teller)), host.deploy(what('b', teller))]);
+      await user.deliver('a', 'send', { type: 'tell' }, '1');
+      await user.deliver('a', 'send', { type: 'tell', to: 'b' }, '2');
+      await eventually('b was told', async () =>
+        (await user.state('b', undefined)).seq === 2 ? true : undefined,
+      );
+      await eventually('all were told', () => (effects.length >= 2 ? true : undefined));
+      expect(effects.sort()).to.deep.equal(['troupe.c.emit.a.tell', 'troupe.c.emit.b.tell']);
+      expect((await user.hosts()).map(({ node }) => node)).to.deep.equal([host.node]);
+      expect(await codeOf(user.undeploy('a', false))).to.equal('undetermined');
+    } finally {
+      await Promise.all([user.close(), listener.close()]);
+      await Promise.all(hosts.splice(0).map((host) => host.close()));
+      await guarded.stop();
+    }
   });
 
   it('is refused where another one of its name is', async () => {
