@@ -1,12 +1,12 @@
 /** `troupe send`, `ask`, `actors` and `undeploy`: what is done with deployed actors from outside. */
 
+import { randomUUID } from 'node:crypto';
 import type { Command } from 'commander';
 import type { ActorClient, Answered } from '../deploy/client.js';
 import type { HostInfo } from '../deploy/host-info.js';
 import { isRefusal, readEvent } from '../deploy/protocol.js';
 import { TroupeError } from '../errors.js';
 import { natsOptions } from './connection.js';
-import { newEventId } from './deploy-command.js';
 import { checkToken, connectionSettings, withConnection } from './settings.js';
 import { endSoon, paletteFor, print, say, table } from './terminal.js';
 
@@ -80,7 +80,7 @@ async function deliver(
 ): Promise<void> {
   checkToken('actor', name);
   const event = eventOf(text);
-  const id = flags.id ?? newEventId();
+  const id = flags.id ?? randomUUID();
   if (id === '' || id.length > 128 || /[^\x21-\x7e]/.test(id)) {
     throw new TroupeError('usage', '--id: an id has 1 to 128 printable characters, without spaces');
   }

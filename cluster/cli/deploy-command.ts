@@ -1,6 +1,5 @@
 /** `troupe deploy` and `troupe host`: a user's machines as actors on the NATS server. */
 
-import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { basename, join } from 'node:path';
@@ -222,7 +221,7 @@ function readInstances({ instances, idle, maxInstances }: DeployFlags): HandOver
   };
 }
 
-export function readJson(option: string, text: string): unknown {
+function readJson(option: string, text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
@@ -251,9 +250,4 @@ function keepGoing(logger: { error(fields: object, message: string): void }): vo
     logger.error({ err: error }, 'a machine threw outside of its actions');
   process.on('uncaughtException', log);
   process.on('unhandledRejection', log);
-}
-
-/** An id that no other event has. */
-export function newEventId(): string {
-  return randomUUID();
 }

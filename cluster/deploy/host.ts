@@ -10,7 +10,7 @@ import {
   type NatsTransportOptions,
   natsTransport,
 } from '../../actors/index.js';
-import { type Engine, loadIdentity } from '../../storage/index.js';
+import { type Engine, loadIdentity, StorageError } from '../../storage/index.js';
 import { TroupeError } from '../errors.js';
 import { clusterError, openEngine } from '../node-options.js';
 import type { SharedParts } from './actor-family.js';
@@ -47,7 +47,7 @@ interface Identity {
 }
 
 export class DeployHost {
-  /** Resolves when the host cannot go on. */
+  /** Resolves when the host cannot go on, with a sentence that says why. */
   readonly failed: Promise<Error>;
   readonly #options: HostOptions;
   readonly #connection: NatsConnection;
@@ -74,13 +74,9 @@ export class DeployHost {
     this.#connection = connection;
     this.#system = system;
     this.#engine = engine;
-    let fail: (error: Error) => void = () => {};
-    const refused = new Promise<Error>((resolve) => {
-      fail = resolve;
-    });
-    this.failed = Promise.race([refused, engine.failed, system.failed]);
     const { cluster, schedulers, dataDir, logger } = options;
-    this.#journal = new Journal(engine, system, (error) => fail(error));
+    this.#journal = new Journal(engine, system);
+    this.failed = Promise.race([this.#journal.broken, engine.failed, system.failed]).then(forPeople);
     this.#claims = new Claims({
       connection,
       cluster,
@@ -110,11 +106,12 @@ export class DeployHost {
     const { cluster, name, dataDir, nats, logger } = options;
     const engine = options.engine ?? (await openEngine({ cluster, name: name ?? '', dataDir, logger }));
     let connection: NatsConnection | undefined;
+    let system: ActorSystem | undefined;
     try {
       const identity = await identify(engine, options);
       const { node } = identity;
       connection = await connectNats(nats, `troupe ${cluster} ${node}`, logger, () => false);
-      const system = await ActorSystem.start({
+      system = await ActorSystem.start({
         cluster,
         node,
         role: 'server',
@@ -128,6 +125,7 @@ export class DeployHost {
       await host.#open();
       return host;
     } catch (error) {
+      await system?.close();
       await connection?.close();
       await engine.close();
       throw error instanceof ActorSystemError ? clusterError(error) : error;
@@ -276,6 +274,12 @@ export class DeployHost {
     this.#ended.delete(name);
     return (error) => tell?.(error);
   }
+}
+
+/** What ends a host, as a sentence with a code. */
+function forPeople(error: Error): Error {
+  if (error instanceof ActorSystemError) return clusterError(error);
+  return error instanceof StorageError ? new TroupeError('failed', error.message, { cause: error }) : error;
 }
 
 /** Whose directory it is: a new one is marked. @throws TroupeError `identity` when it is another's */

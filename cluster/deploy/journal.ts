@@ -26,9 +26,9 @@ export class Journal {
   #writing = false;
   #failure: Error | undefined;
   readonly #unhook: () => void;
-  #tellBroken: () => void = () => {};
-  /** Resolves when the disk has refused: what is not durable then will never be. */
-  readonly broken = new Promise<void>((resolve) => {
+  #tellBroken: (error: Error) => void = () => {};
+  /** Resolves when the disk has refused: nothing is acknowledged any more, and what is not durable will never be. */
+  readonly broken = new Promise<Error>((resolve) => {
     this.#tellBroken = resolve;
   });
   #waiting: (() => void)[] = [];
@@ -36,8 +36,6 @@ export class Journal {
   constructor(
     private readonly engine: Engine,
     private readonly system: ActorSystem,
-    /** The disk refused: nothing is acknowledged any more. */
-    private readonly failed: (error: Error) => void,
   ) {
     this.#unhook = system.onTurnEnd(ORDER, () => this.#write());
   }
@@ -98,8 +96,7 @@ export class Journal {
 
   #refused(error: Error): void {
     this.#failure = error;
-    this.#tellBroken();
-    this.failed(error);
+    this.#tellBroken(error);
     this.#tellIdle();
   }
 

@@ -16,16 +16,12 @@ interface Known {
   pending: { readonly said: Said; readonly repeats: Delivery[] } | undefined;
 }
 
-/** A bounded table; the first to come is the first to be forgotten. */
+/** A bounded table; the first to come is the first to be forgotten, once it is durable. */
 export class KnownIds {
   readonly #ids = new Map<string, Known>();
 
   /** @param limit ids that it knows at most */
   constructor(private readonly limit: number) {}
-
-  get size(): number {
-    return this.#ids.size;
-  }
 
   find(id: string): Known | undefined {
     return this.#ids.get(id);
@@ -39,16 +35,12 @@ export class KnownIds {
   /** @returns the steps of those that are forgotten for it */
   add(id: string, seq: number, said: Said): readonly number[] {
     this.#ids.set(id, { seq, pending: { said, repeats: [] } });
-    return this.trim();
-  }
-
-  /** Forgets those that are too many. @returns their steps */
-  trim(): readonly number[] {
     const forgotten: number[] = [];
-    for (const [old, { seq }] of this.#ids) {
-      if (this.#ids.size <= this.limit) break;
+    for (const [old, known] of this.#ids) {
+      // Somebody may wait for one that is not durable.
+      if (this.#ids.size <= this.limit || known.pending !== undefined) break;
       this.#ids.delete(old);
-      forgotten.push(seq);
+      forgotten.push(known.seq);
     }
     return forgotten;
   }

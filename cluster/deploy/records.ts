@@ -110,7 +110,6 @@ export const effectsPrefix = (name: string): Uint8Array => text(`o${name}\0`);
 export const wakePrefix = (name: string): Uint8Array => text(`w${name}\0`);
 export const wakeKey = ({ name, key }: Owner, at: number): Uint8Array =>
   Buffer.concat([wakePrefix(name), number(at), text(key)]);
-export const statesPrefix = (name: string): Uint8Array => text(`s${name}\0`);
 
 /** Prefixes of everything that is stored of a deployment. */
 export const prefixesOf = (name: string): readonly Uint8Array[] =>

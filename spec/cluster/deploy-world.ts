@@ -60,7 +60,8 @@ export class DeployWorld implements Courier {
       random: seededRandom(this.seed),
     });
     const engine = this.#counted(await this.disk.open());
-    const journal = new Journal(engine, system, (error) => this.diskFailures.push(error));
+    const journal = new Journal(engine, system);
+    journal.broken.then((error) => this.diskFailures.push(error));
     const family = new ActorFamily({
       system,
       engine,
