@@ -8,6 +8,7 @@ import type { HandOver } from '../deploy/handed-files.js';
 import type { DeployHost } from '../deploy/host.js';
 import { TroupeError } from '../errors.js';
 import { parseMachineFile } from '../machine-file.js';
+import type { OperationsServer } from '../operations/server.js';
 import { natsOptions } from './connection.js';
 import { makeDirectory } from './directory.js';
 import { nodeLogger } from './log-lines.js';
@@ -16,20 +17,27 @@ import {
   type ConnectionSettings,
   checkToken,
   connectionSettings,
+  parseAddress,
   parseCount,
   parseDuration,
   withConnection,
 } from './settings.js';
 import { didYouMean } from './suggestion.js';
 import { endSoon, say } from './terminal.js';
+import { version } from './version.js';
 
 const LEVELS = ['debug', 'info', 'warn', 'error', 'silent'];
+const HTTP = [
+  '--http <address>',
+  'serve /metrics, /healthz and /readyz there: a port, or host and port such as 0.0.0.0:9464 (env: TROUPE_HTTP)',
+] as const;
 const DEFAULT_IDLE = '2m';
 const DEFAULT_INSTANCES = '10000';
 
 interface HostFlags extends Readonly<Record<string, unknown>> {
   readonly name?: string;
   readonly data?: string;
+  readonly http?: string;
   readonly logLevel: string;
 }
 
@@ -59,6 +67,7 @@ export function addDeployCommands(program: Command): void {
       .option('--input <json>', "the machine's input")
       .option('--fresh', 'forget the state that this host has of the name')
       .option('--data <dir>', 'where the state is kept')
+      .option(...HTTP)
       .option('--log-level <level>', LEVELS.join(', '), process.env.TROUPE_LOG_LEVEL ?? 'warn'),
   ).action(deploy);
   withConnection(
@@ -70,6 +79,7 @@ export function addDeployCommands(program: Command): void {
       )
       .requiredOption('--name <node>', "the host's name")
       .option('--data <dir>', 'where state and files are kept')
+      .option(...HTTP)
       .option('--log-level <level>', LEVELS.join(', '), process.env.TROUPE_LOG_LEVEL ?? 'info'),
   ).action(host);
 }
@@ -124,22 +134,39 @@ async function host(flags: HostFlags): Promise<void> {
 async function serveHost(
   settings: ConnectionSettings,
   name: string | undefined,
-  { data, logLevel }: HostFlags,
+  { data, http = process.env.TROUPE_HTTP, logLevel }: HostFlags,
   place: string,
   takesFiles: boolean,
   begin: (running: DeployHost) => Promise<TroupeError | undefined>,
 ): Promise<void> {
   const { cluster, schedulers } = settings;
+  const address = http === undefined || http === '' ? undefined : parseAddress('--http', http);
   const dataDir = data ?? join(stateHome(), 'troupe', cluster, place);
   makeDirectory('--data', dataDir);
   const logger = nodeLogger(name ?? place, logLevel);
   const nats = natsOptions(settings);
   const stopWanted = stopRequest();
   keepGoing(logger);
+  let served: DeployHost | undefined;
+  let pages: OperationsServer | undefined;
   try {
     // Loaded here, so that usage errors do not wait for RocksDB.
     const { DeployHost } = await import('../deploy/host.js');
-    const running = await DeployHost.start({ cluster, name, dataDir, nats, schedulers, logger, takesFiles });
+    const { NodeMetrics, serveOperations } = await import('../operations/index.js');
+    const node = name ?? basename(place);
+    const metrics = new NodeMetrics({ cluster, node, role: 'host', version: version() });
+    if (address !== undefined) {
+      pages = await serveOperations(address, {
+        metrics: () => metrics.text(),
+        contentType: metrics.contentType,
+        unready: () => (served === undefined ? 'the host is starting' : served.unready),
+      });
+      logger.info({ url: pages.url }, 'metrics and health are served');
+    }
+    const shared = { cluster, name, dataDir, nats, schedulers, logger, takesFiles, disk: metrics };
+    const running = await DeployHost.start(shared);
+    served = running;
+    metrics.attach(running);
     let ended: Promise<TroupeError | undefined>;
     try {
       logger.info({ cluster, nats: settings.nats, data: dataDir }, 'the host serves');
@@ -161,6 +188,7 @@ async function serveHost(
       throw error;
     }
   } finally {
+    await pages?.close();
     endSoon();
   }
 }

@@ -19,7 +19,7 @@ export interface Instances {
 /** What all actors of a host share. */
 export type SharedParts = Pick<
   DeployedActorParts,
-  'system' | 'engine' | 'journal' | 'courier' | 'wall' | 'newLife'
+  'system' | 'engine' | 'journal' | 'courier' | 'counts' | 'wall' | 'newLife'
 >;
 
 export interface FamilyParts extends SharedParts {

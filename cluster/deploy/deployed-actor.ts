@@ -9,7 +9,7 @@ import {
 } from '../../machines/index.js';
 import type { Engine } from '../../storage/index.js';
 import type { Journal } from './journal.js';
-import { Ledger } from './ledger.js';
+import { type DeployCounts, Ledger } from './ledger.js';
 import type { Courier } from './outbox.js';
 import { type Delivery, MAX_WAITING, type Refusal, refusal } from './protocol.js';
 import type { Owner } from './records.js';
@@ -25,6 +25,7 @@ export interface DeployedActorParts {
   readonly engine: Engine;
   readonly journal: Journal;
   readonly courier: Courier;
+  readonly counts: DeployCounts;
   /** Milliseconds of the wall clock. */
   readonly wall: () => number;
   /** A word that no other life has. */

@@ -92,6 +92,11 @@ export class Deployment {
     this.#name.announce();
   }
 
+  /** How many of its actors are in memory. */
+  get inMemory(): number {
+    return this.#family.size;
+  }
+
   async info(): Promise<DeployedInfo> {
     const { name, machine, file, instances } = this.#what;
     const known = { name, machine: machine.id, file, since: this.#since };

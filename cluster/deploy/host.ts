@@ -13,6 +13,7 @@ import {
 import { type Engine, loadIdentity, StorageError } from '../../storage/index.js';
 import { TroupeError } from '../errors.js';
 import { clusterError, openEngine } from '../node-options.js';
+import type { DiskObserver } from '../raft/host.js';
 import type { SharedParts } from './actor-family.js';
 import { Claims, namesOfCluster } from './claim.js';
 import { NatsCourier } from './courier.js';
@@ -33,6 +34,8 @@ export interface HostOptions {
   readonly nats: NatsTransportOptions;
   readonly schedulers: readonly string[];
   readonly logger: Logger;
+  /** Told how long the disk takes. */
+  readonly disk?: DiskObserver;
   /** Whether files may be handed to it: whoever may publish there runs code here. */
   readonly takesFiles: boolean;
 }
@@ -62,6 +65,8 @@ export class DeployHost {
   readonly #busy = new Set<string>();
   readonly #ended = new Map<string, (error: TroupeError | undefined) => void>();
   readonly #subscriptions: Subscription[] = [];
+  #connected = true;
+  #closing = false;
 
   private constructor(
     options: HostOptions,
@@ -75,7 +80,7 @@ export class DeployHost {
     this.#system = system;
     this.#engine = engine;
     const { cluster, schedulers, dataDir, logger } = options;
-    this.#journal = new Journal(engine, system);
+    this.#journal = new Journal(engine, system, options.disk);
     this.failed = Promise.race([this.#journal.broken, engine.failed, system.failed]).then(forPeople);
     this.#claims = new Claims({
       connection,
@@ -92,11 +97,14 @@ export class DeployHost {
       engine,
       journal: this.#journal,
       courier: new NatsCourier(connection, cluster, logger),
+      counts: { eventsApplied: 0, eventsRepeated: 0, effectsLeft: 0 },
       wall: Date.now,
       newLife: () => randomBytes(8).toString('hex'),
     };
     system.onStatus((status) => {
+      if (status.type === 'disconnected') this.#connected = false;
       if (status.type !== 'reconnected') return;
+      this.#connected = true;
       for (const deployment of this.#deployments.values()) deployment.announce();
     });
   }
@@ -139,6 +147,27 @@ export class DeployHost {
   /** The actor system that the deployed machines live in. */
   get system(): ActorSystem {
     return this.#system;
+  }
+
+  get engine(): Engine {
+    return this.#engine;
+  }
+
+  /** For metrics, by the names in `operations/measures.ts`. */
+  get measures(): Readonly<Record<string, number>> {
+    const deployments = [...this.#deployments.values()];
+    return {
+      deployments: deployments.length,
+      actorsInMemory: deployments.reduce((sum, { inMemory }) => sum + inMemory, 0),
+      ...this.#shared.counts,
+      batches: this.#journal.batches,
+    };
+  }
+
+  /** Why nobody reaches its actors now; `undefined` while they are served. */
+  get unready(): string | undefined {
+    if (this.#closing) return 'the host is stopping';
+    return this.#connected ? undefined : 'the host has lost the NATS server';
   }
 
   /**
@@ -201,6 +230,7 @@ export class DeployHost {
 
   /** Stops everything; what has been acknowledged stays. */
   async close(): Promise<void> {
+    this.#closing = true;
     for (const subscription of this.#subscriptions) subscription.unsubscribe();
     const closing = Promise.all([...this.#deployments.values()].map((deployment) => deployment.close()));
     await Promise.race([closing, this.#journal.broken]);

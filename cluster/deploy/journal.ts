@@ -2,6 +2,7 @@
 
 import type { ActorSystem } from '../../actors/index.js';
 import type { Engine, WriteBatch } from '../../storage/index.js';
+import type { DiskObserver } from '../raft/host.js';
 
 /** Something whose changes are to become durable. */
 export interface JournalSource {
@@ -32,10 +33,13 @@ export class Journal {
     this.#tellBroken = resolve;
   });
   #waiting: (() => void)[] = [];
+  /** How many were made durable. */
+  batches = 0;
 
   constructor(
     private readonly engine: Engine,
     private readonly system: ActorSystem,
+    private readonly disk?: DiskObserver,
   ) {
     this.#unhook = system.onTurnEnd(ORDER, () => this.#write());
   }
@@ -72,9 +76,17 @@ export class Journal {
       durable.push(source.collect(batch));
     }
     this.#writing = true;
+    const { clock } = this.system;
+    const began = clock.now();
+    let written = began;
     this.engine
       .write(batch)
-      .then(() => this.engine.sync())
+      .then(() => {
+        written = clock.now();
+        this.disk?.written(written - began, batch.bytes);
+        return this.engine.sync();
+      })
+      .then(() => this.disk?.synced(clock.now() - written))
       .then(
         () => this.#written(durable),
         (error: Error) => this.#refused(error),
@@ -83,6 +95,7 @@ export class Journal {
 
   #written(durable: readonly (() => void)[]): void {
     this.#writing = false;
+    this.batches++;
     for (const tell of durable) {
       try {
         tell();

@@ -35,6 +35,7 @@ export interface LedgerParts {
   readonly engine: Engine;
   readonly journal: Journal;
   readonly courier: Courier;
+  readonly counts: DeployCounts;
   /** Milliseconds of the wall clock. */
   readonly wall: () => number;
   /** A word that no other life has. */
@@ -46,6 +47,13 @@ export interface LedgerParts {
   readonly failed: (message: string) => void;
   /** All that it has done is durable. */
   readonly settled: () => void;
+}
+
+/** What the actors of a host have done since it started. */
+export interface DeployCounts {
+  eventsApplied: number;
+  eventsRepeated: number;
+  effectsLeft: number;
 }
 
 interface Unwritten {
@@ -85,6 +93,7 @@ export class Ledger implements Persistence, JournalSource {
       random: system.random,
       courier,
       left: (effect) => {
+        parts.counts.effectsLeft++;
         this.#unwritten.left.push(effect);
         this.#change();
       },
@@ -160,6 +169,7 @@ export class Ledger implements Persistence, JournalSource {
   repeat(delivery: Delivery): boolean {
     const known = delivery.id === undefined ? undefined : this.#ids.find(delivery.id);
     if (known === undefined) return false;
+    this.#parts.counts.eventsRepeated++;
     if (known.pending !== undefined) {
       known.pending.repeats.push(delivery);
       return true;
@@ -288,6 +298,7 @@ export class Ledger implements Persistence, JournalSource {
     if (current === undefined) return;
     const { delivery, box } = current;
     const said = box.close();
+    this.#parts.counts.eventsApplied++;
     if (delivery.id !== undefined) {
       this.#unwritten.ids.push({ row: { id: delivery.id, seq }, said });
       this.#unwritten.forgotten.push(...this.#ids.add(delivery.id, seq, said));

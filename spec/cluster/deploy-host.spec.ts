@@ -9,6 +9,7 @@ import { ActorClient } from '../../cluster/deploy/client.js';
 import type { Deployable } from '../../cluster/deploy/deployment.js';
 import { DeployHost } from '../../cluster/deploy/host.js';
 import type { TroupeError } from '../../cluster/errors.js';
+import { NodeMetrics } from '../../cluster/operations/index.js';
 import { SimulatedDisk } from '../../storage/index.js';
 import { eventually } from '../integration/command.js';
 import { hasNatsServer, TestNatsServer } from '../nats-server.js';
@@ -122,6 +123,27 @@ describe('a host of deployed actors', function () {
     expect(
       (await actors.hosts()).map(({ actors: own }) => own.map(({ instances }) => instances)),
     ).to.deep.equal([[{ member: 'id', inMemory: 0 }]]);
+  });
+
+  it('counts what it does', async () => {
+    const host = await start();
+    const metrics = new NodeMetrics({ cluster: 'c', node: host.node, role: 'host', version: '1' });
+    metrics.attach(host);
+    await host.deploy(what('it', order));
+    for (const id of ['1', '2', '2']) await actors.deliver('it', 'send', { type: 'add' }, id);
+    const page = await metrics.text();
+    for (const line of [
+      'deployments 1',
+      'deployed_actors 1',
+      'events_applied_total 2',
+      'events_repeated_total 1',
+    ]) {
+      expect(page).to.include(`\ntroupe_host_${line}\n`);
+    }
+    expect(page).to.match(/^troupe_host_batches_total [1-9]/m);
+    expect(host.unready).to.equal(undefined);
+    await stop(host);
+    expect(host.unready).to.equal('the host is stopping');
   });
 
   it('refuses a state that is not one of the machine, unless it is to be forgotten', async () => {

@@ -67,6 +67,7 @@ export class DeployWorld implements Courier {
       engine,
       journal,
       courier: this,
+      counts: { eventsApplied: 0, eventsRepeated: 0, effectsLeft: 0 },
       wall: this.wall,
       newLife: () => `life${++this.#lives}`,
       name: 'it',
