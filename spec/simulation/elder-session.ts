@@ -216,7 +216,7 @@ export class ElderSession {
     { ttl, at }: { readonly ttl: number; readonly at?: bigint },
     work: (view: Reads, at: bigint) => Promise<void>,
   ): Promise<void> {
-    const { database, safePoints } = this.#parts;
+    const { database } = this.#parts;
     let timestamp = at ?? 0n;
     let isHeld = false;
     await this.#asking(
@@ -230,8 +230,6 @@ export class ElderSession {
         });
         timestamp = view.timestamp;
         isHeld = true;
-        if (timestamp < safePoints.transaction)
-          this.#tell(`a snapshot at ${timestamp} was granted below the safe point ${safePoints.transaction}`);
         try {
           await work(view, timestamp);
         } finally {

@@ -22,6 +22,8 @@ export class GcActs {
   /** Share of acts that pause the collector. */
   readonly #pauses: number;
   #running = false;
+  /** Resolves when the last act was heard, or will not be. */
+  #acting: Promise<void> = Promise.resolve();
 
   constructor(parts: GcActsParts) {
     this.#parts = parts;
@@ -38,14 +40,16 @@ export class GcActs {
   /** Peace: the collector goes on, whatever it was told last. */
   stop(): void {
     this.#running = false;
-    void this.#resume();
+    // What was asked last may arrive late.
+    void this.#acting.then(() => this.#resume());
   }
 
   #next(): void {
     const { world, random } = this.#parts;
     world.setTimeout(() => {
       if (!this.#running) return;
-      void this.#act(random()).finally(() => this.#next());
+      this.#acting = this.#act(random());
+      void this.#acting.finally(() => this.#next());
     }, this.#restlessness * random());
   }
 

@@ -10,7 +10,7 @@ export function forgettingHolds({ safePoints }: SchedulerNode): void {
     expiresAt > now && safePoint < safePoints.transaction ? 'late' : 'put';
 }
 
-const TOO_MUCH = composeTimestamp(2_000, 0);
+const TOO_MUCH = composeTimestamp(5_000, 0);
 
 export function collectingTooMuch({ txn: { safePoints } }: StoreNode): void {
   const heard = safePoints.heard.bind(safePoints);
