@@ -135,6 +135,14 @@ export class RegionInvariants {
     this.#known.set(id, to);
   }
 
+  /**
+   * It had to go because a newer one covers it. What a leader that was deposed says of it late may be believed then, until the next
+   * heartbeat of its leader: as with PD, whoever uses it is told by its members.
+   */
+  schedulerRemoves(id: number): void {
+    this.#known.delete(id);
+  }
+
   /** What the scheduler's disk holds at a start: what was not durable may be done again. */
   schedulerFound(regions: readonly metapb.Region[]): void {
     this.#known.clear();

@@ -104,7 +104,11 @@ export function makeScheduler(parts: SchedulerMachineParts): SimulatedMachine<Sc
     ...machine,
     name,
     found: async (engine) => invariants().regions.schedulerFound(await schedulerRegions(engine)),
-    before: (engine) => observeScheduler(engine, (region) => invariants().regions.schedulerWrites(region)),
+    before: (engine) =>
+      observeScheduler(engine, {
+        wrote: (region) => invariants().regions.schedulerWrites(region),
+        removed: (id) => invariants().regions.schedulerRemoves(id),
+      }),
     boot: async (process) => {
       const node = await startScheduler({
         ...process,
