@@ -44,6 +44,9 @@ export class Machine {
   #started = false;
   #good: Snapshot<unknown> | undefined;
   #ended = false;
+  /** One in so many events is shown; 0 for none. */
+  #every = 0;
+  #unshown = 0;
 
   /**
    * @param input ignored when `from` is given
@@ -96,9 +99,27 @@ export class Machine {
   /** Handles one event to its end, effects included. */
   send(event: AnyEventObject): void {
     // What XState does on the way from `send` to the mailbox is for those who look.
-    const direct = this.#started && !this.#ended && !inspected.has(this.#actor.system);
-    if (direct) this.#mailbox.enqueue(event);
-    else this.#actor.send(event);
+    if (!this.#started || this.#ended) this.#actor.send(event);
+    else if (this.#every <= 1) this.#every === 1 ? this.#actor.send(event) : this.#mailbox.enqueue(event);
+    else this.#sample(event);
+  }
+
+  /** One in so many events is shown, whatever it does; the others take the short way where there is one. */
+  #sample(event: AnyEventObject): void {
+    this.#unshown = (this.#unshown + 1) % this.#every;
+    if (this.#unshown !== 0) return this.#mailbox.enqueue(event);
+    const { system } = this.#actor;
+    shown.add(system);
+    try {
+      this.#actor.send(event);
+    } finally {
+      shown.delete(system);
+    }
+  }
+
+  /** XState's own actor, for those who look. */
+  get actor(): AnyActorRef {
+    return this.#actor;
   }
 
   get snapshot(): unknown {
@@ -137,21 +158,30 @@ export class Machine {
     this.#timers.clear();
   }
 
-  /** @returns how to stop looking */
-  inspect(observer: (event: InspectionEvent) => void): () => void {
+  /**
+   * Shows what XState does, in place of whoever was shown it before.
+   * @param every one in so many of the events that leave the machine as it is: 1 for all, 0 for none. Those that do more
+   * are always shown
+   * @returns how to stop looking
+   */
+  inspect(observer: (event: InspectionEvent) => void, every = 1): () => void {
     const { system } = this.#actor;
-    const subscription = system.inspect(observer);
-    inspected.set(system, (inspected.get(system) ?? 0) + 1);
-    let looking = true;
+    const stop = observe(this.#actor, observer);
+    this.#every = every;
+    if (every === 1) shown.add(system);
+    else shown.delete(system);
     return () => {
-      if (!looking) return;
-      looking = false;
-      subscription.unsubscribe();
-      const others = (inspected.get(system) ?? 1) - 1;
-      if (others === 0) inspected.delete(system);
-      else inspected.set(system, others);
+      stop();
+      this.#every = 0;
+      shown.delete(system);
     };
   }
+}
+
+/** Shows what XState does with an actor and those that it runs. @returns how to stop */
+export function observe(actor: AnyActorRef, observer: (event: InspectionEvent) => void): () => void {
+  const subscription = actor.system.inspect(observer);
+  return () => subscription.unsubscribe();
 }
 
 type PersistedSnapshot = Snapshot<unknown> & {
@@ -263,8 +293,8 @@ function keyOf(source: AnyActorRef, id: string): string {
   return `${source.sessionId}.${id}`;
 }
 
-/** How many look at each system: they are shown every step that XState makes. */
-const inspected = new WeakMap<AnyActor['system'], number>();
+/** Systems whose every step is shown, or this one: nothing takes a short way there. */
+const shown = new WeakSet<AnyActor['system']>();
 const boundedMachines = new WeakMap<AnyStateMachine, AnyStateMachine>();
 
 /**
@@ -286,7 +316,7 @@ function bounded(logic: AnyActorLogic): AnyActorLogic {
     const quiet = new QuietTransitions(clone);
     const interpret = clone.transition.bind(clone);
     clone.transition = (snapshot, event, scope) =>
-      !inspected.has(scope.system) && quiet.take(snapshot, event, scope)
+      !shown.has(scope.system) && quiet.take(snapshot, event, scope)
         ? snapshot
         : interpret(snapshot, event, scope);
     boundedMachines.set(machine, clone);
