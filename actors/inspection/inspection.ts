@@ -52,6 +52,8 @@ export interface InspectionHost {
 /** Milliseconds between two looks at what there is. */
 const TICK_MS = 250;
 const FLUSH_MS = 40;
+/** Who has nothing to tell says so this often, while somebody looks: silence means that a node is gone. */
+const ALIVE_MS = 1000;
 const MAX_WATCHERS = 16;
 /** Records that wait for the next batch. */
 const MAX_BUFFERED = 512;
@@ -90,6 +92,7 @@ export class Inspection {
   #buffer: InspectionRecord[] = [];
   #hellos = new Set<string>();
   #sequence = 0;
+  #aliveAt = 0;
   #round = 0;
   #closed = false;
 
@@ -134,7 +137,7 @@ export class Inspection {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    this.#send();
+    if (this.attached) this.#send();
     this.#leases.clear();
     this.#stop();
     await this.#channel?.close();
@@ -443,7 +446,8 @@ export class Inspection {
       const counts = held.takeLeftOut();
       if (counts !== undefined) leftOut[watcher] = counts;
     }
-    if (records.length > 0 || Object.keys(leftOut).length > 0) this.#publish(records, leftOut);
+    const isDue = this.#host.clock.now() >= this.#aliveAt;
+    if (records.length > 0 || Object.keys(leftOut).length > 0 || isDue) this.#publish(records, leftOut);
     if (![...this.#leases.values()].some(({ lease }) => lease.stately)) return;
     for (const record of records)
       for (const event of statelyEventsOf(record, this.#host.node, this.#options.wallClock ?? Date.now))
@@ -453,6 +457,7 @@ export class Inspection {
   #publish(records: readonly InspectionRecord[], leftOut: InspectionBatch['leftOut']): void {
     const { node, incarnation, clock } = this.#host;
     const { wallClock = Date.now } = this.#options;
+    this.#aliveAt = clock.now() + ALIVE_MS;
     const batch: InspectionBatch = {
       version: 1,
       node,

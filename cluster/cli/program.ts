@@ -6,6 +6,7 @@ import { ExitCode, exitCodeOf, TroupeError } from '../errors.js';
 import { addBenchCommand } from './bench-command.js';
 import { addChartCommand } from './chart-command.js';
 import { addGcCommands } from './gc-command.js';
+import { addInspectCommand } from './inspect-command.js';
 import { addKvCommands } from './kv-command.js';
 import { addMvccCommand } from './mvcc-command.js';
 import { addNodeCommands } from './node-command.js';
@@ -49,6 +50,7 @@ export function createProgram(): Command {
   addStatusCommand(program);
   addRegionCommands(program);
   addChartCommand(program);
+  addInspectCommand(program);
   addBenchCommand(program);
   settle(program);
   return program;
