@@ -29,6 +29,11 @@ export function actorsView(page: Page, argument: string): View {
     oninput: () => pin(Number(slider.value)),
   });
   const live = h('button', { type: 'button', class: 'small', onclick: () => pin(0) }, 'Live');
+  const zoom = (): void => {
+    const whole = chart.element.classList.toggle('whole');
+    setText(size, whole ? 'Fit the chart' : 'Full size');
+  };
+  const size = h('button', { type: 'button', class: 'small', onclick: zoom }, 'Full size');
   const when = h('span', { class: 'when' });
   const events = h('ol', { class: 'plain events', tabindex: 0, 'aria-label': 'Last events' });
   const detail = h('pre', { class: 'json', tabindex: 0, 'aria-label': 'Event and context' });
@@ -42,7 +47,7 @@ export function actorsView(page: Page, argument: string): View {
     h(
       'div',
       { class: 'split' },
-      h('div', { class: 'picture' }, chart.element, guards),
+      h('div', { class: 'picture' }, chart.element, size, guards),
       h('div', { class: 'side' }, h('h3', {}, 'Events'), events, h('h3', {}, 'Event and context'), detail),
     ),
   );
@@ -178,6 +183,7 @@ export function actorsView(page: Page, argument: string): View {
       if (event.key === 'ArrowLeft') move(-1);
       else if (event.key === 'ArrowRight') move(1);
       else if (event.key === 'l') pin(0);
+      else if (event.key === 'z') zoom();
       else return false;
       return true;
     },
