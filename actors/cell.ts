@@ -34,6 +34,8 @@ export interface CellHost {
   readonly inspector: ((event: InspectionEvent) => void) | undefined;
   /** How much of an actor is shown: one in so many quiet events, 0 for none of these, `undefined` for nothing. */
   shows(path: string): number | undefined;
+  /** Cells of which events were not shown since somebody asked: see `takeUnshown`. */
+  readonly unshown: Set<Cell>;
 }
 
 export interface CellOptions {
@@ -71,6 +73,7 @@ export class Cell implements Runnable, MachineHost {
   #handling: AnyEventObject | undefined;
   #restarts = 0;
   #uninspect: (() => void) | undefined;
+  #unshown = 0;
 
   constructor(
     private readonly host: CellHost,
@@ -193,6 +196,18 @@ export class Cell implements Runnable, MachineHost {
   uninspect(): void {
     this.#uninspect?.();
     this.#uninspect = undefined;
+  }
+
+  /** Somebody looks, and was shown nothing of an event. */
+  unshown(): void {
+    if (this.#unshown++ === 0) this.host.unshown.add(this);
+  }
+
+  /** @returns how many events were not shown since the last call */
+  takeUnshown(): number {
+    const count = this.#unshown;
+    this.#unshown = 0;
+    return count;
   }
 
   done(): void {

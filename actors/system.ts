@@ -154,6 +154,11 @@ export class ActorSystem {
         },
         inspect: (inspector, depth) => this.#look({ inspector, depth }),
         listen: (listener) => this.deadLetters.listen(listener),
+        unshown: (told) => {
+          const { unshown } = this.#cellHost;
+          for (const cell of unshown) told(cell.options.path, cell.takeUnshown());
+          unshown.clear();
+        },
       },
       options.inspection || {},
     );
@@ -407,6 +412,7 @@ export class ActorSystem {
         }
         return least;
       },
+      unshown: new Set(),
       ready: (cell) => this.#turns.ready(cell),
       deadLetter: (reason, cell, event, detail) => {
         const from = typeof event.sender === 'string' ? event.sender : this.node;
@@ -445,6 +451,9 @@ export class ActorSystem {
         }
       : undefined;
     for (const cell of this.#registry.cells.values()) wanted ? cell.inspect() : cell.uninspect();
+    if (wanted) return;
+    for (const cell of this.#cellHost.unshown) cell.takeUnshown();
+    this.#cellHost.unshown.clear();
   }
 
   #checkSpawn(path: string, { capacity }: MailboxOptions, parent: ActorRef | undefined): Cell | undefined {

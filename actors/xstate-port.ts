@@ -27,6 +27,8 @@ export interface MachineHost {
   failed(error: unknown): void;
   /** The machine reached its end; it is stopped. */
   done(): void;
+  /** Somebody looks, and was shown nothing of an event. */
+  unshown?(): void;
 }
 
 /** What a machine needs to go on where another one of the same logic failed. */
@@ -44,9 +46,8 @@ export class Machine {
   #started = false;
   #good: Snapshot<unknown> | undefined;
   #ended = false;
-  /** One in so many events is shown; 0 for none. */
-  #every = 0;
-  #unshown = 0;
+  /** Somebody looks. */
+  #look: Look | undefined;
 
   /**
    * @param input ignored when `from` is given
@@ -88,7 +89,9 @@ export class Machine {
 
   /** Runs the entry actions, or goes on with the restored snapshot and what is left of its timers. */
   start(): void {
+    this.#look?.arm();
     this.#actor.start();
+    this.#look?.disarm();
     this.#started = true;
     if (this.from === undefined || this.#ended) return;
     for (const { id, event, dueAt } of this.from.timers) {
@@ -100,21 +103,8 @@ export class Machine {
   send(event: AnyEventObject): void {
     // What XState does on the way from `send` to the mailbox is for those who look.
     if (!this.#started || this.#ended) this.#actor.send(event);
-    else if (this.#every <= 1) this.#every === 1 ? this.#actor.send(event) : this.#mailbox.enqueue(event);
-    else this.#sample(event);
-  }
-
-  /** One in so many events is shown, whatever it does; the others take the short way where there is one. */
-  #sample(event: AnyEventObject): void {
-    this.#unshown = (this.#unshown + 1) % this.#every;
-    if (this.#unshown !== 0) return this.#mailbox.enqueue(event);
-    const { system } = this.#actor;
-    shown.add(system);
-    try {
-      this.#actor.send(event);
-    } finally {
-      shown.delete(system);
-    }
+    else if (this.#look !== undefined) this.#look.send(event);
+    else this.#mailbox.enqueue(event);
   }
 
   /** XState's own actor, for those who look. */
@@ -165,16 +155,81 @@ export class Machine {
    * @returns how to stop looking
    */
   inspect(observer: (event: InspectionEvent) => void, every = 1): () => void {
-    const { system } = this.#actor;
-    const stop = observe(this.#actor, observer);
-    this.#every = every;
-    if (every === 1) shown.add(system);
-    else shown.delete(system);
+    this.#look?.end();
+    const look = new Look(this.#actor, this.#mailbox, clones.has(this.#logic), observer, every, () =>
+      this.host.unshown?.(),
+    );
+    this.#look = look;
     return () => {
-      stop();
-      this.#every = 0;
-      shown.delete(system);
+      look.end();
+      if (this.#look === look) this.#look = undefined;
     };
+  }
+}
+
+/**
+ * Somebody looks at a machine. XState tells its observers of every event, whatever it does; so where a machine has a short
+ * way for those that change nothing, it has an observer only for the others, and for the samples.
+ */
+class Look {
+  readonly #system: AnyActor['system'];
+  #stop: (() => void) | undefined;
+  #sinceSample = 0;
+
+  constructor(
+    private readonly actor: AnyActor,
+    private readonly mailbox: Mailbox,
+    /** It takes the short way where there is one. */
+    private readonly quick: boolean,
+    private readonly observer: (event: InspectionEvent) => void,
+    private readonly every: number,
+    /** An event was handled of which nothing was shown. */
+    private readonly unshown: () => void,
+  ) {
+    this.#system = actor.system;
+    if (every === 1) shown.add(this.#system);
+    if (every === 1 || !quick) this.arm();
+    else looks.set(this.#system, this);
+  }
+
+  send(event: AnyEventObject): void {
+    if (this.every === 1) return this.actor.send(event);
+    this.#sinceSample = this.every === 0 ? 1 : (this.#sinceSample + 1) % this.every;
+    if (this.#sinceSample === 0) return this.#sample(event);
+    this.mailbox.enqueue(event);
+    if (!this.quick) return;
+    if (this.#stop === undefined) this.unshown();
+    else this.disarm();
+  }
+
+  /** Whatever it does, this one is shown. */
+  #sample(event: AnyEventObject): void {
+    this.arm();
+    shown.add(this.#system);
+    try {
+      this.actor.send(event);
+    } finally {
+      shown.delete(this.#system);
+      this.disarm();
+    }
+  }
+
+  /** XState is about to do more than the short way could. */
+  arm(): void {
+    this.#stop ??= observe(this.actor, this.observer);
+  }
+
+  disarm(): void {
+    if (this.every === 1 || !this.quick) return;
+    this.#stop?.();
+    this.#stop = undefined;
+  }
+
+  end(): void {
+    this.#stop?.();
+    this.#stop = undefined;
+    shown.delete(this.#system);
+    if (looks.get(this.#system) === this) looks.delete(this.#system);
   }
 }
 
@@ -274,6 +329,7 @@ class Timers implements Scheduler {
     if (this.#pending.get(key) !== timer) return;
     this.#pending.delete(key);
     (this.root as unknown as { system: Relay }).system._relay(timer.source, timer.target, timer.event);
+    looks.get(this.root.system)?.disarm();
   }
 
   #remove(key: string): void {
@@ -295,6 +351,10 @@ function keyOf(source: AnyActorRef, id: string): string {
 
 /** Systems whose every step is shown, or this one: nothing takes a short way there. */
 const shown = new WeakSet<AnyActor['system']>();
+/** Those who are to be shown what does not go the short way. */
+const looks = new WeakMap<AnyActor['system'], Look>();
+/** Machines that have one. */
+const clones = new WeakSet<AnyActorLogic>();
 const boundedMachines = new WeakMap<AnyStateMachine, AnyStateMachine>();
 
 /**
@@ -315,10 +375,13 @@ function bounded(logic: AnyActorLogic): AnyActorLogic {
     clone.options = { ...clone.options, maxIterations: MAX_ITERATIONS };
     const quiet = new QuietTransitions(clone);
     const interpret = clone.transition.bind(clone);
-    clone.transition = (snapshot, event, scope) =>
-      !shown.has(scope.system) && quiet.take(snapshot, event, scope)
-        ? snapshot
-        : interpret(snapshot, event, scope);
+    clone.transition = (snapshot, event, scope) => {
+      const { system } = scope;
+      if (!shown.has(system) && quiet.take(snapshot, event, scope)) return snapshot;
+      looks.get(system)?.arm();
+      return interpret(snapshot, event, scope);
+    };
+    clones.add(clone);
     boundedMachines.set(machine, clone);
   }
   return clone;

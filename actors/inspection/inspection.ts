@@ -47,6 +47,8 @@ export interface InspectionHost {
   /** @param depth how much of the actor at a path is shown: one in so many quiet events, 0 for none of them, `undefined` for nothing */
   inspect(inspector: Inspector, depth: (path: string) => number | undefined): () => void;
   listen(listener: (letter: DeadLetter) => void): () => void;
+  /** Tells of each actor of which events were not shown since the last call, and how many. */
+  unshown(told: (path: string, events: number) => void): void;
 }
 
 /** Milliseconds between two looks at what there is. */
@@ -242,6 +244,9 @@ export class Inspection {
     if (ended) this.#leasesChanged();
     if (this.#leases.size === 0) return;
     this.#tick ??= clock.setTimeout(this.#look, TICK_MS);
+    this.#host.unshown((path, events) => {
+      for (const held of this.#leases.values()) if (held.seesPath(path)) held.leaves('@xstate.event', events);
+    });
     try {
       this.#findGuests();
       this.#introduce(now);
@@ -364,8 +369,7 @@ export class Inspection {
     const step = looked.gatherer.add(event);
     if (step === undefined) return;
     if (step === 'quiet') {
-      for (const held of this.#leases.values())
-        if (held.lease.every > 0 && held.seesPath(path)) held.leaves('@xstate.event', 1);
+      for (const held of this.#leases.values()) if (held.seesPath(path)) held.leaves('@xstate.event', 1);
       return;
     }
     this.#step(path, looked, step);
