@@ -79,7 +79,7 @@ async function main(words: readonly string[]): Promise<void> {
   ];
   print(flags.markdown ? markdownTable(rows) : table(rows, paletteFor(process.stdout)));
   print(
-    `attached / detached, median of pairs: ${result.throughput.toFixed(3)} of the puts, ${result.cpu.toFixed(3)} of the CPU`,
+    `attached / detached, median of pairs (quartiles): ${spread(result.throughput)} of the puts, ${spread(result.cpu)} of the CPU`,
   );
 }
 
@@ -145,7 +145,22 @@ async function measure(clients: number, seconds: number, pairs: number): Promise
   }
 }
 
-function summary(slices: readonly Slice[]): { readonly throughput: number; readonly cpu: number } {
+interface Spread {
+  readonly median: number;
+  readonly quartiles: readonly [number, number];
+}
+
+function spread({ median: middle, quartiles: [low, high] }: Spread): string {
+  return `${middle.toFixed(3)} (${low.toFixed(3)} to ${high.toFixed(3)})`;
+}
+
+function spreadOf(values: readonly number[]): Spread {
+  const sorted = [...values].sort((a, b) => a - b);
+  const at = (part: number): number => sorted[Math.floor((sorted.length - 1) * part)] ?? 0;
+  return { median: median(sorted), quartiles: [at(0.25), at(0.75)] };
+}
+
+function summary(slices: readonly Slice[]): { readonly throughput: Spread; readonly cpu: Spread } {
   const ratios = (of: (slice: Slice) => number): number[] => {
     const found: number[] = [];
     for (let i = 0; i + 1 < slices.length; i += 2) {
@@ -156,8 +171,8 @@ function summary(slices: readonly Slice[]): { readonly throughput: number; reado
     return found;
   };
   return {
-    throughput: median(ratios(({ putsPerSecond }) => putsPerSecond)),
-    cpu: median(ratios(({ serverMicroseconds }) => serverMicroseconds)),
+    throughput: spreadOf(ratios(({ putsPerSecond }) => putsPerSecond)),
+    cpu: spreadOf(ratios(({ serverMicroseconds }) => serverMicroseconds)),
   };
 }
 

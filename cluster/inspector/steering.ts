@@ -25,8 +25,8 @@ export async function steer({ database, killStore }: SteeringParts, wish: Wish):
   };
   switch (wish.action) {
     case 'split': {
-      const { cluster } = await database();
       const region = id('region');
+      const { cluster } = await database();
       const parts =
         typeof wish.key === 'string' && wish.key !== ''
           ? await cluster.splitRegion(name('key'), { region, space: wish.space === 'txn' ? 'txn' : 'raw' })
@@ -49,11 +49,16 @@ export async function steer({ database, killStore }: SteeringParts, wish: Wish):
       return `The peer of region ${region} has moved from store ${from} to store ${to}.`;
     }
     case 'pause':
-      await (await database()).cluster.placement.pauseScheduler(name('scheduler'));
-      return `The scheduler ${name('scheduler')} rests until it is resumed.`;
-    case 'resume':
-      await (await database()).cluster.placement.resumeScheduler(name('scheduler'));
-      return `The scheduler ${name('scheduler')} works again.`;
+    case 'resume': {
+      const scheduler = name('scheduler');
+      const { placement } = (await database()).cluster;
+      if (wish.action === 'resume') {
+        await placement.resumeScheduler(scheduler);
+        return `The scheduler ${scheduler} works again.`;
+      }
+      await placement.pauseScheduler(scheduler);
+      return `The scheduler ${scheduler} rests until it is resumed.`;
+    }
     case 'kill': {
       if (killStore === undefined)
         throw new TroupeError(
