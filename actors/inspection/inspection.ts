@@ -7,14 +7,14 @@ import type { AnyActorRef, InspectionEvent as XStateInspectionEvent } from 'xsta
 import type { Clock, TimerHandle } from '../clock.js';
 import type { DeadLetter } from '../dead-letters.js';
 import type { Logger } from '../logger.js';
-import type { InspectionChannel, Transport } from '../transport.js';
+import type { Transport } from '../transport.js';
 import { observe } from '../xstate-port.js';
 import type { ActorInfo, InspectionEvent, Inspector } from './events.js';
 import { HeldLease, type InspectionKind, readLease } from './lease.js';
+import { Outbox } from './outbox.js';
 import { plainOf, type RedactionRule } from './plain.js';
-import type { InspectionBatch, InspectionRecord, MachineRecord } from './records.js';
+import type { InspectionRecord } from './records.js';
 import { Roll, type StateItem } from './roll.js';
-import { statelyEventsOf } from './stately.js';
 import { namesOf, recordsOf, type Step, StepGatherer, snapshotOf } from './steps.js';
 
 export interface InspectionOptions {
@@ -53,17 +53,9 @@ export interface InspectionHost {
 
 /** Milliseconds between two looks at what there is. */
 const TICK_MS = 250;
-const FLUSH_MS = 40;
-/** Who has nothing to tell says so this often, while somebody looks: silence means that a node is gone. */
-const ALIVE_MS = 1000;
 const MAX_WATCHERS = 16;
-/** Records that wait for the next batch. */
-const MAX_BUFFERED = 512;
-const BATCH_RECORDS = 128;
 /** Actors that are introduced in a tick. */
 const HELLOS_A_TICK = 250;
-/** A batch that would be larger is sent in halves; a single record that is, not at all. */
-const MAX_BATCH_BYTES = 512 * 1024;
 
 /** One actor, or guest, that somebody looks at. */
 interface Looked {
@@ -87,20 +79,18 @@ export class Inspection {
   readonly #guests = new Map<string, Hosted>();
   readonly #guestSources: (() => Iterable<Guest>)[] = [];
   readonly #rolls: Roll[];
-  #channel: InspectionChannel | undefined;
+  readonly #outbox: Outbox;
   #detach: (() => void) | undefined;
   #tick: TimerHandle | undefined;
-  #flush: TimerHandle | undefined;
-  #buffer: InspectionRecord[] = [];
   #hellos = new Set<string>();
-  #sequence = 0;
-  #aliveAt = 0;
   #round = 0;
   #closed = false;
 
   constructor(host: InspectionHost, options: InspectionOptions) {
     this.#host = host;
     this.#options = options;
+    const { wallClock = Date.now } = options;
+    this.#outbox = new Outbox({ ...host, wallClock, leases: () => this.#leases });
     this.#rolls = [new Roll('actors', () => this.#actorItems(), host.clock)];
   }
 
@@ -111,7 +101,7 @@ export class Inspection {
 
   /** Listens for who wants to look. @throws ActorSystemError what the transport says */
   async open(transport: Transport): Promise<void> {
-    this.#channel = await transport.openInspection?.((bytes) => this.#announced(bytes));
+    this.#outbox.channel = await transport.openInspection?.((bytes) => this.#announced(bytes));
   }
 
   /** Shows machines that are not actors of the node. `guests` is asked only while somebody looks. */
@@ -139,10 +129,10 @@ export class Inspection {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    if (this.attached) this.#send();
+    if (this.attached) this.#outbox.send();
     this.#leases.clear();
     this.#stop();
-    await this.#channel?.close();
+    await this.#outbox.channel?.close();
   }
 
   /** From the transport, on whose stack nothing may be thrown. */
@@ -208,15 +198,13 @@ export class Inspection {
   #stop(): void {
     const { clock } = this.#host;
     if (this.#tick !== undefined) clock.clearTimeout(this.#tick);
-    if (this.#flush !== undefined) clock.clearTimeout(this.#flush);
     this.#tick = undefined;
-    this.#flush = undefined;
     this.#detach?.();
     this.#detach = undefined;
     for (const path of [...this.#guests.keys()]) this.#forget(path);
     this.#cells.clear();
     this.#hellos.clear();
-    this.#buffer = [];
+    this.#outbox.clear();
     for (const roll of this.#rolls) roll.forget();
   }
 
@@ -252,13 +240,13 @@ export class Inspection {
       this.#introduce(now);
       for (const roll of this.#rolls) {
         const told = roll.changes();
-        if (told !== undefined && this.#wants('state')) this.#keep({ kind: 'state', at: now, ...told });
+        if (told !== undefined && this.#wants('state')) this.#outbox.add({ kind: 'state', at: now, ...told });
       }
     } catch (error) {
       // What is shown must never take down what is looked at.
       this.#host.logger.error({ err: error }, 'the inspection could not tell what there is');
     }
-    this.#send();
+    this.#outbox.send();
   };
 
   #findGuests(): void {
@@ -314,7 +302,7 @@ export class Inspection {
       const actor = this.#guests.get(path)?.guest.actor ?? info?.ref;
       if (actor === undefined || !this.#wants('@xstate.actor')) continue;
       const names = namesOf(actor);
-      this.#keep({
+      this.#outbox.add({
         kind: '@xstate.actor',
         at: now,
         path,
@@ -365,7 +353,16 @@ export class Inspection {
     return made;
   }
 
+  /** On the stack of the machine itself: what is shown must never take down what is looked at. */
   #machine(path: string, looked: Looked, event: XStateInspectionEvent): void {
+    try {
+      this.#gather(path, looked, event);
+    } catch (error) {
+      this.#host.logger.warn({ actor: path, err: error }, 'an event of an actor cannot be shown');
+    }
+  }
+
+  #gather(path: string, looked: Looked, event: XStateInspectionEvent): void {
     const step = looked.gatherer.add(event);
     if (step === undefined) return;
     if (step === 'quiet') {
@@ -427,59 +424,7 @@ export class Inspection {
 
   #put(takers: readonly HeldLease[], make: () => InspectionRecord): void {
     if (takers.length === 0) return;
-    if (this.#buffer.length >= MAX_BUFFERED) {
-      for (const held of takers) held.leaves('note', 1);
-      return;
-    }
-    this.#keep(make());
-  }
-
-  #keep(record: InspectionRecord): void {
-    this.#buffer.push(record);
-    if (this.#buffer.length >= BATCH_RECORDS) this.#send();
-    else this.#flush ??= this.#host.clock.setTimeout(() => this.#send(), FLUSH_MS);
-  }
-
-  #send(): void {
-    if (this.#flush !== undefined) this.#host.clock.clearTimeout(this.#flush);
-    this.#flush = undefined;
-    const records = this.#buffer;
-    this.#buffer = [];
-    const leftOut: Record<string, Record<string, number>> = {};
-    for (const [watcher, held] of this.#leases) {
-      const counts = held.takeLeftOut();
-      if (counts !== undefined) leftOut[watcher] = counts;
-    }
-    const isDue = this.#host.clock.now() >= this.#aliveAt;
-    if (records.length > 0 || Object.keys(leftOut).length > 0 || isDue) this.#publish(records, leftOut);
-    if (![...this.#leases.values()].some(({ lease }) => lease.stately)) return;
-    for (const record of records)
-      for (const event of statelyEventsOf(record, this.#host.node, this.#options.wallClock ?? Date.now))
-        this.#channel?.publish('stately', new TextEncoder().encode(JSON.stringify(event)));
-  }
-
-  #publish(records: readonly InspectionRecord[], leftOut: InspectionBatch['leftOut']): void {
-    const { node, incarnation, clock } = this.#host;
-    const { wallClock = Date.now } = this.#options;
-    this.#aliveAt = clock.now() + ALIVE_MS;
-    const batch: InspectionBatch = {
-      version: 1,
-      node,
-      incarnation,
-      sequence: ++this.#sequence,
-      at: clock.now(),
-      wall: wallClock(),
-      records,
-      leftOut,
-    };
-    const bytes = new TextEncoder().encode(JSON.stringify(batch));
-    if (bytes.length > MAX_BATCH_BYTES && records.length > 1) {
-      const middle = Math.ceil(records.length / 2);
-      this.#publish(records.slice(0, middle), leftOut);
-      this.#publish(records.slice(middle), {});
-    } else if (bytes.length <= MAX_BATCH_BYTES) {
-      this.#channel?.publish('records', bytes);
-    }
+    this.#outbox.add(make());
   }
 
   *#actorItems(): Iterable<StateItem> {
@@ -500,5 +445,3 @@ export class Inspection {
 }
 
 const NO_CONTEXTS: ReadonlyMap<string, (context: unknown) => unknown> = new Map();
-
-export type { MachineRecord };

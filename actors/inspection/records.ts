@@ -62,7 +62,7 @@ export interface LetterRecord {
   readonly detail: string;
 }
 
-/** What has changed in the node's state since the last one, in the words of its source; `whole`: nothing else exists. */
+/** What is new or changed, and what is gone, in a list that a part of the node keeps. */
 export interface StateRecord {
   readonly kind: 'state';
   readonly at: number;

@@ -325,6 +325,24 @@ describe('inspection over the network', () => {
     });
   });
 
+  it('harms nobody who cannot be shown', async () => {
+    const world = new Watching();
+    const system = await world.node('store-1');
+    const actor = system.spawn(counter, { path: 'counter' });
+    await world.look(ALL);
+    const hostile = new Proxy(
+      {},
+      {
+        getPrototypeOf() {
+          throw new Error('nobody looks at me');
+        },
+      },
+    );
+    actor.tell({ type: 'add', by: 2, hostile } as unknown as { type: 'add'; by: number });
+    expect(await world.cluster.settle(actor.ask({ type: 'get' }))).to.equal(2);
+    expect(system.actor('counter')).to.deep.include({ status: 'active', restarts: 0 });
+  });
+
   it('copes with many actors: what does not fit a tick follows', async () => {
     const world = new Watching();
     const system = await world.node('store-1');
