@@ -272,6 +272,10 @@ export class ActorSystem {
     for (const cell of this.#registry.cells.values()) yield cell.info();
   }
 
+  get actorCount(): number {
+    return this.#registry.cells.size;
+  }
+
   /** The actor at a path of this node; `undefined` where there is none. */
   actor(path: string): ActorInfo | undefined {
     return this.#registry.cells.get(path)?.info();

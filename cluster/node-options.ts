@@ -18,6 +18,7 @@ import {
 import { TroupeError, type TroupeErrorCode } from './errors.js';
 import { nodeInspection } from './inspection/node-inspection.js';
 import { codecs } from './protocol.js';
+import type { DiskObserver } from './raft/host.js';
 import type { StoreTuning } from './store/node.js';
 
 /** What every node of a cluster is started with. */
@@ -43,6 +44,7 @@ export interface NodeOptions {
   readonly tuning?: StoreTuning;
   /** Whether inspectors may attach (true). */
   readonly inspection?: boolean;
+  readonly disk?: DiskObserver;
 }
 
 /** Opens the node's data directory. @throws TroupeError `conflict` when it is in use, `failed` when it is damaged */

@@ -85,6 +85,20 @@ export interface SideFile {
   close(): Promise<void>;
 }
 
+/** What the engine says about itself, of all families together. */
+export interface EngineStatistics {
+  /** Bytes in memory that are in no table yet. */
+  readonly memtableBytes: number;
+  /** Bytes of the tables that are in use. */
+  readonly tableBytes: number;
+  /** Bytes that compactions have yet to rewrite; RocksDB holds writes back when they are very many. */
+  readonly pendingCompactionBytes: number;
+  readonly runningCompactions: number;
+  readonly runningFlushes: number;
+  /** It takes no writes until compactions have caught up. */
+  readonly writesStopped: boolean;
+}
+
 export interface Engine {
   readonly files: SideFiles;
   /**
@@ -117,6 +131,8 @@ export interface Engine {
    * and deletions stand until a compaction, and extrapolates memtables from a few links: see `approximateRegionSize`.
    */
   approximateSize(cf: ColumnFamily, range: KeyRange): Promise<number>;
+  /** Cheap: nothing is read from disk. */
+  statistics(): Promise<EngineStatistics>;
   /** Idempotent. Waits for what is under way. */
   close(): Promise<void>;
 }

@@ -15,6 +15,8 @@ export const MAX_USER_KEY_BYTES = 4096;
 const RAW = 0x72;
 const TXN = 0x78;
 
+const EMPTY = new Uint8Array(0);
+
 const GROUP = 8;
 const MARKER = 0xff;
 
@@ -98,6 +100,26 @@ export function txnRange(
     start: start?.length ? prefixed(TXN, encodeBytes(start)) : space.start,
     end: end?.length ? prefixed(TXN, encodeBytes(end)) : space.end,
   };
+}
+
+/**
+ * The transactional user keys of a region, or of any range of stored keys whose bounds are whole keys: the other way round of
+ * `txnRange`. Empty bounds are open, as in regions; `undefined` when the range holds none.
+ * @throws StorageError `invalid-key` for a bound in the middle of a key
+ */
+export function txnKeysWithin({
+  startKey,
+  endKey,
+}: {
+  readonly startKey: Uint8Array;
+  readonly endKey: Uint8Array;
+}): { readonly start: Uint8Array; readonly end: Uint8Array } | undefined {
+  const space = spaceRange('txn');
+  const endsBefore = endKey.length > 0 && compareBytes(endKey, space.start) <= 0;
+  if (endsBefore || compareBytes(startKey, space.end) >= 0) return undefined;
+  const keyOf = (bound: Uint8Array): Uint8Array =>
+    bound[0] === TXN && bound.length > 1 ? userKey(bound).key : EMPTY;
+  return { start: keyOf(startKey), end: keyOf(endKey) };
 }
 
 /**

@@ -8,6 +8,7 @@ import type {
   ColumnFamily,
   Engine,
   EngineSnapshot,
+  EngineStatistics,
   KeyRange,
   ScanOptions,
   ScanResult,
@@ -248,6 +249,29 @@ class RocksEngine implements Engine {
     const end = range.end?.length ? range.end : AFTER_EVERY_KEY;
     const session = this.#session(cf);
     return this.#tracked(session.approximateSize(start, end, { includeMemtables: true, includeFiles: true }));
+  }
+
+  async statistics(): Promise<EngineStatistics> {
+    this.#assertUsable();
+    const sum = async (property: string): Promise<number> => {
+      const values = await Promise.all(
+        ALL_FAMILIES.map((name) => this.#session(name).getProperty(`rocksdb.${property}`)),
+      );
+      return values.reduce((total, value) => total + Number(value ?? 0), 0);
+    };
+    // These two are of the whole database, whichever family is asked.
+    const one = async (property: string): Promise<number> =>
+      Number((await this.#session('default').getProperty(`rocksdb.${property}`)) ?? 0);
+    return this.#tracked(
+      (async () => ({
+        memtableBytes: await sum('cur-size-all-mem-tables'),
+        tableBytes: await sum('live-sst-files-size'),
+        pendingCompactionBytes: await sum('estimate-pending-compaction-bytes'),
+        runningCompactions: await one('num-running-compactions'),
+        runningFlushes: await one('num-running-flushes'),
+        writesStopped: (await one('is-write-stopped')) > 0,
+      }))(),
+    );
   }
 
   close(): Promise<void> {

@@ -10,6 +10,7 @@ import {
   type ColumnFamily,
   type Engine,
   type EngineSnapshot,
+  type EngineStatistics,
   type KeyRange,
   type ScanOptions,
   type ScanResult,
@@ -278,6 +279,21 @@ class SimulatedEngine implements Engine {
         return true;
       });
       return bytes;
+    });
+  }
+
+  /** All of it is in memory, and nothing is ever compacted. */
+  statistics(): Promise<EngineStatistics> {
+    return this.#read(undefined, (families) => {
+      let memtableBytes = 0;
+      for (const family of Object.values(families)) {
+        family.walk(bound(undefined), bound(undefined), false, (key, value) => {
+          memtableBytes += key.length + value.length;
+          return true;
+        });
+      }
+      const none = { pendingCompactionBytes: 0, runningCompactions: 0, runningFlushes: 0 };
+      return { memtableBytes, tableBytes: 0, ...none, writesStopped: false };
     });
   }
 

@@ -20,7 +20,7 @@ export async function connectTo(settings: ConnectionSettings): Promise<Database>
 
 /** The NATS connection that the settings describe. @throws TroupeError `usage` when a secret's file cannot be read */
 export function natsOptions({ nats, credentials }: ConnectionSettings): NatsTransportOptions {
-  const { creds, nkey, user, password, token, tlscert, tlskey, tlsca } = credentials;
+  const { creds, nkey, user, password, token, tlscert, tlskey, tlsca, inboxPrefix } = credentials;
   const tls = {
     ...(tlscert === undefined ? {} : { certFile: tlscert }),
     ...(tlskey === undefined ? {} : { keyFile: tlskey }),
@@ -33,6 +33,7 @@ export function natsOptions({ nats, credentials }: ConnectionSettings): NatsTran
     ...(user === undefined ? {} : { user }),
     ...(password === undefined ? {} : { pass: password }),
     ...(token === undefined ? {} : { token }),
+    ...(inboxPrefix === undefined ? {} : { inboxPrefix }),
     ...(Object.keys(tls).length === 0 ? {} : { tls }),
   };
 }

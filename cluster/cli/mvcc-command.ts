@@ -1,7 +1,7 @@
 /** `troupe mvcc KEY`: what a store has of a transactional key. */
 
 import type { Command } from 'commander';
-import { ExitCode } from '../errors.js';
+import { ExitCode, TroupeError } from '../errors.js';
 import type { KeyLock, KeyVersions } from '../index.js';
 import { withDatabase } from './connection.js';
 import { parseBytes, showBytes } from './kv-bytes.js';
@@ -20,16 +20,18 @@ export function addMvccCommand(program: Command): void {
       .command('mvcc')
       .summary('show every version of a transactional key')
       .description(
-        'Shows the lock, every version and every rollback of a transactional key, the newest first; exit code 3 when there is none.\n\nExamples:\n  troupe mvcc hello\n  troupe mvcc hello --json',
+        'Shows the lock, every version and every rollback of a transactional key, the newest first; exit code 3 when there is none. One answer takes as many as fit into a message; --before shows those before them.\n\nExamples:\n  troupe mvcc hello\n  troupe mvcc hello --json\n  troupe mvcc hello --before 470763521981546496',
       )
       .argument('<key>')
+      .option('--before <timestamp>', 'only versions committed before it')
       .option('--json', 'print one JSON object'),
   ).action(show);
 }
 
 async function show(keyText: string, options: Options): Promise<void> {
   const key = parseBytes('key', keyText);
-  const found = await withDatabase(connectionSettings(options), (db) => db.versions(key));
+  const before = timestampOf(options.before);
+  const found = await withDatabase(connectionSettings(options), (db) => db.versions(key, { before }));
   if (options.json === true) print(versionsJson(key, found));
   else if (found.lock !== undefined || found.versions.length > 0)
     print(versionsPage(found, paletteFor(process.stdout)));
@@ -37,6 +39,14 @@ async function show(keyText: string, options: Options): Promise<void> {
     say(`troupe: key "${showBytes(key)}" has no version`);
     process.exitCode = ExitCode.notFound;
   }
+}
+
+/** @throws TroupeError `usage` for what is no timestamp */
+function timestampOf(text: unknown): bigint {
+  if (text === undefined) return 0n;
+  if (typeof text === 'string' && /^[1-9]\d{0,19}$/.test(text) && BigInt(text) < 2n ** 64n)
+    return BigInt(text);
+  throw new TroupeError('usage', `--before ${String(text)} is not a timestamp: give one that mvcc has shown`);
 }
 
 /** For people. */
@@ -50,7 +60,7 @@ export function versionsPage({ lock, versions, more }: KeyVersions, palette: Pal
   const parts = [
     ...(lock === undefined ? [] : [lockTable(lock, palette), '']),
     ...(rows.length === 0 ? [] : [table([['commit', 'kind', 'start', 'value'], ...rows], palette)]),
-    ...(more ? ['(older ones are not shown)'] : []),
+    ...(more ? [`(there are older ones: --before ${versions.at(-1)?.commitTimestamp} shows them)`] : []),
   ];
   return parts.join('\n').trimEnd();
 }

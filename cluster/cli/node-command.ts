@@ -2,6 +2,8 @@
 
 import type { Command } from 'commander';
 import { exitCodeOf, TroupeError } from '../errors.js';
+import type { MeasuredNode } from '../operations/metrics.js';
+import type { OperationsServer } from '../operations/server.js';
 import { STORE_GONE } from '../store-gone.js';
 import { natsOptions } from './connection.js';
 import { makeDirectory } from './directory.js';
@@ -11,11 +13,13 @@ import {
   type ConnectionSettings,
   checkToken,
   connectionSettings,
+  parseAddress,
   parseCount,
   withConnection,
 } from './settings.js';
 import { type SplitFlags, splitLimits, withSplitOptions } from './split-options.js';
 import { endSoon, say } from './terminal.js';
+import { version } from './version.js';
 
 /** What a node tells the process that launched it, over IPC. */
 export type NodeReport =
@@ -35,6 +39,9 @@ const LEVELS = ['debug', 'info', 'warn', 'error', 'silent'];
 /** After this long a node that was told to stop is ended; Kubernetes kills after 30 s. */
 const STOP_DEADLINE_MS = 25_000;
 
+/** How long a node that was told to stop may take to give its leaderships away. */
+const HAND_OVER_MS = 10_000;
+
 /** What the launcher may ask. */
 export type NodeQuestion = { readonly kind: 'counters' };
 
@@ -46,12 +53,15 @@ interface NodeFlags extends SplitFlags, Readonly<Record<string, unknown>> {
   readonly standalone?: boolean;
   readonly rejoin?: boolean;
   readonly haltScheduling?: boolean;
+  readonly http?: string;
 }
 
-interface RunningNode {
+interface RunningNode extends MeasuredNode {
+  handOver(patience: number): Promise<number>;
   close(): Promise<void>;
   readonly failed: Promise<Error>;
-  readonly counters?: Readonly<Record<string, number>>;
+  readonly counters: Readonly<Record<string, number>>;
+  readonly unready: string | undefined;
 }
 
 export function addNodeCommands(program: Command): void {
@@ -83,6 +93,10 @@ export function addNodeCommands(program: Command): void {
   for (const role of ['scheduler', 'store'] as const) {
     withNodeOptions(nodeGroup(program, role))
       .option('--log-level <level>', LEVELS.join(', '), process.env.TROUPE_LOG_LEVEL ?? 'info')
+      .option(
+        '--http <address>',
+        'serve /metrics, /healthz and /readyz there: a port, or host and port such as 0.0.0.0:9464 (env: TROUPE_HTTP)',
+      )
       .enablePositionalOptions()
       // A word that is none may be a mistyped command: `checkNodeOptions` says so.
       .allowExcessArguments()
@@ -100,6 +114,8 @@ async function runNode(role: 'scheduler' | 'store', options: NodeFlags): Promise
     throw new TroupeError('usage', `--log-level: "${logLevel}" is not one of ${LEVELS.join(', ')}`);
   }
   const settings = connectionSettings(options);
+  const http = options.http ?? process.env.TROUPE_HTTP;
+  const address = http === undefined || http === '' ? undefined : parseAddress('--http', http);
   const expectedStores = parseCount('--expected-stores', options.expectedStores ?? '3', 1, 7);
   const split = splitLimits(options);
   const logger = nodeLogger(name, logLevel);
@@ -107,16 +123,30 @@ async function runNode(role: 'scheduler' | 'store', options: NodeFlags): Promise
   if (role === 'store' && process.env.UV_THREADPOOL_SIZE === undefined) {
     logger.warn({}, 'UV_THREADPOOL_SIZE is not set: set it to 16 so that compactions do not delay syncs');
   }
+  // Loaded here, as the node below: clients' commands need none of it.
+  const { NodeMetrics, serveOperations } = await import('../operations/index.js');
+  const metrics = new NodeMetrics({ cluster: settings.cluster, node: name, role, version: version() });
   const shared = {
     cluster: settings.cluster,
     name,
     dataDir: data,
+    disk: metrics,
     nats: natsOptions(settings),
     schedulers: settings.schedulers,
     logger,
   };
   const stopWanted = stopRequest();
+  let running: RunningNode | undefined;
+  let pages: OperationsServer | undefined;
   try {
+    if (address !== undefined) {
+      pages = await serveOperations(address, {
+        metrics: () => metrics.text(),
+        contentType: metrics.contentType,
+        unready: () => (running === undefined ? `the ${role} is starting` : running.unready),
+      });
+      logger.info({ url: pages.url }, 'metrics and health are served');
+    }
     const start = async (): Promise<RunningNode> => {
       // Loaded here, so that the commands of clients do not load RocksDB.
       if (role === 'store') {
@@ -130,6 +160,8 @@ async function runNode(role: 'scheduler' | 'store', options: NodeFlags): Promise
     const node = await Promise.race([start(), stopWanted]);
     // A node that has not begun to serve owes nobody anything.
     if (node === undefined) process.exit();
+    running = node;
+    metrics.attach(node);
     process.on('message', (question: NodeQuestion) => {
       if (question.kind !== 'counters') return;
       const { heapUsed, external } = process.memoryUsage();
@@ -146,6 +178,7 @@ async function runNode(role: 'scheduler' | 'store', options: NodeFlags): Promise
     report({ kind: 'failed', message, exitCode: exitCodeOf(error), ...repair, ...(gone ? { gone } : {}) });
     throw error;
   } finally {
+    await pages?.close();
     if (process.connected) process.disconnect();
     endSoon();
   }
@@ -185,6 +218,8 @@ async function serve(node: RunningNode, name: string, stopWanted: Promise<undefi
     process.exit(1);
   }, STOP_DEADLINE_MS).unref();
   if (failure === undefined) {
+    // A launcher stops all of its nodes: there is nobody to hand over to.
+    if (process.send === undefined) await node.handOver(HAND_OVER_MS);
     await node.close();
     return;
   }

@@ -1,6 +1,5 @@
 /** The command line as a whole: its commands, its help, and how it ends. */
 
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { ExitCode, exitCodeOf, TroupeError } from '../errors.js';
 import { addBenchCommand } from './bench-command.js';
@@ -19,6 +18,7 @@ import { addStoreCommands } from './store-command.js';
 import { paletteFor, say } from './terminal.js';
 import { addTxnCommands } from './txn-command.js';
 import { addUpCommand } from './up.js';
+import { version } from './version.js';
 
 const AFTER_HELP = `
 Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 conflict, 5 unavailable, 6 timeout.
@@ -99,12 +99,4 @@ function conclude(error: unknown): void {
 
 function complain(sentence: string): void {
   say(`${paletteFor(process.stderr).red('troupe:')} ${sentence}`);
-}
-
-function version(): string {
-  const content: unknown = JSON.parse(
-    readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'),
-  );
-  if (typeof content === 'object' && content !== null && 'version' in content) return String(content.version);
-  return 'unknown';
 }

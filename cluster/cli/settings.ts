@@ -20,6 +20,8 @@ export interface Credentials {
   readonly tlscert?: string;
   readonly tlskey?: string;
   readonly tlsca?: string;
+  /** First token of the subjects that answers come back on. */
+  readonly inboxPrefix?: string;
 }
 
 /** What every command that talks to a cluster needs. */
@@ -87,6 +89,11 @@ const SETTINGS = {
   },
   tlskey: { flag: '--tlskey <file>', about: 'TLS client key', env: ['TROUPE_TLSKEY', 'NATS_KEY'] },
   tlsca: { flag: '--tlsca <file>', about: 'TLS certificate authority', env: ['TROUPE_TLSCA', 'NATS_CA'] },
+  inboxPrefix: {
+    flag: '--inbox-prefix <prefix>',
+    about: 'begin of the inboxes, where permissions ask for another than _INBOX',
+    env: ['TROUPE_INBOX_PREFIX', 'NATS_INBOX_PREFIX'],
+  },
 } as const satisfies Record<string, Setting>;
 type SettingName = keyof typeof SETTINGS;
 
@@ -159,7 +166,8 @@ function credentials(
   inUrl: Pick<Credentials, 'user' | 'password'>,
 ): Credentials {
   const found: Record<string, string> = {};
-  for (const name of ['creds', 'nkey', 'user', 'password', 'tlscert', 'tlskey', 'tlsca'] as const) {
+  const names = ['creds', 'nkey', 'user', 'password', 'tlscert', 'tlskey', 'tlsca', 'inboxPrefix'] as const;
+  for (const name of names) {
     const value = given(name);
     if (value !== undefined) found[name] = value;
   }
@@ -241,6 +249,18 @@ export function parseCount(option: string, text: string, least = 1, most = Numbe
     throw new TroupeError('usage', `${option}: "${text}" is not a whole number ${range}`);
   }
   return value;
+}
+
+const ADDRESS = /^(?:(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):)?(\d{1,5})$/;
+
+/** `9464`, which is a port of the loopback interface, or `0.0.0.0:9464`, `[::1]:9464`. @throws TroupeError `usage` */
+export function parseAddress(option: string, text: string): { readonly host: string; readonly port: number } {
+  const [, host = '127.0.0.1', digits] = ADDRESS.exec(text) ?? [];
+  const port = Number(digits);
+  if (!(port <= 65_535)) {
+    throw new TroupeError('usage', `${option}: "${text}" is not an address such as 9464 or 0.0.0.0:9464`);
+  }
+  return { host: host.replace(/^\[(.*)\]$/, '$1'), port };
 }
 
 /** Names become parts of NATS subjects. @throws TroupeError `usage` */

@@ -69,10 +69,20 @@ export async function confirmed(question: string): Promise<boolean> {
  * Writes data and waits while the reader is behind.
  */
 export async function printAll(data: string | Uint8Array): Promise<void> {
-  if (process.stdout.write(data)) return;
-  await new Promise<void>((resolve) => process.stdout.once('drain', resolve));
+  if (lost.signal.aborted || process.stdout.write(data)) return;
+  await new Promise<void>((resolve) => {
+    const go = () => {
+      process.stdout.off('drain', go);
+      lost.signal.removeEventListener('abort', go);
+      resolve();
+    };
+    process.stdout.on('drain', go);
+    lost.signal.addEventListener('abort', go);
+  });
 }
 
+/** Aborts when the reader has gone away. */
+const lost = new AbortController();
 let readerLost = (): void => process.exit();
 
 /** A reader that went away (`| head`, a closed terminal) is no failure: the process ends quietly. */
@@ -80,6 +90,7 @@ export function endQuietlyWithoutReader(): void {
   for (const stream of [process.stdout, process.stderr]) {
     stream.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error;
+      lost.abort();
       readerLost();
     });
   }
@@ -91,6 +102,12 @@ export function goOnWithoutReader(): void {
 }
 
 const LEFTOVER_MS = 1000;
+
+/** For a command that has something to put in order first: it ends by itself, soon after the signal aborts. */
+export function untilReaderIsLost(): AbortSignal {
+  goOnWithoutReader();
+  return lost.signal;
+}
 
 /** The work is done: whatever is still open (a wait, a connection that comes back) keeps the process a second at most. */
 export function endSoon(): void {

@@ -1,7 +1,7 @@
 /** `troupe txn get | put | delete | scan | run`. */
 
 import { createReadStream } from 'node:fs';
-import { text } from 'node:stream/consumers';
+import { buffer } from 'node:stream/consumers';
 import type { Command } from 'commander';
 import type { Transaction } from '../index.js';
 import { withDatabase } from './connection.js';
@@ -9,7 +9,7 @@ import { parseBytes, showBytes } from './kv-bytes.js';
 import { BYTES_NOTE, givenValue, lineFormat, printValue, rangeOf } from './kv-values.js';
 import { unreadable } from './lines.js';
 import { connectionSettings, withConnection } from './settings.js';
-import { print, printAll, say } from './terminal.js';
+import { print, printAll, say, untilReaderIsLost } from './terminal.js';
 import { parseTxnScript, readingLines, readingsJson, runTxnScript, type TxnReading } from './txn-script.js';
 
 type Options = Readonly<Record<string, unknown>>;
@@ -76,7 +76,7 @@ export function addTxnCommands(program: Command): void {
       .command('run')
       .summary('run a list of operations as one transaction')
       .description(
-        'Runs the operations of a JSON list in their order, as one transaction: all of its writes happen, or none. It is begun anew after a conflict. Operations are get, put, insert, delete, lock and scan; key64 and value64 are base64. Prints what was read. Exit code 4 for a conflict that stays, or a key to be inserted that is there.\n\nExamples:\n  troupe txn run transfer.json\n  echo \'[{"op":"get","key":"a"},{"op":"put","key":"b","value":"1"}]\' | troupe txn run - --json',
+        'Runs the operations of a JSON list in their order, as one transaction: all of its writes happen, or none. It is begun anew after a conflict. Operations are get, put, insert, delete, lock, expect and scan; key64 and value64 are base64. An expect demands that a key has a "value", or is "absent": true, when the transaction commits. Prints what was read. Exit code 4 for a conflict that stays, a key to be inserted that is there, or one that is not as expected.\n\nExamples:\n  troupe txn run transfer.json\n  echo \'[{"op":"expect","key":"a","value":"1"},{"op":"put","key":"a","value":"2"}]\' | troupe txn run -\n  echo \'[{"op":"get","key":"a"},{"op":"put","key":"b","value":"1"}]\' | troupe txn run - --json',
       )
       .argument('<file>', 'the list, or - for standard input')
       .option('--json', 'print the timestamps and what was read as one JSON object'),
@@ -109,10 +109,15 @@ async function scan(options: Options): Promise<void> {
   const settings = connectionSettings(options);
   const range = rangeOf(options);
   const line = lineFormat(options.json === true, range.keysOnly);
+  const reader = untilReaderIsLost();
   await withDatabase(settings, async (db) => {
     const view = await db.snapshot();
     try {
-      for await (const { key, value } of view.scan(range)) await printAll(`${line(key, value)}\n`);
+      for await (const { key, value } of view.scan(range)) {
+        await printAll(`${line(key, value)}\n`);
+        // With `| head` the rest is for nobody; the snapshot is let go of all the same.
+        if (reader.aborted) break;
+      }
     } finally {
       await view.close();
     }
@@ -142,9 +147,9 @@ async function run(file: string, options: Options): Promise<void> {
   }
 }
 
-async function contentOf(file: string): Promise<string> {
+async function contentOf(file: string): Promise<Uint8Array> {
   try {
-    return await text(file === '-' ? process.stdin : createReadStream(file));
+    return await buffer(file === '-' ? process.stdin : createReadStream(file));
   } catch (cause) {
     throw unreadable(file, cause);
   }

@@ -9,6 +9,8 @@ import { didYouMean } from './suggestion.js';
 export type TxnOperation =
   | { readonly op: 'get' | 'delete' | 'lock'; readonly key: Uint8Array }
   | { readonly op: 'put' | 'insert'; readonly key: Uint8Array; readonly value: Uint8Array }
+  /** `undefined`: that the key has no value. */
+  | { readonly op: 'expect'; readonly key: Uint8Array; readonly value: Uint8Array | undefined }
   | { readonly op: 'scan'; readonly range: TxnRange };
 
 interface TxnRange {
@@ -38,16 +40,18 @@ const FIELDS: Readonly<Record<TxnOperation['op'], readonly string[]>> = {
   lock: KEY,
   put: [...KEY, ...VALUE],
   insert: [...KEY, ...VALUE],
+  expect: [...KEY, ...VALUE, 'absent'],
   scan: [...BOUNDS, ...BOUNDS.map((name) => `${name}64`), 'limit', 'reverse', 'keysOnly'],
 };
 const OPERATIONS = Object.keys(FIELDS);
 
 /** @throws TroupeError `usage` that says which operation is wrong, and why */
-export function parseTxnScript(text: string): TxnOperation[] {
+export function parseTxnScript(script: string | Uint8Array): TxnOperation[] {
   let content: unknown;
   try {
-    content = JSON.parse(text);
+    content = JSON.parse(typeof script === 'string' ? script : textOf(script));
   } catch (cause) {
+    if (cause instanceof TroupeError) throw cause;
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new TroupeError('usage', `the operations are not JSON: ${why}`, { cause });
   }
@@ -67,13 +71,34 @@ export function parseTxnScript(text: string): TxnOperation[] {
   });
 }
 
-/** Runs the operations in their order. @returns what was read, in theirs */
+/** @throws TroupeError `usage`: other bytes would be replaced without a word */
+function textOf(script: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(script);
+  } catch (cause) {
+    throw new TroupeError(
+      'usage',
+      'the operations are not valid UTF-8: give such bytes in base64, as key64 and value64',
+      { cause },
+    );
+  }
+}
+
+/**
+ * Runs the operations in their order. What is expected of keys holds when the transaction commits: where it writes, the keys
+ * are locked.
+ * @returns what was read, in their order
+ * @throws TroupeError `conflict` (reason `unexpected-value`) where a key is not as it is expected
+ */
 export async function runTxnScript(
   transaction: Transaction,
   operations: readonly TxnOperation[],
 ): Promise<TxnReading[]> {
   const readings: TxnReading[] = [];
-  for (const one of operations) {
+  const writes = operations.some(
+    ({ op }) => op === 'put' || op === 'insert' || op === 'delete' || op === 'lock',
+  );
+  for (const [i, one] of operations.entries()) {
     if (one.op === 'scan') {
       const pairs: { key: Uint8Array; value: Uint8Array }[] = [];
       for await (const pair of transaction.scan(one.range)) pairs.push(pair);
@@ -84,11 +109,35 @@ export async function runTxnScript(
       transaction.put(one.key, one.value);
     } else if (one.op === 'insert') {
       transaction.insert(one.key, one.value);
+    } else if (one.op === 'expect') {
+      const value = await transaction.get(one.key);
+      if (!isSame(value, one.value)) throw unexpectedValue(i + 1, one.key, one.value, value);
+      if (writes) transaction.lock(one.key);
     } else {
       transaction[one.op](one.key);
     }
   }
   return readings;
+}
+
+function isSame(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
+  return a === undefined || b === undefined ? a === b : Buffer.compare(a, b) === 0;
+}
+
+function unexpectedValue(
+  operation: number,
+  key: Uint8Array,
+  expected: Uint8Array | undefined,
+  found: Uint8Array | undefined,
+): TroupeError {
+  const [wanted, is] = [expected, found].map((value) =>
+    value === undefined ? 'none' : `"${showBytes(value)}"`,
+  );
+  return new TroupeError(
+    'conflict',
+    `operation ${operation} expects key "${showBytes(key)}" to have the value ${wanted}, and it has ${is}: nothing was written`,
+    { reason: 'unexpected-value' },
+  );
 }
 
 /** As lines for people; a key without a value is said on standard error by the caller. */
@@ -142,7 +191,21 @@ function operation(content: unknown): TxnOperation {
   if (op === 'scan') return { op, range: rangeOf(record) };
   const key = decodeField(record, 'key');
   if (op === 'put' || op === 'insert') return { op, key, value: decodeField(record, 'value') };
+  if (op === 'expect') return { op, key, value: expectedValue(record) };
   return { op, key };
+}
+
+function expectedValue(record: Readonly<Record<string, unknown>>): Uint8Array | undefined {
+  const { absent, value, value64 } = record;
+  if (absent === undefined) {
+    if (value === undefined && value64 === undefined)
+      throw new NotARecord('give it a "value", or "absent": true');
+    return decodeField(record, 'value');
+  }
+  if (absent !== true) throw new NotARecord('its "absent" is not true: leave it out, and give a "value"');
+  if (value !== undefined || value64 !== undefined)
+    throw new NotARecord('give it a "value", or "absent": true, not both');
+  return undefined;
 }
 
 function isOperation(op: unknown): op is TxnOperation['op'] {

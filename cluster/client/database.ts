@@ -6,9 +6,15 @@ import type { Pauses } from './pauses.js';
 import type { Bytes, RawSpace } from './raw.js';
 import type { TimestampClient } from './timestamps.js';
 import type { KeyVersions } from './txn/key-versions.js';
-import type { ReadOptions, Snapshot } from './txn/snapshot.js';
+import type { Snapshot } from './txn/snapshot.js';
 import type { Transaction } from './txn/transaction.js';
-import type { BeginOptions, SnapshotOptions, TransactionOptions, Transactions } from './txn/transactions.js';
+import type {
+  BeginOptions,
+  SnapshotOptions,
+  TransactionOptions,
+  Transactions,
+  VersionsOptions,
+} from './txn/transactions.js';
 
 interface DatabaseParts {
   readonly system: ActorSystem;
@@ -53,7 +59,8 @@ export class Database {
    * After a conflict it is run anew, so it should do nothing but read and write the transaction. What it throws rolls back,
    * and is thrown.
    * @throws TroupeError `conflict` (reason `write-conflict`, after all retries, or `already-exists`), `undetermined` when
-   * nobody could tell in time whether it is committed, `timeout`, `unavailable`, `invalid-argument`, `closed`
+   * nobody could tell in time whether it is committed, `timeout` (reason `key-is-locked` where a lock was in the way), `failed`
+   * (reason `below-safe-point` where it took longer than old versions are kept), `unavailable`, `invalid-argument`, `closed`
    */
   transaction<T>(
     work: (transaction: Transaction) => T | Promise<T>,
@@ -73,7 +80,7 @@ export class Database {
   }
 
   /** Every version, lock and rollback of a transactional key that its store has. */
-  versions(key: Bytes, options?: ReadOptions): Promise<KeyVersions> {
+  versions(key: Bytes, options?: VersionsOptions): Promise<KeyVersions> {
     return this.#transactions.versions(key, options);
   }
 

@@ -1,5 +1,5 @@
 import type { Clock, Random } from '../../actors/index.js';
-import { TroupeError } from '../errors.js';
+import { TroupeError, type TroupeErrorCode } from '../errors.js';
 import type { RequestOptions } from '../pd-client.js';
 import { backoffMs } from './backoff.js';
 import type { Pauses } from './pauses.js';
@@ -11,21 +11,36 @@ export interface WaitingParts {
   readonly pauses: Pauses;
 }
 
+/** The longest that a timer of JavaScript can wait, in milliseconds: about 24 days. */
+const LONGEST_MS = 2 ** 31 - 1;
+
+/**
+ * A timeout as a caller gave it. What no timer could wait for, `Infinity` too, stands for the longest that one can.
+ * @throws TroupeError with `code` unless it is a number of milliseconds above 0
+ */
+export function checkedTimeout(timeout: number, code: TroupeErrorCode = 'invalid-argument'): number {
+  if (typeof timeout === 'number' && timeout > 0) return Math.min(timeout, LONGEST_MS);
+  throw new TroupeError(code, `timeout is ${String(timeout)}: give milliseconds above 0.`);
+}
+
+/** What stands in the way of somebody, as its error when the time runs out. */
+export type Hindrance = (cause: unknown) => TroupeError;
+
 /** What one call may take, over all its requests and waits. */
 export class Deadline {
+  /** Milliseconds in all. */
+  readonly timeout: number;
+  readonly signal: AbortSignal | undefined;
   readonly #parts: WaitingParts;
   readonly #at: number;
+  #hindrance: Hindrance | undefined;
 
   /** @param timeout milliseconds from now on. @throws TroupeError `invalid-argument` unless there are some */
-  constructor(
-    parts: WaitingParts,
-    readonly timeout: number,
-    readonly signal?: AbortSignal | undefined,
-  ) {
-    if (!(timeout > 0))
-      throw new TroupeError('invalid-argument', `timeout is ${timeout}: give milliseconds above 0.`);
+  constructor(parts: WaitingParts, timeout: number, signal?: AbortSignal | undefined) {
+    this.timeout = checkedTimeout(timeout);
+    this.signal = signal;
     this.#parts = parts;
-    this.#at = parts.clock.now() + timeout;
+    this.#at = parts.clock.now() + this.timeout;
   }
 
   /** Milliseconds; 0 when it has passed. */
@@ -48,10 +63,37 @@ export class Deadline {
   }
 
   /**
+   * Says what is waited for, so that a timeout can tell. Where several wait, the last one counts.
+   * @returns says that it is out of the way
+   */
+  hinderedBy(hindrance: Hindrance): () => void {
+    this.#hindrance = hindrance;
+    return () => {
+      if (this.#hindrance === hindrance) this.#hindrance = undefined;
+    };
+  }
+
+  /** The error to throw for one, around the end of the time (a timer may be early by a millisecond): where the time ran out because something stood in the way, that is named. */
+  explained(error: unknown): unknown {
+    const isLate = error instanceof TroupeError && error.code === 'timeout' && error.reason === undefined;
+    return isLate && this.left < 2 && this.#hindrance !== undefined ? this.#hindrance(error) : error;
+  }
+
+  /** Does it; what it is rejected with is explained. */
+  async explaining<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      throw this.explained(error);
+    }
+  }
+
+  /**
    * Waits for what others go on with, not beyond the deadline.
+   * @param what is waited for, as the error says it
    * @throws the signal's reason; TroupeError `timeout`, `closed`; what `work` is rejected with
    */
-  async race<T>(work: Promise<T>): Promise<T> {
+  async race<T>(work: Promise<T>, what: string): Promise<T> {
     const { pauses } = this.#parts;
     // What others go on with may fail when nobody waits for it any more.
     work.catch(() => undefined);
@@ -61,7 +103,12 @@ export class Deadline {
       stop = pauses.begin(this.left, this.signal, () => {
         try {
           pauses.check(this.signal);
-          reject(new TroupeError('timeout', 'The time for the request ran out.'));
+          reject(
+            new TroupeError(
+              'timeout',
+              `${this.timeout} ms were not enough to wait for ${what}: try again, or give more time (timeout).`,
+            ),
+          );
         } catch (error) {
           reject(error);
         }

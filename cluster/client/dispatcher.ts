@@ -39,8 +39,12 @@ const SUSPECT_AFTER_MS = 1_000;
 const SUSPECT_FOR_MS = 3_000;
 /** The same for a store whose node was not there: others may still think that it leads. */
 const ABSENT_FOR_MS = 300;
-/** How long a read waits for its first try; each further try has twice the time. */
+/**
+ * How long a read waits for its first try, and at most: each further try has twice the time. A refusal is a try too, so after
+ * a few of them one message that is lost would otherwise cost all the time that the read has.
+ */
 const READ_PATIENCE_MS = 1_000;
+const MAX_READ_PATIENCE_MS = 8_000;
 /** Tries that may follow each other without a wait. */
 const HASTY_TRIES = 2;
 
@@ -73,6 +77,7 @@ export class Dispatcher {
   readonly #waits = new Set<TimerHandle>();
   readonly #removeHook: () => void;
   #turnRequested = false;
+  #onFlushed: (() => void)[] = [];
   #maxWriteBytes: number;
   #closed = false;
 
@@ -101,6 +106,12 @@ export class Dispatcher {
     if (this.calls.add(call)) this.#route(call);
   }
 
+  /** Resolves when what was submitted in this turn has left, or waits for its region. */
+  flushed(): Promise<void> {
+    if (!this.#turnRequested) return Promise.resolve();
+    return new Promise((resolve) => this.#onFlushed.push(resolve));
+  }
+
   /** Rejects what is under way. */
   close(): void {
     if (this.#closed) return;
@@ -112,6 +123,7 @@ export class Dispatcher {
     this.#finder.close();
     this.#batches.clear();
     this.#dirty.clear();
+    for (const resolve of this.#onFlushed.splice(0)) resolve();
   }
 
   // From the call to its region's queue.
@@ -141,6 +153,7 @@ export class Dispatcher {
   /** At the end of a turn: everything asked in it leaves. */
   #flush(): void {
     this.#turnRequested = false;
+    for (const resolve of this.#onFlushed.splice(0)) resolve();
     if (this.#dirty.size === 0) return;
     const now = this.#options.clock.now();
     const regions = [...this.#dirty];
@@ -213,7 +226,8 @@ export class Dispatcher {
       if (call.tries > tries) tries = call.tries;
     }
     let timeout = Math.max(1, deadline - batch.sentAt);
-    if (!queue.write) timeout = Math.min(timeout, READ_PATIENCE_MS * 2 ** Math.min(tries, 10));
+    if (!queue.write)
+      timeout = Math.min(timeout, READ_PATIENCE_MS * 2 ** Math.min(tries, 10), MAX_READ_PATIENCE_MS);
     queue.inFlight++;
     this.#batches.add(batch);
     store.unwatch ??= this.#watch(store);

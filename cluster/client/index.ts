@@ -10,12 +10,12 @@ import {
   realClock,
   type Transport,
 } from '../../actors/index.js';
-import { TroupeError } from '../errors.js';
 import { clusterError } from '../node-options.js';
 import { SchedulerClient } from '../pd-client.js';
 import { codecs } from '../protocol.js';
 import { ClusterAdmin } from './cluster-admin.js';
 import { Database } from './database.js';
+import { checkedTimeout } from './deadline.js';
 import { Dispatcher } from './dispatcher.js';
 import { Pauses } from './pauses.js';
 import { RawSpace } from './raw.js';
@@ -54,12 +54,12 @@ export async function connect(options: ConnectOptions): Promise<Database> {
     cluster,
     transport,
     schedulers = ['scheduler-1'],
-    timeout = DEFAULT_TIMEOUT_MS,
+    timeout: givenTimeout = DEFAULT_TIMEOUT_MS,
     name,
     ...nats
   } = options;
   const { clock = realClock, random = Math.random, logger } = options;
-  if (!(timeout > 0)) throw new TroupeError('usage', `timeout is ${timeout}: give milliseconds above 0.`);
+  const timeout = checkedTimeout(givenTimeout, 'usage');
   const system = await startClient(
     cluster,
     name ?? `client-${randomBytes(9).toString('hex')}`,

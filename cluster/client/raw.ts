@@ -12,6 +12,7 @@ import {
   partlyDone,
   type SwapResult,
 } from './call.js';
+import { checkedTimeout } from './deadline.js';
 import { type Dispatcher, ENTRY_OVERHEAD_BYTES } from './dispatcher.js';
 import { RawPages, Scan, type ScanBounds, type ScanEntry } from './scan.js';
 import { RAW_SPACE } from './space.js';
@@ -104,7 +105,7 @@ export class RawSpace {
   /** Puts every pair; where a key comes twice, the last one counts. Other callers may see some of them before others. */
   async batchPut(pairs: Iterable<readonly [Bytes, Bytes]>, options?: CallOptions): Promise<void> {
     const last = new Map<string, [Uint8Array, Uint8Array]>();
-    for (const [key, value] of pairs) {
+    for (const [key, value] of listOf(pairs)) {
       const pair = this.#checkedPair(key, value);
       const { buffer, byteOffset, byteLength } = pair[0];
       last.set(Buffer.from(buffer, byteOffset, byteLength).toString('latin1'), pair);
@@ -172,7 +173,7 @@ export class RawSpace {
    * Each page is as new as the moment it is read; the scan as a whole is not one snapshot. `timeout` is that of a page.
    */
   scan(options: ScanOptions = {}): AsyncIterableIterator<ScanEntry> {
-    const bounds = scanBounds(options);
+    const bounds = scanBounds(options, RAW_SCAN_OPTIONS);
     const pages = new RawPages(this.#dispatcher, () => this.#terms(options), familyOf(options));
     return new Scan(pages, bounds);
   }
@@ -190,7 +191,7 @@ export class RawSpace {
     const group = new CallGroup((call) => this.#dispatcher.calls.drop(call));
     const terms = { ...this.#terms(options), group };
     const cf = familyOf(options);
-    for (const item of items) make(terms, item, cf);
+    for (const item of listOf(items)) make(terms, item, cf);
     if (group.calls.length === 0) return [];
     this.#dispatcher.calls.checkRoom(group.calls.length);
     for (const call of group.calls) if (!call.settled) this.#dispatcher.submit(call);
@@ -198,9 +199,7 @@ export class RawSpace {
   }
 
   #terms(options: CallOptions | undefined): CallTerms {
-    const timeout = options?.timeout ?? this.#timeout;
-    if (!(timeout > 0))
-      throw new TroupeError('invalid-argument', `timeout is ${timeout}: give milliseconds above 0.`);
+    const timeout = checkedTimeout(options?.timeout ?? this.#timeout);
     return {
       owner: this.#dispatcher.calls,
       deadline: this.#clock.now() + timeout,
@@ -237,6 +236,18 @@ export function bytesOf(bytes: Bytes): Uint8Array {
   throw new TroupeError(
     'invalid-argument',
     `Keys and values are strings or Uint8Arrays, not ${typeof bytes}.`,
+  );
+}
+
+/** @throws TroupeError `invalid-argument` for a single key, whose characters or bytes would be taken for keys */
+export function listOf<T>(items: Iterable<T>): Iterable<T> {
+  const given: unknown = items;
+  const isList =
+    typeof given === 'object' && given !== null && !(given instanceof Uint8Array) && Symbol.iterator in given;
+  if (isList) return items;
+  throw new TroupeError(
+    'invalid-argument',
+    'Give a list of keys (an array, for example), also where it is only one.',
   );
 }
 
@@ -278,8 +289,21 @@ function bound(key: Bytes | undefined): Uint8Array | undefined {
   return bytes.length === 0 ? undefined : bytes;
 }
 
-/** @throws TroupeError `invalid-argument` for a range or limit that cannot be */
-export function scanBounds(options: RangeOptions): ScanBounds {
+const RANGE_OPTIONS = ['prefix', 'start', 'end', 'limit', 'reverse', 'keysOnly'];
+const RAW_SCAN_OPTIONS = ['cf', 'timeout', 'signal'];
+
+/**
+ * @param others options that the scan takes beside those of its range
+ * @throws TroupeError `invalid-argument` for a range or limit that cannot be, or an option that there is not
+ */
+export function scanBounds(options: RangeOptions, others: readonly string[] = []): ScanBounds {
+  const known = [...RANGE_OPTIONS, ...others];
+  const unknown = Object.keys(options).find((name) => !known.includes(name));
+  if (unknown !== undefined)
+    throw new TroupeError(
+      'invalid-argument',
+      `A scan takes no option "${unknown}", but ${known.join(', ')}.`,
+    );
   const { limit = Number.POSITIVE_INFINITY, reverse = false, keysOnly = false } = options;
   if (!(limit >= 0 && (Number.isSafeInteger(limit) || limit === Number.POSITIVE_INFINITY)))
     throw new TroupeError('invalid-argument', `limit is ${limit}: give a number of pairs, 0 or more.`);

@@ -26,6 +26,8 @@ export interface PageSource {
 /** A page on its way. */
 export interface AskedPage {
   readonly promise: Promise<Page>;
+  /** Resolves when it has left, or waits for its region. */
+  readonly sent: Promise<void>;
   /** Nobody wants it any more: its promise is rejected. */
   drop(): void;
 }
@@ -105,6 +107,8 @@ export class Scan implements AsyncIterableIterator<ScanEntry> {
         this.#taken = 0;
         this.#moveOn(page);
         this.#asked = this.#ask();
+        // Whoever takes a page without a pause holds the loop: the next one is read meanwhile only if it was asked for before.
+        await this.#asked?.sent;
       }
     } catch (error) {
       if (this.#over) return DONE;
@@ -165,6 +169,7 @@ export class RawPages implements PageSource {
     this.#dispatcher.submit(call);
     return {
       promise: call.promise as Promise<Page>,
+      sent: this.#dispatcher.flushed(),
       drop: () => {
         if (call.settled) return;
         this.#dispatcher.calls.drop(call);

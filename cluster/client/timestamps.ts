@@ -2,6 +2,7 @@ import type { ActorSystem, Clock, TimerHandle } from '../../actors/index.js';
 import { TroupeError } from '../errors.js';
 import type { RequestOptions } from '../pd-client.js';
 import { MAX_TIMESTAMPS_AT_ONCE } from '../timestamp.js';
+import { checkedTimeout } from './deadline.js';
 
 export interface TimestampOptions {
   /** Milliseconds until the call fails; the database's where nothing is said. */
@@ -106,10 +107,15 @@ export class TimestampClient {
    * @throws TroupeError `unavailable` when no scheduler gave one in time, `closed`, `invalid-argument`; the signal's reason
    */
   timestamp({ timeout = this.#options.timeout, signal }: TimestampOptions = {}): Promise<bigint> {
-    const refusal = this.#refusal(timeout, signal);
+    const refusal = this.#refusal(signal);
     if (refusal !== undefined) return Promise.reject(refusal.reason);
     const now = this.#options.clock.now();
-    const caller = new Caller(now + timeout, signal);
+    let caller: Caller;
+    try {
+      caller = new Caller(now + checkedTimeout(timeout), signal);
+    } catch (error) {
+      return Promise.reject(error);
+    }
     this.#queue.push(caller);
     if (this.#queue.length === 1 && !this.#underWay) this.#options.system.requestTurn();
     if (this.#sweeper === undefined || caller.deadline < this.#sweepAt) this.#sweepSoon(now, caller.deadline);
@@ -127,9 +133,8 @@ export class TimestampClient {
     this.#queue = [];
   }
 
-  #refusal(timeout: number, signal: AbortSignal | undefined): { readonly reason: unknown } | undefined {
+  #refusal(signal: AbortSignal | undefined): { readonly reason: unknown } | undefined {
     if (this.#closed) return { reason: closedError() };
-    if (!(timeout > 0)) return { reason: timeoutError(timeout) };
     if (signal?.aborted) return { reason: signal.reason };
     return this.#queue.length + this.#asking.length >= MAX_CALLERS ? { reason: crowdedError() } : undefined;
   }
@@ -212,10 +217,6 @@ function crowdedError(): TroupeError {
     'unavailable',
     `A client may wait for ${MAX_CALLERS} timestamps at once: wait for some of them before you ask for more.`,
   );
-}
-
-function timeoutError(timeout: number): TroupeError {
-  return new TroupeError('invalid-argument', `timeout is ${timeout}: give milliseconds above 0.`);
 }
 
 function lateError(): TroupeError {

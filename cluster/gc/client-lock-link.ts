@@ -8,7 +8,7 @@ import type { CachedRegion } from '../client/region-cache.js';
 import { TXN_SPACE } from '../client/space.js';
 import { TimestampClient } from '../client/timestamps.js';
 import { BackgroundTasks } from '../client/txn/background.js';
-import { byTransaction, LockResolver } from '../client/txn/lock-resolver.js';
+import { byTransaction, LockResolver, type SameTransaction } from '../client/txn/lock-resolver.js';
 import { RegionBatches } from '../client/txn/region-batches.js';
 import { txnRangeOf } from '../client/txn/txn-call.js';
 import { TxnRequests } from '../client/txn/txn-requests.js';
@@ -43,7 +43,6 @@ export class ClientLockLink implements LockLink {
   readonly #dispatcher: Dispatcher;
   readonly #timestamps: TimestampClient;
   readonly #requests: TxnRequests;
-  readonly #batches: RegionBatches;
   readonly #resolver: LockResolver;
   readonly #waiting: WaitingParts & { readonly pauses: Pauses };
 
@@ -61,11 +60,10 @@ export class ClientLockLink implements LockLink {
     });
     this.#timestamps = new TimestampClient({ system, source: scheduler, clock, timeout: PATIENCE_MS });
     this.#requests = new TxnRequests({ dispatcher: this.#dispatcher, clock });
-    this.#batches = new RegionBatches(this.#requests, BATCH);
     this.#waiting = { clock, random, pauses: new Pauses(clock) };
     this.#resolver = new LockResolver({
       requests: this.#requests,
-      batches: this.#batches,
+      batches: new RegionBatches(this.#requests, BATCH),
       timestamps: this.#timestamps,
       background: new BackgroundTasks(),
       waiting: this.#waiting,
@@ -86,19 +84,10 @@ export class ClientLockLink implements LockLink {
   }
 
   /** Its client has had the life time of old versions to end it: nobody waits for it any longer. */
-  async #end(locks: readonly [kvrpcpb.LockInfo, ...kvrpcpb.LockInfo[]], deadline: Deadline): Promise<void> {
+  async #end(locks: SameTransaction, deadline: Deadline): Promise<void> {
     const [{ primaryLock, lockVersion }] = locks;
     const fate = await this.#resolver.settle(primaryLock, lockVersion, deadline);
-    const commitTs = fate.state === 'committed' ? fate.commitTs : 0n;
-    await this.#batches.sendAll(locks, deadline, async (batch) => {
-      const { response, rest } = await this.#requests.resolveKeys(batch, lockVersion, commitTs, deadline);
-      if (response.error !== undefined)
-        throw new TroupeError(
-          'failed',
-          `A lock of the transaction that began at ${lockVersion} cannot be resolved: ${response.error.abort || response.error.invalid || 'the store refuses'}.`,
-        );
-      return rest;
-    });
+    await this.#resolver.clean(locks, fate, deadline);
   }
 
   close(): void {
@@ -140,14 +129,14 @@ class ScanLockCall extends Call {
 
   protected result({ scanLock }: troupepb.RegionResponse): LockPage {
     if (scanLock === undefined) throw unexpected();
-    const { locks, more, error } = scanLock;
+    const { locks, more, lastKey, error } = scanLock;
     if (error !== undefined)
       throw new TroupeError(
         'failed',
         `Locks cannot be read: ${error.abort || error.invalid || 'no reason given'}.`,
       );
-    const last = locks.at(-1)?.key;
-    if (more && last === undefined) throw unexpected();
-    return { locks, next: more && last !== undefined ? keyAfter(last) : this.#border };
+    // Among very many younger locks a page may hold none, and go on all the same.
+    if (more && lastKey.length === 0) throw unexpected();
+    return { locks, next: more ? keyAfter(lastKey) : this.#border };
   }
 }

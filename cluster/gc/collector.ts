@@ -34,6 +34,8 @@ export interface CollectorOptions {
   /** Where transactional keys may be. */
   readonly ranges: () => readonly KeyRange[];
   readonly link: () => LockLink;
+  /** Milliseconds after which a store that has said nothing trusts no earlier safe point any more (25,000). */
+  readonly safePointWait?: number | undefined;
 }
 
 /** Milliseconds before a round that failed is tried again: the first time, and at most. */
@@ -215,10 +217,10 @@ export class Collector implements GcDuties {
   }
 
   #storesKnow(): boolean {
-    const { clock, heeded } = this.#options;
+    const { clock, heeded, safePointWait = SAFE_POINT_WAIT_MS } = this.#options;
     const round = this.#round;
     if (round === undefined) return false;
-    if (clock.now() - round.raisedAt >= SAFE_POINT_WAIT_MS) return true;
+    if (clock.now() - round.raisedAt >= safePointWait) return true;
     for (const safePoint of heeded()) if (safePoint < round.safePoint) return false;
     return true;
   }

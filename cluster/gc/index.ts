@@ -3,4 +3,3 @@
 export { ClientLockLink, type ClientLockLinkOptions } from './client-lock-link.js';
 export { Collector, type CollectorOptions, type GcConfig } from './collector.js';
 export type { KeyRange, LockLink, SweepStep } from './lock-sweep.js';
-export { txnRangeOf } from './ranges.js';

@@ -17,6 +17,13 @@ import type { GroupSnapshots } from './snapshots.js';
 import type { GroupDestruction, StateMachine } from './state-machine.js';
 import { DEFAULT_TICK_INTERVAL_MS, type RaftTuning, raftConfig } from './tuning.js';
 
+/** Told how long the disk takes. */
+export interface DiskObserver {
+  /** A batch is visible. @param bytes of keys and values */
+  written(milliseconds: number, bytes: number): void;
+  synced(milliseconds: number): void;
+}
+
 export interface RaftHostOptions {
   readonly engine: Engine;
   readonly system: ActorSystem;
@@ -36,6 +43,7 @@ export interface RaftHostOptions {
   /** The disk refused: nothing more may be acknowledged by this node. */
   readonly failed: (error: Error) => void;
   readonly tuning?: RaftTuning;
+  readonly disk?: DiskObserver | undefined;
 }
 
 /** Changes of evaluated entries that may wait in memory for something else that has to be written. */
@@ -372,7 +380,7 @@ export class RaftHost {
 
   /** One batch: new entries and hard states of all groups, and everything that is evaluated. */
   async #write(): Promise<void> {
-    const { engine } = this.#options;
+    const { engine, clock, disk } = this.#options;
     const appends = this.#appends;
     const { batch, evaluated } = this.#evaluation.take();
     this.#appends = [];
@@ -389,14 +397,19 @@ export class RaftHost {
       mustSync = true;
     }
     if (batch.count > 0) {
+      const { bytes } = batch;
+      const from = clock.now();
       await engine.write(batch);
+      disk?.written(clock.now() - from, bytes);
       this.#counters.batches++;
     }
     // What others are told of must not be taken back by a power loss.
     const durable = evaluated.some((one) => one.durable);
     if (!durable) this.#applied(evaluated);
     if (mustSync || durable) {
+      const from = clock.now();
       await engine.sync();
+      disk?.synced(clock.now() - from);
       this.#counters.syncs++;
     }
     if (durable) this.#applied(evaluated);

@@ -5,13 +5,13 @@ import { ClientLockLink, type LockLink } from '../gc/index.js';
 import { type NodeOptions, openEngine, startSystem } from '../node-options.js';
 import { type MemberRecord, memberRecord, saveMember } from './member-record.js';
 import { createGroup, Membership } from './membership.js';
-import { SchedulerNode } from './node.js';
+import { SchedulerNode, type SchedulerTuning } from './node.js';
 import { SCHEDULER_GROUP, saveSchedulerRegion } from './snapshots.js';
 import { SchedulerState } from './state.js';
 
 export { SchedulerNode };
 
-export interface SchedulerOptions extends NodeOptions {
+export interface SchedulerOptions extends Omit<NodeOptions, 'tuning'> {
   /** Stores that the first region waits for (3); counts until they are chosen. */
   readonly expectedStores?: number;
   /** Places nothing until somebody sets `halt-scheduling` to false (false). */
@@ -24,6 +24,7 @@ export interface SchedulerOptions extends NodeOptions {
   readonly wallClock?: () => number;
   /** Instead of a client of the cluster: how the collector of old versions reaches locks. */
   readonly lockLink?: () => LockLink;
+  readonly tuning?: SchedulerTuning;
 }
 
 const DEFAULT_EXPECTED_STORES = 3;
@@ -104,6 +105,7 @@ export async function startScheduler(options: SchedulerOptions): Promise<Schedul
           options.lockLink ??
           ((on) => new ClientLockLink({ system: on, cluster, schedulers, clock, random, maxEntryBytes })),
         tuning: options.tuning,
+        disk: options.disk,
       });
       await node.start();
       return node;

@@ -1,25 +1,25 @@
 import type { ActorRef, ActorSystem, Clock, Logger, ReplyTo, TimerHandle } from '../../actors/index.js';
-import type { Message, SoftState } from '../../machines/index.js';
+import type { Message, SoftState, Status } from '../../machines/index.js';
 import {
   type SchedulerDuties,
   type SchedulerRefusal,
   schedulerMachine,
 } from '../../machines/scheduler.machine.js';
-import { type Engine, EngineFailedError } from '../../storage/index.js';
+import { type Engine, EngineFailedError, txnKeysWithin } from '../../storage/index.js';
 import { metapb, type RaftEvent } from '../../storage/proto/index.js';
 import { backoffMs } from '../client/backoff.js';
 import { TroupeError } from '../errors.js';
-import { Collector, type LockLink, txnRangeOf } from '../gc/index.js';
+import { Collector, type GcConfig, type LockLink } from '../gc/index.js';
 import { showGroups } from '../inspection/node-inspection.js';
 import { showScheduler } from '../inspection/scheduler-view.js';
 import { pdpb } from '../proto/index.js';
 import type { RaftGroup } from '../raft/group.js';
-import { RaftHost } from '../raft/host.js';
+import { type DiskObserver, RaftHost } from '../raft/host.js';
 import { LogGc, type LogGcLimits } from '../raft/log-gc.js';
 import type { StateMachine } from '../raft/state-machine.js';
 import type { RaftTuning } from '../raft/tuning.js';
 import { TaskQueue } from '../tasks.js';
-import { composeTimestamp } from '../timestamp.js';
+import { composeTimestamp, physicalOf } from '../timestamp.js';
 import { ClusterBirth } from './birth.js';
 import { emptyReply } from './empty-replies.js';
 import { SchedulerFault } from './fault.js';
@@ -29,6 +29,7 @@ import { Placement } from './placement/index.js';
 import type { RegionReport } from './placement/region-report.js';
 import type { Order } from './placement/steps.js';
 import { isRead } from './reads.js';
+import type { SafePointRecord } from './safe-point-record.js';
 import { type SchedulerKind, SchedulerService } from './service.js';
 import { memberPeer, SCHEDULER_GROUP, SchedulerSnapshots } from './snapshots.js';
 import { type Command, type CommandResult, encodeCommand, type SchedulerState } from './state.js';
@@ -37,6 +38,17 @@ import { TimestampOracle } from './timestamps.js';
 
 /** Milliseconds between two looks at who has been silent. */
 const WATCH_INTERVAL_MS = 1_000;
+/** Between two looks whether leadership has gone over, in milliseconds. */
+const HAND_OVER_LOOK_MS = 20;
+
+export interface SchedulerTuning extends RaftTuning {
+  /** When the schedulers' log is cut. */
+  readonly logGc?: Partial<LogGcLimits>;
+  /** In place of what is set of the collector, which may not be as short. */
+  readonly gc?: Partial<Pick<GcConfig, 'gcLifeTime' | 'gcInterval'>>;
+  /** Milliseconds that the collector waits for a store that says nothing (25,000): longer than the stores' `safePointLease`. */
+  readonly safePointWait?: number;
+}
 
 export interface SchedulerParts {
   readonly cluster: string;
@@ -58,7 +70,8 @@ export interface SchedulerParts {
   readonly pid: number;
   /** How the collector reaches the locks in stores: by a client on this node's messaging. */
   readonly lockLink: (system: ActorSystem) => LockLink;
-  readonly tuning?: (RaftTuning & { readonly logGc?: Partial<LogGcLimits> }) | undefined;
+  readonly tuning?: SchedulerTuning | undefined;
+  readonly disk?: DiskObserver | undefined;
 }
 
 /** Slow work at once: a snapshot that is read or brought in, and the deletion of log entries. */
@@ -96,6 +109,7 @@ export class SchedulerNode implements SchedulerDuties {
   readonly #waits = new Set<TimerHandle>();
   #fail: (error: Error) => void = () => {};
   #closing: Promise<void> | undefined;
+  #leaving = false;
 
   constructor(parts: SchedulerParts) {
     const { cluster, system, engine, state, clock, wallClock, random, logger, tuning } = parts;
@@ -121,6 +135,7 @@ export class SchedulerNode implements SchedulerDuties {
       send: (_group, message) => this.#send(message),
       failed: (error) => this.#broke(error),
       ...(tuning === undefined ? {} : { tuning }),
+      disk: parts.disk,
     });
     const logBytes = (group: RaftGroup) => this.#host.logBytes(group);
     this.#logGc = new LogGc(clock, new Map([[SCHEDULER_GROUP, this]]), logBytes, tuning?.logGc);
@@ -168,7 +183,7 @@ export class SchedulerNode implements SchedulerDuties {
       wallClock,
       logger,
       ready: () => state.phase === 'serving',
-      config: () => state.placement.config,
+      config: () => ({ ...state.placement.config, ...tuning?.gc }),
       safePoints: () => state.safePoints,
       timestamp: async () => {
         const { physical, logical } = await timestamps(1);
@@ -181,8 +196,9 @@ export class SchedulerNode implements SchedulerDuties {
       ranges: () =>
         state.regions
           .scan(NO_KEY, NO_KEY, Number.POSITIVE_INFINITY)
-          .flatMap((region) => txnRangeOf(region) ?? []),
+          .flatMap((region) => txnKeysWithin(region) ?? []),
       link: () => parts.lockLink(system),
+      safePointWait: tuning?.safePointWait,
     });
     this.#service = new SchedulerService({
       placement: this.#placement,
@@ -223,9 +239,59 @@ export class SchedulerNode implements SchedulerDuties {
     return { ...this.#host.counters, snapshotsSent: sent, snapshotsInstalled: installed };
   }
 
+  get system(): ActorSystem {
+    return this.#parts.system;
+  }
+
+  get engine(): Engine {
+    return this.#parts.engine;
+  }
+
+  /** What it counts and what it knows at this moment, for those who watch it. Safe points in Unix milliseconds. */
+  get measures() {
+    const { state } = this.#parts;
+    const { transaction, gc } = state.safePoints;
+    // What only the leader knows, the others would tell wrong.
+    const led = this.#leading ? { operators: this.#placement.coordinator.operators.size } : {};
+    return {
+      ...this.counters,
+      ...led,
+      leads: this.#leading ? 1 : 0,
+      stores: [...state.stores.values()].filter(({ state: one }) => one !== metapb.StoreState.Tombstone)
+        .length,
+      regions: state.regions.size,
+      txnSafePoint: physicalOf(transaction),
+      gcSafePoint: physicalOf(gc),
+    };
+  }
+
+  /** Why nothing should be sent here now; `undefined` while it serves, or knows who does. */
+  get unready(): string | undefined {
+    if (this.#leaving || this.#closing !== undefined) return 'the scheduler is stopping';
+    return this.#group?.leader ? undefined : 'no scheduler leads';
+  }
+
+  /** Gives leadership to another scheduler, if it has it. @param patience milliseconds that it may take */
+  async handOver(patience: number): Promise<number> {
+    this.#leaving = true;
+    const { clock } = this.#parts;
+    const deadline = clock.now() + patience;
+    for (;;) {
+      const next = this.#group?.isLeader ? successorOf(this.#group.status()) : undefined;
+      if (next === undefined || clock.now() >= deadline) return this.#group?.isLeader ? 1 : 0;
+      if (this.#group?.status().transferee === 0) this.#group.transferLeader(next);
+      await new Promise<void>((resolve) => void clock.setTimeout(resolve, HAND_OVER_LOOK_MS));
+    }
+  }
+
   /** The replica of the schedulers' group; `undefined` before it is opened. */
   get raftGroup(): RaftGroup | undefined {
     return this.#group;
+  }
+
+  /** As far as this member knows. */
+  get safePoints(): SafePointRecord {
+    return this.#parts.state.safePoints;
   }
 
   /** Opens the replica that is on disk and takes part. */
@@ -268,6 +334,11 @@ export class SchedulerNode implements SchedulerDuties {
     const leads = soft.role === 'leader';
     if (leads === this.#leading) return;
     this.#leading = leads;
+    const { logger } = this.#parts;
+    logger.info(
+      { term: this.#group?.term ?? 0 },
+      leads ? 'leads the schedulers' : 'leads the schedulers no more',
+    );
     this.#actor.tell({ type: leads ? 'elected' : 'deposed' });
   }
 
@@ -510,6 +581,12 @@ export class SchedulerNode implements SchedulerDuties {
       this.#parts.logger.error({ err: error, kind: request.type }, 'a request failed');
     request.replyTo?.send(emptyReply[request.type](this.#service.header(fault)));
   }
+}
+
+/** The voter that is alive and has most of the log; `undefined` when there is none. */
+function successorOf({ id, progress }: Status): number | undefined {
+  const others = [...progress].filter(([member, { live, learner }]) => member !== id && live && !learner);
+  return others.sort(([, a], [, b]) => b.match - a.match)[0]?.[0];
 }
 
 const NO_KEY = new Uint8Array(0);

@@ -5,14 +5,15 @@ import {
   type GarbageResult,
   MvccReader,
   type Timestamp,
+  txnKeysWithin,
 } from '../../storage/index.js';
 import { TroupeError } from '../errors.js';
-import { txnRangeOf } from '../gc/ranges.js';
 import type { troupepb } from '../proto/index.js';
 import { peerPath } from '../protocol.js';
 import type { Task, TaskQueue } from '../tasks.js';
 import type { RegionReplica } from './replica.js';
 import type { StoreSafePoints } from './safe-points.js';
+import { isDamage } from './txn/index.js';
 
 /** Milliseconds between two looks for regions that may hold garbage. */
 const LOOK_INTERVAL_MS = 10_000;
@@ -85,13 +86,22 @@ export class StoreGarbage {
   }
 
   async #collectAll(): Promise<void> {
-    const { replicas, safePoints, tasks } = this.#parts;
+    const { replicas, safePoints, tasks, logger } = this.#parts;
     if (safePoints.gc === 0n) return;
     const { signal } = this.#stop;
     for (const [id, replica] of [...replicas]) {
       signal.throwIfAborted();
       if (!leads(replica) || !replica.garbage.mayHold(safePoints.gc, versionOf(replica))) continue;
-      await tasks.run(`old versions of region ${id}`, (task) => this.#collect(replica, task), signal);
+      try {
+        await tasks.run(`old versions of region ${id}`, (task) => this.#collect(replica, task), signal);
+      } catch (error) {
+        if (!isDamage(error)) throw error;
+        // The others' old versions go all the same.
+        logger.warn(
+          { err: error, region: id },
+          `old versions of region ${id} are not removed: it holds a record that cannot be read (troupe region check ${id})`,
+        );
+      }
     }
   }
 
@@ -112,7 +122,7 @@ export class StoreGarbage {
    * looked at once more, for a command that was at a key has kept what lies below it.
    */
   async #pass(replica: RegionReplica, version: number, safePoint: Timestamp, task: Task): Promise<boolean> {
-    const range = txnRangeOf(replica.region);
+    const range = txnKeysWithin(replica.region);
     let isClean = true;
     for (let start = range?.start; range !== undefined && start !== undefined; ) {
       await task.pause();

@@ -74,6 +74,7 @@ export async function startStore(options: StoreOptions): Promise<StoreNode> {
         maxEntryBytes: registered.maxEntryBytes,
         standalone: options.standalone ?? false,
         tuning: options.tuning,
+        disk: options.disk,
         pid,
         startTime,
         diskUsage: () => diskUsage(options.dataDir),

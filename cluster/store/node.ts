@@ -23,12 +23,14 @@ import {
   type StoreAlive,
 } from '../protocol.js';
 import type { RaftGroup } from '../raft/group.js';
-import { RAFT_TURN_ORDER, RaftHost } from '../raft/host.js';
+import { type DiskObserver, RAFT_TURN_ORDER, RaftHost } from '../raft/host.js';
 import { LogGc, type LogGcLimits } from '../raft/log-gc.js';
 import { DEFAULT_TICK_INTERVAL_MS, type RaftTuning } from '../raft/tuning.js';
 import { TaskQueue } from '../tasks.js';
+import { physicalOf } from '../timestamp.js';
 import { InconsistentReplicaError } from './consistency.js';
 import { StoreGarbage } from './garbage.js';
+import { handLeadershipsOver } from './hand-over.js';
 import { PeerMessages } from './peer-messages.js';
 import {
   type CheckRegionEvent,
@@ -80,6 +82,8 @@ export interface StoreTuning extends RaftTuning {
   readonly stalePeerTimeout?: number;
   /** Milliseconds for which the tombstone of a removed peer is kept at least (600,000). */
   readonly tombstoneLifetime?: number;
+  /** Milliseconds for which safe points are trusted (20,000); the schedulers' `safePointWait` has to be longer. */
+  readonly safePointLease?: number;
 }
 
 export interface StoreParts {
@@ -99,6 +103,7 @@ export interface StoreParts {
   /** Unix seconds. */
   readonly startTime: number;
   readonly diskUsage: () => Promise<DiskUsage>;
+  readonly disk?: DiskObserver | undefined;
 }
 
 /** A store at work: its regions' peers as actors, one Raft host, one engine. */
@@ -108,6 +113,8 @@ export class StoreNode implements StoreNodeHost {
   /** Resolves when the store cannot go on; it acknowledges nothing from then on. */
   readonly failed: Promise<Error>;
   readonly #parts: StoreParts;
+  /** Of all regions that are led here. */
+  readonly #flow = new FlowCount();
   readonly #tasks: TaskQueue;
   readonly #host: RaftHost;
   readonly #logGc: LogGc;
@@ -131,6 +138,7 @@ export class StoreNode implements StoreNodeHost {
   #fail: (error: Error) => void = () => {};
   #refusedAsBusy = 0;
   #stopped = false;
+  #leaving = false;
   #closing: Promise<void> | undefined;
 
   constructor(parts: StoreParts) {
@@ -197,9 +205,15 @@ export class StoreNode implements StoreNodeHost {
       },
       failed: (error) => this.#diskFailed(error),
       ...(parts.tuning === undefined ? {} : { tuning: parts.tuning }),
+      disk: parts.disk,
     });
-    this.#reads = new ReadTurn(engine, parts.maxEntryBytes, (error) => this.#diskFailed(error));
-    const safePoints = new StoreSafePoints(clock);
+    this.#reads = new ReadTurn(
+      engine,
+      parts.maxEntryBytes,
+      () => system.requestTurn(),
+      (error) => this.#diskFailed(error),
+    );
+    const safePoints = new StoreSafePoints(clock, parts.tuning?.safePointLease);
     this.txn = new StoreTxn({
       engine,
       clock,
@@ -214,7 +228,7 @@ export class StoreNode implements StoreNodeHost {
       },
     });
     this.#reads.serveTransactions(this.txn);
-    const flow = new FlowCount();
+    const flow = this.#flow;
     const rightDerive = parts.tuning?.rightDerive ?? true;
     this.#peers = new StorePeers({
       ...parts,
@@ -238,7 +252,10 @@ export class StoreNode implements StoreNodeHost {
         maxEntryBytes: parts.maxEntryBytes,
       },
       roleChanged: (replica) => {
-        if (!replica.group.isLeader) this.#splits.load.forget(replica.region.id);
+        const { region, group, raftGroup } = replica;
+        const where = { region: region.id, peer: raftGroup?.peerId, term: group.term };
+        logger.debug(where, group.isLeader ? 'leads a region' : 'follows in a region');
+        if (!group.isLeader) this.#splits.load.forget(region.id);
         this.#reporter.regions.regionChanged(replica);
       },
       regionChanged: (replica) => this.#reporter.regions.regionChanged(replica),
@@ -321,6 +338,35 @@ export class StoreNode implements StoreNodeHost {
     return { ...counters, ...regions, awake, snapshotsInstalled: installed, chunksSent, chunksResent };
   }
 
+  get system(): ActorSystem {
+    return this.#parts.system;
+  }
+
+  get engine(): Engine {
+    return this.#parts.engine;
+  }
+
+  /** What it counts and what it has at this moment, for those who watch it. Safe points in Unix milliseconds. */
+  get measures() {
+    const { bytesRead, keysRead, bytesWritten, keysWritten } = this.#flow;
+    const { sending, receiving } = this.#snapshots.traffic;
+    const { transaction, gc } = this.txn.safePoints;
+    return {
+      ...this.counters,
+      snapshotsSent: this.#snapshots.counters.sent,
+      ...{ bytesRead, keysRead, bytesWritten, keysWritten, refusedAsBusy: this.#refusedAsBusy },
+      ...{ snapshotsSending: sending, snapshotsReceiving: receiving },
+      ...{ txnCommands: this.txn.writes.size, txnMemoryLocks: this.txn.memoryLocks.size },
+      ...{ txnSafePoint: physicalOf(transaction), gcSafePoint: physicalOf(gc) },
+    };
+  }
+
+  /** Why nothing should be sent here now; `undefined` while it serves. */
+  get unready(): string | undefined {
+    if (this.#leaving || this.#stopped) return 'the store is stopping';
+    return this.txn.safePoints.trusted ? undefined : 'no scheduler has answered this store lately';
+  }
+
   #leaders(): number {
     let leaders = 0;
     for (const { attached, raftGroup } of this.replicas.values())
@@ -354,6 +400,16 @@ export class StoreNode implements StoreNodeHost {
     await this.#peers.start();
   }
 
+  /**
+   * Gives leadership of its regions to other stores, so that none waits for an election when this one stops.
+   * @param patience milliseconds that it may take
+   * @returns how many regions are still led here
+   */
+  handOver(patience: number): Promise<number> {
+    this.#leaving = true;
+    return handLeadershipsOver(() => this.replicas.values(), this.#parts.clock, patience);
+  }
+
   /** Stops serving, finishes what the disk has begun, and closes engine and connection. Idempotent. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
@@ -369,7 +425,7 @@ export class StoreNode implements StoreNodeHost {
     this.#garbage.stop();
     this.stop();
     this.#peers.proposeWrites();
-    this.#reads.flush();
+    this.#reads.flushAll();
     for (const remove of this.#hooks) remove();
     // From here on the host takes no end of a task for a failure.
     const closed = this.#host.close();

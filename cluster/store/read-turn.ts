@@ -11,6 +11,7 @@ import {
 import type { metapb } from '../../storage/proto/index.js';
 import type { errorpb, kvrpcpb, troupepb } from '../proto/index.js';
 import { dataFamily } from './evaluate.js';
+import { PointReads } from './point-reads.js';
 import type { RegionCall } from './region-call.js';
 import { checkVersion, containsKey, containsRange, keyNotInRegion } from './region-check.js';
 import type { FlowCount } from './region-flow.js';
@@ -43,6 +44,8 @@ export interface ReadableReplica {
 
 /** Keys one scan page may hold, whatever the client asks. */
 const MAX_SCAN_KEYS = 4096;
+/** Keys that one turn looks up one by one, about: what is asked beyond them comes in the next turn. */
+const MAX_TURN_POINTS = 4096;
 /** Calls that may wait for the disk, or for a prewrite; more are refused as busy. */
 const MAX_CALLS_READING = 16_384;
 const NO_BYTES = new Uint8Array(0);
@@ -54,6 +57,7 @@ const NO_BYTES = new Uint8Array(0);
 export class ReadTurn {
   readonly #engine: Engine;
   readonly #maxReplyBytes: number;
+  readonly #requestTurn: () => void;
   readonly #failed: (error: unknown) => void;
   #load: LoadSampler | undefined;
   #txn: StoreTxn | undefined;
@@ -65,11 +69,18 @@ export class ReadTurn {
 
   /**
    * @param maxReplyBytes bytes of keys and values in one reply; a longer one answers only the first of its requests
+   * @param requestTurn called when there is more to read than one turn takes
    * @param failed the engine could not read
    */
-  constructor(engine: Engine, maxReplyBytes: number, failed: (error: unknown) => void) {
+  constructor(
+    engine: Engine,
+    maxReplyBytes: number,
+    requestTurn: () => void,
+    failed: (error: unknown) => void,
+  ) {
     this.#engine = engine;
     this.#maxReplyBytes = maxReplyBytes;
+    this.#requestTurn = requestTurn;
     this.#failed = failed;
   }
 
@@ -87,17 +98,35 @@ export class ReadTurn {
     this.#confirmed.push({ call, replica });
   }
 
-  /** At the end of a turn: checks, takes the snapshot and starts reading. */
+  /**
+   * At the end of a turn: checks, takes the snapshot and starts reading. What a turn does not take is confirmed anew: by the
+   * next one this store may not lead any more, and know nothing of the prewrites that were under way.
+   */
   flush(): void {
+    this.#flush(MAX_TURN_POINTS);
+  }
+
+  /** The same of all that was confirmed: no turn will follow. */
+  flushAll(): void {
+    this.#flush(Number.POSITIVE_INFINITY);
+  }
+
+  #flush(maxPoints: number): void {
     if (this.#confirmed.length === 0) return;
     const confirmed = this.#confirmed;
     this.#confirmed = [];
     const points = new PointReads();
     const txn = this.#txn?.reads();
     const reads: CallRead[] = [];
+    let isFull = false;
     for (const { call, replica } of confirmed) {
       if (replica.stopped) {
         call.refuse({ ok: false, code: 'stopped', leader: 0 });
+        continue;
+      }
+      if (points.size + (txn?.size ?? 0) >= maxPoints) {
+        isFull = true;
+        replica.readAgain(call);
         continue;
       }
       if (this.#reading >= MAX_CALLS_READING) {
@@ -115,6 +144,7 @@ export class ReadTurn {
       this.#reading++;
       reads.push(read);
     }
+    if (isFull) this.#requestTurn();
     if (reads.length === 0) return;
     const serving = this.#serve(reads, points, txn).finally(() => this.#serving.delete(serving));
     this.#serving.add(serving);
@@ -161,28 +191,6 @@ export class ReadTurn {
       this.#reading -= reads.length;
       snapshot?.release();
     }
-  }
-}
-
-/** Keys of all calls by family, so that a turn costs one native call a family. */
-class PointReads {
-  readonly #keys = new Map<ColumnFamily, Uint8Array[]>();
-  readonly #values = new Map<ColumnFamily, (Uint8Array | undefined)[]>();
-
-  add(cf: ColumnFamily, key: Uint8Array): number {
-    const keys = this.#keys.get(cf);
-    if (keys !== undefined) return keys.push(key) - 1;
-    this.#keys.set(cf, [key]);
-    return 0;
-  }
-
-  async fetch(engine: Engine, snapshot: EngineSnapshot): Promise<void> {
-    for (const [cf, keys] of this.#keys) this.#values.set(cf, await engine.multiGet(cf, keys, snapshot));
-  }
-
-  value(cf: ColumnFamily, place: number): Uint8Array | undefined {
-    const stored = this.#values.get(cf)?.[place];
-    return stored === undefined ? undefined : decodeRawValue(stored).value;
   }
 }
 

@@ -214,16 +214,28 @@ export class RegionChanges {
     return undefined;
   }
 
-  /** A leader that is to go hands over to whoever is best prepared of those who stay. */
-  handOver(next: metapb.Region): void {
+  /** Hands over to another voter, because this store stops. @returns whether leadership is on its way */
+  withdraw(): boolean {
     const { region, raftGroup: group } = this.#region;
-    if (!group?.isLeader) return;
+    if (group === undefined) return false;
+    if (group.status().transferee !== 0) return true;
+    return this.handOver({ ...region, peers: region.peers.filter(({ id }) => id !== group.peerId) });
+  }
+
+  /**
+   * A leader that is to go hands over to whoever is best prepared of those who stay.
+   * @returns whether there was somebody
+   */
+  handOver(next: metapb.Region): boolean {
+    const { region, raftGroup: group } = this.#region;
+    if (!group?.isLeader) return false;
     const { progress } = group.status();
     const remaining = votersOf(next).filter(({ id }) => votersOf(region).some((peer) => peer.id === id));
     const best = remaining
       .filter(({ id }) => id !== group.peerId && progress.get(id)?.live)
       .sort((a, b) => (progress.get(b.id)?.match ?? 0) - (progress.get(a.id)?.match ?? 0))[0];
-    if (best !== undefined && this.#lag(best) === undefined) group.transferLeader(best.id);
+    if (best === undefined || this.#lag(best) !== undefined) return false;
+    return group.transferLeader(best.id) === undefined;
   }
 
   // Membership

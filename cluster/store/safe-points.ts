@@ -16,12 +16,15 @@ export interface ToldSafePoints {
  */
 export class StoreSafePoints {
   readonly #clock: Clock;
+  readonly #lease: number;
   #transaction: Timestamp = 0n;
   #gc: Timestamp = 0n;
   #trustedUntil = Number.NEGATIVE_INFINITY;
 
-  constructor(clock: Clock) {
+  /** @param lease milliseconds for which an answer is trusted */
+  constructor(clock: Clock, lease = SAFE_POINT_LEASE_MS) {
     this.#clock = clock;
+    this.#lease = lease;
   }
 
   /** Reads below it are refused, and prewrites of transactions that began at or below it. */
@@ -48,7 +51,7 @@ export class StoreSafePoints {
     const grown = gc > this.#gc;
     if (grown) this.#gc = gc;
     if (transaction > this.#transaction) this.#transaction = transaction;
-    this.#trustedUntil = Math.max(this.#trustedUntil, askedAt + SAFE_POINT_LEASE_MS);
+    this.#trustedUntil = Math.max(this.#trustedUntil, askedAt + this.#lease);
     return grown;
   }
 }

@@ -2,9 +2,11 @@ import { expect } from 'chai';
 import { versionsJson, versionsPage } from '../../cluster/cli/mvcc-command.js';
 import { createProgram } from '../../cluster/cli/program.js';
 import { paletteFor } from '../../cluster/cli/terminal.js';
-import { parseTxnScript, readingLines, readingsJson } from '../../cluster/cli/txn-script.js';
+import { parseTxnScript, readingLines, readingsJson, runTxnScript } from '../../cluster/cli/txn-script.js';
 import { exitCodeOf, TroupeError } from '../../cluster/errors.js';
 import type { KeyVersions } from '../../cluster/index.js';
+import { kvrpcpb } from '../../cluster/proto/index.js';
+import { TxnWorld } from './client-txn-world.js';
 
 const bytes = (text: string) => new Uint8Array(Buffer.from(text));
 
@@ -46,6 +48,8 @@ describe('troupe txn', () => {
       { op: 'insert', key: 'b', value64: '' },
       { op: 'delete', key: 'c' },
       { op: 'lock', key: 'd' },
+      { op: 'expect', key: 'e', value: '1' },
+      { op: 'expect', key: 'f', absent: true },
       { op: 'scan', prefix: 'u', limit: 3, reverse: true, keysOnly: true },
     ];
     expect(parseTxnScript(JSON.stringify(script)).map((one) => JSON.stringify(one))).to.deep.equal(
@@ -55,6 +59,8 @@ describe('troupe txn', () => {
         { op: 'insert', key: Buffer.from('b'), value: Buffer.of() },
         { op: 'delete', key: Buffer.from('c') },
         { op: 'lock', key: Buffer.from('d') },
+        { op: 'expect', key: Buffer.from('e'), value: Buffer.from('1') },
+        { op: 'expect', key: Buffer.from('f'), value: undefined },
         { op: 'scan', range: { prefix: Buffer.from('u'), limit: 3, reverse: true, keysOnly: true } },
       ].map((one) => JSON.stringify(one)),
     );
@@ -76,6 +82,12 @@ describe('troupe txn', () => {
     ['[{"op":"scan","limit":-1}]', /its "limit" is not a whole number/],
     ['[{"op":"scan","reverse":"yes"}]', /its "reverse" is not true or false/],
     ['[{"op":"scan","prefix":"a","start":"b"}]', /give it a "prefix", or "start" and "end", not both/],
+    ['[{"op":"expect","key":"a"}]', /give it a "value", or "absent": true/],
+    [
+      '[{"op":"expect","key":"a","value":"1","absent":true}]',
+      /give it a "value", or "absent": true, not both/,
+    ],
+    ['[{"op":"expect","key":"a","absent":false}]', /its "absent" is not true/],
     ['[{"op":"scan","revers":true}]', /a scan takes no "revers".*Did you mean reverse/],
   ];
   for (const [script, sentence] of wrong) {
@@ -89,6 +101,76 @@ describe('troupe txn', () => {
       }
     });
   }
+
+  it('refuses bytes that are no UTF-8, which a decoder would replace', () => {
+    const script = Buffer.concat([
+      Buffer.from('[{"op":"put","key":"a","value":"'),
+      Buffer.of(0xff),
+      Buffer.from('"}]'),
+    ]);
+    expect(() => parseTxnScript(script)).to.throw(TroupeError, /not valid UTF-8: .*key64 and value64/);
+    expect(parseTxnScript(Buffer.from('\ufeff[{"op":"get","key":"ä"}]'))).to.deep.equal([
+      { op: 'get', key: Buffer.from('ä') },
+    ]);
+  });
+
+  describe('runs a script', () => {
+    let world: TxnWorld;
+    beforeEach(async () => {
+      world = await TxnWorld.start();
+      world.script.get = ({ key }) => ({
+        value: Buffer.from('1'),
+        notFound: Buffer.from(key).toString() !== 'there',
+      });
+    });
+    afterEach(() => world.close());
+
+    const run = (...script: readonly object[]) =>
+      world.db.transaction((txn) => runTxnScript(txn, parseTxnScript(JSON.stringify(script))), {
+        onePc: false,
+        asyncCommit: false,
+      });
+    const put = { op: 'put', key: 'b', value: '2' };
+
+    for (const expected of [
+      { op: 'expect', key: 'there', value: '1' },
+      { op: 'expect', key: 'gone', absent: true },
+    ])
+      it(`that writes when ${JSON.stringify(expected)} holds, and goes on to hold`, async () => {
+        await world.settle(run(expected, put));
+        // Locked, so that the commit fails where somebody has written the key meanwhile.
+        expect(
+          world.of('prewrite').flatMap(({ mutations }) => mutations.map(({ op }) => op)),
+        ).to.have.members([kvrpcpb.Op.Put, kvrpcpb.Op.Lock]);
+      });
+
+    for (const [expected, sentence] of [
+      [
+        { op: 'expect', key: 'there', value: '2' },
+        /operation 2 expects key "there" to have the value "2", and it has "1"/,
+      ],
+      [
+        { op: 'expect', key: 'there', absent: true },
+        /to have the value none, and it has "1": nothing was written/,
+      ],
+      [{ op: 'expect', key: 'gone', value: '' }, /to have the value "", and it has none/],
+    ] as const)
+      it(`that writes nothing when ${JSON.stringify(expected)} does not hold, and is not begun anew`, async () => {
+        const error = await world.failure(run(put, expected));
+        expect([error.code, error.reason]).to.deep.equal(['conflict', 'unexpected-value']);
+        expect(exitCodeOf(error)).to.equal(4);
+        expect(error.message).to.match(sentence);
+        expect(world.of('prewrite')).to.have.length(0);
+        expect(world.of('get')).to.have.length(1);
+      });
+
+    it('whose expectations see its own writes, and that locks nothing where it only reads', async () => {
+      await world.settle(run(put, { op: 'expect', key: 'b', value: '2' }));
+      world.asked.length = 0;
+      await world.settle(run({ op: 'expect', key: 'there', value: '1' }));
+      expect(world.log).to.deep.equal(['get there']);
+    });
+  });
 
   it('prints what was read, for people and as JSON', () => {
     const pair = { key: bytes('k'), value: bytes('\t') };
@@ -123,6 +205,8 @@ describe('troupe txn', () => {
     ['txn run /', /cannot be read: it is a directory/],
     ['txn run x --jsn', /unknown option '--jsn'.*Did you mean --json/s],
     ['mvcc', /missing required argument 'key'/],
+    ['mvcc k --before yesterday', /--before yesterday is not a timestamp/],
+    ['mvcc k --before 0', /--before 0 is not a timestamp/],
   ];
   for (const [words, sentence] of refused) {
     it(`refuses "${words}" with a sentence`, async () => {
@@ -149,7 +233,7 @@ describe('troupe mvcc', () => {
       ['commit', 'kind', 'start', 'value'],
       ['9', 'put, rollback', '8', '\\xff'],
       ['5', 'rollback', '5', ''],
-      ['(older ones are not shown)'],
+      ['(there are older ones: --before 5 shows them)'],
     ]);
   });
 

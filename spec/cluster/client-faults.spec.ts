@@ -93,3 +93,28 @@ describe('the client under faults', () => {
     });
   }
 });
+
+describe('a read that was refused often', () => {
+  it('is asked again soon when a reply to it is lost, however long it may take', async () => {
+    const world = await ClientWorld.start(1);
+    const db = await world.connect();
+    let asked = 0;
+    world.script = (_, serve) => {
+      asked++;
+      if (asked <= 8) return refused({ serverIsBusy: { reason: 'spec', backoffMs: 5 } });
+      return asked === 9 ? 'silence' : serve();
+    };
+    let answer: unknown = 'none';
+    void db.raw.get('a', { timeout: 60_000 }).then(
+      (value) => {
+        answer = value;
+      },
+      (error: unknown) => {
+        answer = error;
+      },
+    );
+    await world.clock.advance(15_000);
+    expect(answer).to.equal(undefined);
+    expect(asked).to.be.greaterThan(9);
+  });
+});

@@ -89,6 +89,18 @@ describe('a scan', () => {
     expect(limits().slice(2)).to.deep.equal([256, 512, 1024, 2048, 2048, 2048, 2048]);
   });
 
+  it('hands a page out when the next one has been asked for: who takes it without a pause holds the loop', async () => {
+    fill(Array.from({ length: 2_000 }, (_, i) => `k${String(i).padStart(5, '0')}`));
+    const asked: string[] = [];
+    world.network.filter(({ from, to }) => {
+      if (from === 'client-1' && to === 'store-1') asked.push(to);
+      return true;
+    });
+    const scan = db.raw.scan();
+    const whenHandedOut = await world.settle(scan.next().then(() => asked.length));
+    expect(whenHandedOut).to.equal(2);
+  });
+
   it('asks for no more than its limit', async () => {
     fill(Array.from({ length: 2_000 }, (_, i) => `k${String(i).padStart(5, '0')}`));
     expect(await world.settle(collect(db, { limit: 600 }))).to.have.length(600);

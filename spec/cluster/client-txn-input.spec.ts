@@ -88,6 +88,10 @@ describe('a transaction refuses', () => {
       () => txn.batchGet(['a', '']),
       () => txn.scan({ prefix: 'a', start: 'b' }).next(),
       () => txn.scan({ limit: -1 }).next(),
+      () => txn.scan({ revers: true } as object).next(),
+      () => txn.scan({ cf: 'write' } as object).next(),
+      () => txn.batchGet('kk'),
+      () => txn.batchGet(Buffer.from('kk') as never),
     ];
     for (const one of wrong) {
       const error = await world.failure((async () => one())());
@@ -107,6 +111,10 @@ describe('a transaction refuses', () => {
       () => world.db.snapshot({ ttl: Number.POSITIVE_INFINITY }),
       () => world.db.snapshot({ at: 0n }),
       () => world.db.snapshot({ at: 2n ** 63n }),
+      () => world.db.snapshot({ at: 5 as never }),
+      () => world.db.snapshot({ at: '5' as never }),
+      () => world.db.versions('a', { before: 5 as never }),
+      () => world.db.versions('a', { before: -1n }),
       () => world.db.versions(''),
     ];
     for (const one of wrong) {
@@ -165,6 +173,24 @@ describe('a transaction refuses', () => {
     );
     const mutation = world.of('prewrite')[0]?.mutations[0];
     expect(Buffer.from(mutation?.value ?? []).toString()).to.equal('1');
+  });
+
+  it('to hold what a closed snapshot read, also when its renewal was still on its way', async () => {
+    const holds = () => world.world.asked.filter((kind) => kind === 'pd.updateServiceGCSafePoint').length;
+    const view = await world.settle(world.db.snapshot());
+    const before = holds();
+    world.world.schedulerAnswers = false;
+    await world.world.clock.advance(20_500);
+    expect(holds()).to.be.above(before);
+    const closing = view.close();
+    await world.world.clock.advance(100);
+    // From here on nothing but the release is sent, as often as it takes.
+    const held: number[] = [];
+    world.world.safePointHeld = (seconds) => held.push(seconds);
+    world.world.schedulerAnswers = true;
+    await world.settle(closing);
+    await world.world.clock.advance(120_000);
+    expect([...new Set(held)]).to.deep.equal([0]);
   });
 
   it('a snapshot to be read when it is closed, or the database', async () => {

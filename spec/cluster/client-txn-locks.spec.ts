@@ -78,25 +78,13 @@ describe('a read that meets a lock', () => {
     expect(verdicts()).to.deep.equal({ resolved: [start], committed: [] });
   });
 
-  it('resolves the keys of a small transaction alone, and whole regions of a large one, part by part', async () => {
-    for (const [txnSize, keys] of [
-      [15, ['a']],
-      [16, []],
-    ] as const) {
-      world.asked.length = 0;
-      lockKey(lockOn('a', world.ago(5_000 + txnSize), { txnSize }));
-      world.script.resolveLock = ({ keys: asked, startKey }) => ({
-        nextKey: asked.length === 0 && startKey.length === 0 ? Buffer.from('b') : new Uint8Array(0),
-      });
-      await world.settle(read());
-      await world.world.clock.advance(200);
-      expect(world.of('resolveLock').map((one) => one.keys.map(name))).to.deep.equal(
-        keys.length > 0 ? [keys] : [[], []],
-      );
-      expect(world.of('resolveLock').map(({ startKey }) => name(startKey))).to.deep.equal(
-        keys.length > 0 ? [''] : ['', 'b'],
-      );
-    }
+  it('has the locks resolved that it met, once, and no others, however large their transaction is', async () => {
+    const start = world.ago(5_000);
+    lockKey(lockOn('a', start, { txnSize: 100_000 }));
+    world.script.resolveLock = () => ({ nextKey: NO_VALUE });
+    expect(await world.settle(Promise.all([read(), read(), read()]))).to.deep.equal(['v', 'v', 'v']);
+    await world.world.clock.advance(200);
+    expect(world.of('resolveLock').map(({ keys }) => keys.map(name))).to.deep.equal([['a']]);
   });
 
   it('waits while the transaction is alive, and no longer', async () => {
@@ -111,14 +99,58 @@ describe('a read that meets a lock', () => {
     expect(world.world.clock.now() - began).to.be.within(1_900, 2_400);
   });
 
-  it('names the lock when its time runs out', async () => {
-    lockKey(lockOn('a', world.ago(0)));
+  it('names the lock, how old its transaction is and how long it lives, when its time runs out', async () => {
+    const start = world.ago(2_000);
+    lockKey(lockOn('a', start));
     world.script.checkTxnStatus = () => ({ lockTtl: 600_000, commitVersion: 0n, action: 0 });
-    const error = await world.failure(read(1_000));
-    expect(error.code).to.equal('timeout');
-    expect(error.message).to.match(
-      /Key "a" is locked by the transaction that began at \d+ \(primary "primary"\)/,
-    );
+    const named =
+      /Key "a" is locked by the transaction that began at (\d+) \(primary "primary"\), [2-6]\.\d s ago; its time to live ends in 59[3-8]\.\d s/;
+    for (const late of [
+      () => read(1_000),
+      () => world.db.transaction((txn) => txn.get('a'), { timeout: 1_000 }),
+      () => world.db.transaction((txn) => txn.batchGet(['a']), { timeout: 1_000 }),
+    ]) {
+      world.script.batchGet = ({ keys }) => ({
+        pairs: keys.map((key) => ({
+          key,
+          value: NO_VALUE,
+          error: keyErrorOf({ locked: lockOn('a', start) }),
+        })),
+        answered: 0,
+      });
+      const error = await world.failure(late());
+      expect([error.code, error.reason]).to.deep.equal(['timeout', 'key-is-locked']);
+      expect(error.message).to.match(named);
+      expect(named.exec(error.message)?.[1]).to.equal(String(start));
+    }
+  });
+
+  it('is late, and nothing worse, when nobody can tell what became of the transaction', async () => {
+    lockKey(lockOn('a', world.ago(0)));
+    world.script.checkTxnStatus = () => 'silence';
+    for (const timeout of [1_000, 4_000, 12_000]) {
+      const error = await world.failure(read(timeout));
+      expect([error.code, error.reason], String(timeout)).to.deep.equal(['timeout', 'key-is-locked']);
+      expect(error.message).to.match(/^Key "a" is locked by the transaction/);
+    }
+  });
+
+  it('tells as much of the lock as it was told before, when the time runs out on a question', async () => {
+    const start = world.ago(1_000);
+    lockKey(lockOn('a', start));
+    world.script.checkTxnStatus = (_, nth) =>
+      nth === 1 ? { lockTtl: 600_000, commitVersion: 0n, action: 0 } : 'silence';
+    const error = await world.failure(read(3_000));
+    expect(error.reason).to.equal('key-is-locked');
+    expect(error.message).to.match(/, [34]\.\d s ago; its time to live ends in 59[56]\.\d s/);
+  });
+
+  it('goes on asking as long as it may, also when one answer takes longer than a check does', async () => {
+    lockKey(lockOn('a', world.ago(5_000)));
+    const began = world.world.clock.now();
+    world.script.checkTxnStatus = () =>
+      world.world.clock.now() - began < 8_000 ? 'silence' : { lockTtl: 0, commitVersion: 0n, action: 1 };
+    expect(await world.settle(read(20_000))).to.equal('v');
   });
 
   for (const lockTtl of [1_000, 8_000])

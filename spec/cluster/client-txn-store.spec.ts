@@ -131,6 +131,26 @@ describe('a transaction over a store', () => {
     for (const one of [view, again]) await world.until(one.close());
   });
 
+  it('shows all versions of a key, page by page, each with its value', async () => {
+    const values = Array.from({ length: 40 }, (_, i) => String(i % 10).repeat(i % 2 === 0 ? 10 : 40_000));
+    for (const value of values) await world.until(db.transaction((txn) => txn.put('many', value)));
+    const shown: string[] = [];
+    let before: bigint | undefined;
+    let pages = 0;
+    for (let more = true; more; pages++) {
+      const page = await world.until(db.versions('many', before === undefined ? {} : { before }));
+      for (const { value, commitTimestamp } of page.versions) {
+        if (before !== undefined) expect(commitTimestamp < before).to.equal(true);
+        before = commitTimestamp;
+        shown.push(text(value) ?? '');
+      }
+      more = page.more;
+    }
+    expect(shown.map((value) => value.length)).to.deep.equal(values.map(({ length }) => length).reverse());
+    expect(shown).to.deep.equal([...values].reverse());
+    expect(pages).to.be.above(1);
+  });
+
   it('lets two write what the other reads, unless they lock it', async () => {
     const skew = async (locks: boolean): Promise<string> => {
       await world.until(db.transaction((txn) => ['x', 'y'].forEach((key) => void txn.put(key, 'on'))));

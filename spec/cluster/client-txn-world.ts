@@ -26,7 +26,7 @@ const WELL: { readonly [K in Kind]: Script<K> } = {
   checkTxnStatus: () => ({ lockTtl: 0, commitVersion: 0n, action: 0 }),
   checkSecondaryLocks: () => ({ locks: [], commitTs: 0n }),
   txnHeartBeat: ({ adviseLockTtl }) => ({ lockTtl: adviseLockTtl }),
-  scanLock: () => ({ locks: [], more: false }),
+  scanLock: () => ({ locks: [], more: false, lastKey: new Uint8Array(0) }),
   gc: () => ({ nextKey: new Uint8Array(0) }),
   mvccGetByKey: () => ({ error: '', more: false }),
 };

@@ -74,6 +74,8 @@ export class ClientWorld {
   tso: ((count: number, reply: (response: Partial<pdpb.TsoResponse>) => void) => void) | undefined;
   /** The last timestamp's count. */
   #timestamps = 0;
+  /** Told of the seconds that a service wants its safe point held, 0 to let go of it. */
+  safePointHeld: ((seconds: number) => void) | undefined;
   /** The scheduler answers nothing when false. */
   schedulerAnswers = true;
   script: ((received: Received, serve: () => Answer) => Answer) | undefined;
@@ -180,6 +182,7 @@ export class ClientWorld {
 
   #scheduler(event: Asked<ProtocolEvent<SchedulerKind>>): void {
     this.asked.push(event.type);
+    if (event.type === 'pd.updateServiceGCSafePoint') this.safePointHeld?.(event.TTL);
     if (!this.schedulerAnswers) return;
     const header: pdpb.ResponseHeader = { clusterId: 7, error: undefined };
     if (event.type === 'pd.bootstrapInfo') {

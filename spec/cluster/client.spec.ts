@@ -469,6 +469,13 @@ describe('the client', () => {
       expect(() => db.raw.scan({ limit: -1 })).to.throw(TroupeError);
       expect(() => db.raw.scan({ limit: 1.5 })).to.throw(TroupeError);
       expect(() => db.raw.scan({ prefix: 'a', start: 'b' })).to.throw(TroupeError);
+      expect(() => db.raw.scan({ revers: true } as object)).to.throw(
+        TroupeError,
+        /no option "revers", but prefix/,
+      );
+      await fails(db.raw.batchGet('kk'), 'invalid-argument');
+      await fails(db.raw.batchDelete(Buffer.from('kk') as never), 'invalid-argument');
+      await fails(db.raw.batchPut('kk' as never), 'invalid-argument');
     });
   });
 

@@ -1,14 +1,12 @@
 import { expect } from 'chai';
 import { silentLogger, VirtualClock } from '../../actors/index.js';
-import { Collector, type KeyRange, type LockLink, txnRangeOf } from '../../cluster/gc/index.js';
+import { Collector, type KeyRange, type LockLink } from '../../cluster/gc/index.js';
 import { SAFE_POINT_WAIT_MS } from '../../cluster/safe-point-lease.js';
 import { SafePointRecord } from '../../cluster/scheduler/safe-point-record.js';
 import { composeTimestamp } from '../../cluster/timestamp.js';
-import { encodeBytes } from '../../storage/keys.js';
 
 const bytes = (text: string) => new Uint8Array(Buffer.from(text));
 const text = (key: Uint8Array) => Buffer.from(key).toString();
-const stored = (key: string) => Buffer.concat([bytes('x'), encodeBytes(bytes(key))]);
 const NO_BATCH = { put: () => {}, delete: () => {} } as never;
 
 /** The collector over fakes: stores that heed what they are told, locks in a list. */
@@ -177,23 +175,4 @@ describe('the collector', () => {
     expect(world.log).to.deep.equal(['transaction']);
     expect(world.collector.told().last).to.include({ failure: '', safePoint: 0n });
   });
-});
-
-describe('the transactional keys of a region', () => {
-  const rows: readonly [string, Uint8Array, Uint8Array, [string, string] | undefined][] = [
-    ['of all keys', bytes(''), bytes(''), ['', '']],
-    ['of raw keys alone', bytes('ra'), bytes('rb'), undefined],
-    ['up to the space', bytes('r'), bytes('x'), undefined],
-    ['of the space', bytes('x'), bytes('y'), ['', '']],
-    ['behind the space', bytes('y'), bytes(''), undefined],
-    ['across its beginning', bytes('ra'), stored('m'), ['', 'm']],
-    ['inside', stored('a'), stored('m'), ['a', 'm']],
-    ['across its end', stored('m'), bytes('z'), ['m', '']],
-  ];
-  for (const [what, startKey, endKey, range] of rows) {
-    it(what, () => {
-      const found = txnRangeOf({ startKey, endKey });
-      expect(found && [text(found.start), text(found.end)]).to.deep.equal(range);
-    });
-  }
 });

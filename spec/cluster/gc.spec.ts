@@ -4,12 +4,18 @@ import { VirtualClock } from '../../actors/index.js';
 import { kvrpcpb, type troupepb } from '../../cluster/proto/index.js';
 import { SAFE_POINT_LEASE_MS } from '../../cluster/safe-point-lease.js';
 import { StoreSafePoints } from '../../cluster/store/safe-points.js';
+import { requestOf } from '../../cluster/store/txn/replicated-changes.js';
+import { txnKey, withTimestamp } from '../../storage/keys.js';
 import { GcWorld } from './gc-world.js';
 
 const bytes = (text: string) => new Uint8Array(Buffer.from(text));
 
 function prewrite(key: string, value: string, primary: string, startVersion: bigint) {
-  const mutations = [{ op: kvrpcpb.Op.Put, key: bytes(key), value: bytes(value) }];
+  return prewriteAll([key], value, primary, startVersion);
+}
+
+function prewriteAll(keys: readonly string[], value: string, primary: string, startVersion: bigint) {
+  const mutations = keys.map((key) => ({ op: kvrpcpb.Op.Put, key: bytes(key), value: bytes(value) }));
   return {
     prewrite: kvrpcpb.PrewriteRequest.from({
       mutations,
@@ -87,10 +93,38 @@ describe('old versions', function () {
     const { get } = await world.send('a', {
       get: { context: undefined, key: bytes('a'), version: past },
     });
-    expect(get?.error?.abort).to.match(/may be gone/);
+    expect(get?.error?.belowSafePoint?.timestamp).to.equal(past);
     const { prewrite: reply } = await world.send('a', prewrite('a', 'late', 'a', past));
     expect(reply?.errors[0]?.abort).to.match(/may be gone/);
+    expect(reply?.errors[0]?.belowSafePoint?.timestamp).to.equal(past);
     expect(await world.records('a')).to.equal('put');
+  });
+
+  it('end a transaction that takes longer than they are kept, which is told why', async () => {
+    await world.put('a', 'old');
+    const begin = { timeout: 600_000 };
+    const [reader, writer] = [
+      await world.until(world.db.begin(begin)),
+      await world.until(world.db.begin(begin)),
+    ];
+    writer.put('a', 'late');
+    await world.collected(await world.now());
+    for (const late of [
+      () => reader.get('a'),
+      () => reader.batchGet(['a']),
+      () => reader.scan().next(),
+      () => writer.commit(),
+    ]) {
+      const error = await world.until(
+        late().then(
+          () => undefined,
+          (cause: unknown) => cause,
+        ),
+      );
+      expect(error).to.deep.include({ code: 'failed', reason: 'below-safe-point' });
+      expect(String(error)).to.match(/is not kept any more .*gc-life-time/);
+    }
+    reader.rollback();
   });
 
   it('wait for the locks of clients that have died: rolled back without a commit, committed with one', async () => {
@@ -115,6 +149,48 @@ describe('old versions', function () {
     // What comes late of the dead transaction finds nothing that it could build upon.
     const { prewrite: late } = await world.send('p', prewrite('p', '1', 'p', start));
     expect(late?.errors).to.have.length(1);
+  });
+
+  it('go while a large transaction is under way: its many locks are younger, and are gone past', async () => {
+    const start = await world.now();
+    await world.send('z', prewrite('z', '1', 'z', start));
+    await world.pass(50_000);
+    const large = await world.now();
+    // As many as one look at the locks goes through, and some more.
+    for (let batch = 10; batch < 13; batch++) {
+      const keys = Array.from({ length: 1_000 }, (_, i) => `large ${batch}/${1_000 + i}`);
+      await world.send('large', prewriteAll(keys, '2', 'large 10/1000', large));
+    }
+    await world.collected(start);
+    expect(await world.records('z')).to.equal('');
+    expect(await world.records('large 12/1999')).to.equal('locked');
+    const { last } = await world.until(world.db.cluster.gc.status());
+    expect(last?.failure).to.equal(null);
+  });
+
+  it('of the other regions go, too, when one holds a record that cannot be read', async () => {
+    await world.until(world.db.cluster.splitRegion('m', { space: 'txn', timeout: 30_000 }));
+    for (const key of ['a', 'p', 'a', 'p']) await world.put(key, String(world.clock.now()));
+    const store = world.stores[0] ?? expect.fail('no store');
+    const [first] = [...store.replicas.values()].filter(
+      ({ region }) => region.endKey.length > 0 || region.startKey.length > 0,
+    );
+    if (first === undefined) return expect.fail('no region');
+    const key = first.region.endKey.length > 0 ? 'a' : 'p';
+    const damage = {
+      cf: 'write',
+      key: withTimestamp(txnKey(bytes(key)), await world.now()),
+      value: bytes('?'),
+    } as const;
+    first.proposeChanges(
+      [requestOf(damage)],
+      first.group.term,
+      () => {},
+      () => {},
+    );
+    await world.collected(await world.now());
+    await world.pass(15_000);
+    expect(await world.records(key === 'a' ? 'p' : 'a')).to.equal('put');
   });
 
   it('of more than one step go in several, and a region is not looked at again without need', async () => {

@@ -88,7 +88,7 @@ describe('transactional requests', function () {
       fc.record({ get: fc.record({ key, version: ts, context }) }),
       fc.record({ batchGet: fc.record({ keys, version: ts, context }) }),
       fc.record({ scanLock: fc.record({ maxVersion: ts, startKey: key, endKey: key, limit: number }) }),
-      fc.record({ mvccGetByKey: fc.record({ key }) }),
+      fc.record({ mvccGetByKey: fc.record({ key, beforeTs: ts }) }),
       fc.record({
         scan: fc.record({
           startKey: key,

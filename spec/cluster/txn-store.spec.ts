@@ -130,9 +130,30 @@ describe('transactions in a store', function () {
     expect(found?.locks.map(({ key, lockVersion }) => [show(key), lockVersion])).to.deep.equal([
       ['s/3', startTs],
     ]);
-    const { mvccGetByKey } = await world.one({ mvccGetByKey: { key: bytes('s/3') } });
+    expect([found?.more, show(found?.lastKey)]).to.deep.equal([false, 's/3']);
+    const { scanLock: younger } = await world.one({ scanLock: { ...scanLock, maxVersion: startTs - 1n } });
+    expect([younger?.locks, show(younger?.lastKey)]).to.deep.equal([[], 's/3']);
+    const { mvccGetByKey } = await world.one({ mvccGetByKey: { key: bytes('s/3'), beforeTs: 0n } });
     expect(mvccGetByKey?.info?.lock?.startTs).to.equal(startTs);
     await world.one(rollbackRequest(startTs, 's/3'));
+  });
+
+  it('read a bounded number of keys in one turn, and the others in the next ones', async () => {
+    const engine = world.engines.get('store-1') ?? expect.fail('no engine');
+    const multiGet = engine.multiGet.bind(engine);
+    const looked: number[] = [];
+    engine.multiGet = (cf, keys, snapshot) => {
+      looked.push(keys.length);
+      return multiGet(cf, keys, snapshot);
+    };
+    const ts = await world.ts();
+    const keys = Array.from({ length: 1_500 }, (_, i) => bytes(`many/${i}`));
+    const calls = Array.from({ length: 8 }, (_, i) =>
+      i % 2 === 0 ? keys.map((key) => ({ rawGet: { key, cf: '' } })) : [{ batchGet: { keys, version: ts } }],
+    );
+    const replies = await world.until(Promise.all(calls.map((requests) => world.post(1, requests))));
+    expect(replies.map(({ responses }) => responses.length)).to.deep.equal(calls.map(({ length }) => length));
+    expect(Math.max(...looked)).to.be.within(1_500, 4_096 + 1_500);
   });
 
   it('cut a reply where it is full, and say where', async () => {
@@ -283,7 +304,7 @@ describe('transactions in a store', function () {
       if (gc === undefined || gc.nextKey.length === 0) break;
       startKey = gc.nextKey;
     }
-    const { mvccGetByKey } = await world.one({ mvccGetByKey: { key: bytes('sp') } });
+    const { mvccGetByKey } = await world.one({ mvccGetByKey: { key: bytes('sp'), beforeTs: 0n } });
     expect(mvccGetByKey?.info?.writes.map(({ commitTs }) => commitTs)).to.deep.equal([safePoint]);
     expect(await world.at(safePoint, 'sp')).to.equal('2');
   });
@@ -298,7 +319,7 @@ describe('transactions in a store', function () {
     for (const { txn } of world.stores.values())
       txn.safePoints.heard({ transaction: startTs, gc: startTs }, world.clock.now());
     await world.one({ gc: { safePoint: startTs, startKey: bytes('late') } });
-    const { mvccGetByKey } = await world.one({ mvccGetByKey: { key: bytes('late') } });
+    const { mvccGetByKey } = await world.one({ mvccGetByKey: { key: bytes('late'), beforeTs: 0n } });
     expect(mvccGetByKey?.info?.writes).to.deep.equal([]);
     expect((await world.prewrite(startTs, { late: 'v' })).errors[0]?.abort).to.contain('safe point');
     expect(await world.at(startTs, 'late')).to.equal('-');
@@ -318,7 +339,8 @@ describe('transactions in a store', function () {
     );
     world.latencies.clear();
     const versions = async (key: string) =>
-      (await world.one({ mvccGetByKey: { key: bytes(key) } })).mvccGetByKey?.info?.writes.length;
+      (await world.one({ mvccGetByKey: { key: bytes(key), beforeTs: 0n } })).mvccGetByKey?.info?.writes
+        .length;
     expect([await versions('gc/a'), await versions('gc/b')]).to.deep.equal([2, 1]);
     await world.one({ gc });
     expect([await versions('gc/a'), await versions('gc/b')]).to.deep.equal([1, 1]);

@@ -22,7 +22,7 @@ const MOST_MESSAGES = 40;
 const LOCK_TTL_MS = 3_000;
 const GRACE_MS = 8_000;
 /** What its last heartbeat gives to a client that took longer. */
-const HEARTBEAT_TTL_MS = 20_000;
+const HEARTBEAT_TTL_MS = 8_000;
 const LEAST_KILLS = 6;
 const LEAST_TRANSACTIONS = 500;
 const MEND_LIMIT_MS = 90_000;

@@ -10,6 +10,7 @@ export interface TransactionSessionOptions extends AskingOptions {
 
 const TRANSACTION_PROMISES: Promises = {
   nothing: ['conflict', 'unavailable', 'timeout'],
+  nothingFor: ['below-safe-point'],
   anything: ['undetermined', 'closed'],
 };
 

@@ -22,6 +22,8 @@ export interface AskingOptions {
 export interface Promises {
   /** Nothing was changed. */
   readonly nothing: readonly TroupeErrorCode[];
+  /** Reasons that promise the same, whatever the code. */
+  readonly nothingFor?: readonly string[];
   /** It is left open. */
   readonly anything: readonly TroupeErrorCode[];
 }
@@ -43,7 +45,9 @@ export async function ask<T>(
   }, timeout + grace);
   const fateOf = (error: unknown): 'failed' | 'unknown' => {
     const code = error instanceof TroupeError ? error.code : undefined;
+    const reason = error instanceof TroupeError ? error.reason : undefined;
     if (code !== undefined && promises.nothing.includes(code)) return 'failed';
+    if (reason !== undefined && promises.nothingFor?.includes(reason)) return 'failed';
     if (code === undefined || !promises.anything.includes(code)) {
       misbehaved(`${what} of ${name} ended with ${String(error)} (${code ?? 'no code'})`);
     }

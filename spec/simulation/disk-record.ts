@@ -2,6 +2,7 @@ import type {
   ColumnFamily,
   Engine,
   EngineSnapshot,
+  EngineStatistics,
   KeyRange,
   ScanOptions,
   ScanResult,
@@ -53,6 +54,10 @@ export class ForwardingEngine implements Engine {
 
   approximateSize(cf: ColumnFamily, range: KeyRange): Promise<number> {
     return this.inner.approximateSize(cf, range);
+  }
+
+  statistics(): Promise<EngineStatistics> {
+    return this.inner.statistics();
   }
 
   close(): Promise<void> {

@@ -92,6 +92,20 @@ export function pausable(transport: Transport, clock: MachineClock): Transport {
   };
 }
 
+/** Tells when a message has left. */
+export function counting(transport: Transport, sent: () => void): Transport {
+  return {
+    start: (host) => transport.start(host),
+    send: (frame) => {
+      const carried = transport.send(frame);
+      sent();
+      return carried;
+    },
+    openBulk: (onChunk) => transport.openBulk(onChunk),
+    close: () => transport.close(),
+  };
+}
+
 function behind(host: TransportHost, clock: MachineClock): TransportHost {
   return {
     ...host,

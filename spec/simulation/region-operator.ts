@@ -71,6 +71,11 @@ export class RegionOperator {
     this.#system = system;
   }
 
+  /** There once it has started. */
+  get scheduler(): SchedulerClient | undefined {
+    return this.#scheduler;
+  }
+
   async close(): Promise<void> {
     await this.#system?.close();
   }

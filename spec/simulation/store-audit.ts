@@ -39,18 +39,27 @@ export async function auditStore(
   return stray(store, engine, here);
 }
 
-/** Finds replicas of one region that do not hold the same, from one disk after the other. All have applied the same log. */
+/**
+ * Finds replicas of one region that do not hold the same, from one disk after the other. All have applied the same log, but for
+ * what the collector of old versions may have removed while the stores were being stopped.
+ */
 export class ReplicaComparison {
-  /** By region: what the first replica holds, and where that is. */
-  readonly #first = new Map<number, { readonly store: string; readonly digest: string }>();
+  /** By region and applied index: what the first replica holds, and where that is. */
+  readonly #first = new Map<string, { readonly store: string; readonly digest: string }>();
 
   /** @returns what is wrong with this store's replicas, as seen from the first */
-  async add(store: string, engine: Engine, regions: readonly metapb.Region[]): Promise<string | undefined> {
+  async add(
+    store: string,
+    engine: Engine,
+    image: StoreImage,
+    regions: readonly metapb.Region[],
+  ): Promise<string | undefined> {
     for (const { id, startKey, endKey, peers } of regions) {
       if (!peers.some(({ storeId }) => store === `store-${storeId}`)) continue;
       const digest = await digestOf(engine, startKey, endKey);
-      const first = this.#first.get(id);
-      if (first === undefined) this.#first.set(id, { store, digest });
+      const state = `${id} at ${image.groups.get(id)?.applied ?? 0}`;
+      const first = this.#first.get(state);
+      if (first === undefined) this.#first.set(state, { store, digest });
       else if (first.digest !== digest)
         return `${store} and ${first.store} hold different data in region ${id}`;
     }

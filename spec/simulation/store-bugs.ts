@@ -1,6 +1,9 @@
+import type { LockLink } from '../../cluster/gc/index.js';
 import type { RaftGroup } from '../../cluster/raft/group.js';
+import type { SchedulerNode } from '../../cluster/scheduler/index.js';
 import type { StoreNode } from '../../cluster/store/index.js';
 import type { Engine } from '../../storage/index.js';
+import { BLIND_LINK, collectingTooMuch, forgettingHolds } from './gc-bugs.js';
 import { plantedBugs } from './planted-bugs.js';
 import { keepingRemovedData, losingSplitVersions, missingPromises } from './region-bugs.js';
 import { ignoringLocks, LocklessReads, skippingConflictChecks } from './txn-bugs.js';
@@ -13,6 +16,12 @@ export interface StoreBug {
   readonly group?: (group: RaftGroup, now: () => number) => void;
   /** Changes a store that has just started, on what `engine` has made of its disk. */
   readonly store?: (node: StoreNode, engine: Engine) => void;
+  /** Changes a scheduler that has just started. */
+  readonly scheduler?: (node: SchedulerNode) => void;
+  /** Instead of how the collector of old versions reaches locks. */
+  readonly lockLink?: () => LockLink;
+  /** Shows only where old versions of transactional keys are collected. */
+  readonly needsGc?: boolean;
   /** Shows only where there are transactions. */
   readonly needsTransactions?: boolean;
   /** Shows only where leaders serve reads by their lease. */
@@ -28,7 +37,10 @@ export type StoreBugName =
   | 'merge-before-source'
   | 'removed-keeps-data'
   | 'conflict-unchecked'
-  | 'reads-ignore-locks';
+  | 'reads-ignore-locks'
+  | 'holds-forgotten'
+  | 'collects-too-much'
+  | 'gc-ignores-locks';
 
 export const storeBugs: Readonly<Record<StoreBugName, StoreBug>> = {
   /** Entries and votes are acknowledged while the disk still has to make them durable. */
@@ -53,6 +65,12 @@ export const storeBugs: Readonly<Record<StoreBugName, StoreBug>> = {
     store: ignoringLocks,
     needsTransactions: true,
   },
+  /** The scheduler tells who holds a snapshot that it is held, and forgets it. */
+  'holds-forgotten': { scheduler: forgettingHolds, needsTransactions: true, needsGc: true },
+  /** A store removes versions that snapshots at and above the safe point still need. */
+  'collects-too-much': { store: collectingTooMuch, needsTransactions: true, needsGc: true },
+  /** The GC safe point is raised whatever is still locked by earlier transactions. */
+  'gc-ignores-locks': { lockLink: () => BLIND_LINK, needsTransactions: true, needsGc: true },
 };
 
 function leaseFromReply({ lease }: RaftGroup, now: () => number): void {

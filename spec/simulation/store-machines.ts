@@ -3,6 +3,7 @@ import { INITIAL_LOG } from '../../cluster/raft/initial-log.js';
 import { type SchedulerNode, startScheduler } from '../../cluster/scheduler/index.js';
 import { type StoreNode, startStore } from '../../cluster/store/index.js';
 import type { StoreTuning } from '../../cluster/store/node.js';
+import type { GcTaste, SafePointsSeen } from './gc-taste.js';
 import { observeScheduler, schedulerRegions } from './scheduler-record.js';
 import { type MachineParts, type Server, SimulatedMachine } from './simulated-machine.js';
 import type { StoreBug } from './store-bugs.js';
@@ -26,7 +27,7 @@ export interface StoreParts extends ServerParts {
   readonly name: string;
   readonly tuning: StoreTuning;
   readonly bug: StoreBug;
-  readonly counts: { snapshots: number; truncations: number; restarts: number };
+  readonly counts: { snapshots: number; truncations: number; restarts: number; versionsRemoved: number };
 }
 
 /** A machine that runs a store, and the record of what its disk was given. */
@@ -62,31 +63,64 @@ export function makeStore(parts: StoreParts): {
     boot: async (process) => {
       const node = await startStore({ ...process, cluster, name, random, schedulers: [scheduler], tuning });
       bug.store?.(node, process.engine);
+      countRemoved(node, counts);
       return node;
     },
   });
   return { store, record };
 }
 
+/** Counts what the collector of old versions asks for, in records. */
+function countRemoved({ txn: { writes } }: StoreNode, counts: StoreParts['counts']): void {
+  const remove = writes.remove.bind(writes);
+  writes.remove = (owner, place, changes, ...rest) => {
+    counts.versionsRemoved += changes.length;
+    remove(owner, place, changes, ...rest);
+  };
+}
+
+export interface SchedulerMachineParts extends ServerParts {
+  readonly expectedStores: number;
+  readonly bug: StoreBug;
+  readonly gc: GcTaste | undefined;
+  readonly safePoints: SafePointsSeen;
+}
+
 /** The machine that runs the scheduler. */
-export function makeScheduler(
-  parts: ServerParts & { readonly expectedStores: number },
-): SimulatedMachine<SchedulerNode> {
-  const { cluster, scheduler: name, machine, random, invariants, expectedStores } = parts;
+export function makeScheduler(parts: SchedulerMachineParts): SimulatedMachine<SchedulerNode> {
+  const {
+    cluster,
+    scheduler: name,
+    machine,
+    random,
+    invariants,
+    expectedStores,
+    bug,
+    gc,
+    safePoints,
+  } = parts;
+  const { lockLink } = bug;
   return new SimulatedMachine<SchedulerNode>({
     ...machine,
     name,
     found: async (engine) => invariants().regions.schedulerFound(await schedulerRegions(engine)),
     before: (engine) => observeScheduler(engine, (region) => invariants().regions.schedulerWrites(region)),
-    boot: (process) =>
-      startScheduler({
+    boot: async (process) => {
+      const node = await startScheduler({
         ...process,
-        wallClock: () => process.clock.now(),
+        // It goes on while the process does not run.
+        wallClock: () => machine.world.now() * machine.rate,
         cluster,
         name,
         random,
         expectedStores,
         haltScheduling: true,
-      }),
+        ...(gc === undefined ? {} : { tuning: { gc, safePointWait: gc.safePointWait } }),
+        ...(lockLink === undefined ? {} : { lockLink }),
+      });
+      bug.scheduler?.(node);
+      safePoints.follow(node.safePoints);
+      return node;
+    },
   });
 }

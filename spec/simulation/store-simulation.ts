@@ -8,6 +8,8 @@ import { explain } from '../linearizability/explanation.js';
 import { History } from '../linearizability/history.js';
 import { type KeyInput, type KeyOutput, keyModel } from '../linearizability/models.js';
 import { inClosedWorld } from './closed-world.js';
+import { GcActs } from './gc-acts.js';
+import { type GcTaste, gcTasteOf, SafePointsSeen } from './gc-taste.js';
 import { MachineClock, pausable } from './machine-clock.js';
 import { RegionActs } from './region-acts.js';
 import { OPERATOR, RegionOperator } from './region-operator.js';
@@ -51,6 +53,8 @@ const EARLY_TROUBLE = 0.15;
 const DRIFT = 0.03;
 /** Stores that the first region has peers on, by chance; the others join empty. */
 const FIRST_STORES = [1, 3, 3, 3, 3, 3, 5] as const;
+/** Whether a seed collects old versions says nothing of its other habits. */
+const GC_SEEDS = 1_000_000;
 /** Half of the seeds keep so little of the log in memory that much of it is read back from disk. */
 const CACHE_BYTES = [200, 1_000_000] as const;
 
@@ -88,7 +92,9 @@ class StoreSimulation {
   readonly #txnLoad: TxnLoad | undefined;
   /** Groups in which the planted bug is. */
   readonly #known = new WeakSet<RaftGroup>();
-  readonly #counts = { snapshots: 0, truncations: 0, restarts: 0 };
+  readonly #counts = { snapshots: 0, truncations: 0, restarts: 0, versionsRemoved: 0 };
+  readonly #gcActs: GcActs | undefined;
+  readonly #safePoints = new SafePointsSeen();
   #lullUntil = 0;
 
   constructor(options: StoreSimulationOptions) {
@@ -103,7 +109,9 @@ class StoreSimulation {
     this.#history = new History(world);
     const stores = 3 + Math.floor(4 * chance());
     const first = Math.min(stores, FIRST_STORES[Math.floor(FIRST_STORES.length * chance())] ?? 3);
+    const gc = txn ? gcTasteOf(seededRandom(options.seed + GC_SEEDS), this.#bug.needsGc === true) : undefined;
     const tuning: StoreTuning = {
+      ...(gc === undefined ? {} : { safePointLease: gc.safePointLease }),
       maxCachedBytes: CACHE_BYTES[chance() < 0.5 ? 0 : 1],
       leaseReads: chance() < 0.5 || this.#bug.needsLeases === true,
       // Regions fall asleep whenever there is a moment's peace, or as late as they do by default.
@@ -133,7 +141,14 @@ class StoreSimulation {
     }
     this.#invariants = new StoreInvariants(this.#books);
     const random = this.#random();
-    this.#scheduler = makeScheduler({ ...servers, random, expectedStores: first, machine: this.#machine() });
+    this.#scheduler = makeScheduler({
+      ...servers,
+      random,
+      expectedStores: first,
+      machine: this.#machine(),
+      gc,
+      safePoints: this.#safePoints,
+    });
     this.#clientNames = Array.from({ length: 3 + Math.floor(2 * chance()) }, (_, i) => `client-${i + 1}`);
     this.#nemesis = new StoreNemesis({
       stores: this.#stores,
@@ -165,7 +180,11 @@ class StoreSimulation {
       txn,
     });
     this.#peace = new RegionPeace({ operator: this.#operator, stores: this.#stores, world });
-    this.#txnLoad = txn ? this.#makeTxnLoad() : undefined;
+    this.#txnLoad = txn ? this.#makeTxnLoad(gc) : undefined;
+    if (gc !== undefined) {
+      const scheduler = () => this.#operator.scheduler;
+      this.#gcActs = new GcActs({ scheduler, world, random: this.#random(), trace: this.#trace });
+    }
     listen(this.#network, this.#trace, {
       raft: (from, to, { regionId, message }) => {
         const store = this.#stores.find(({ name }) => name === from);
@@ -211,7 +230,7 @@ class StoreSimulation {
     };
   }
 
-  #makeTxnLoad(): TxnLoad {
+  #makeTxnLoad(gc: GcTaste | undefined): TxnLoad {
     return new TxnLoad({
       cluster: CLUSTER,
       scheduler: SCHEDULER,
@@ -221,6 +240,9 @@ class StoreSimulation {
       trace: this.#trace,
       rate: () => this.#rate(),
       lull: () => this.#lullUntil - this.world.now(),
+      broken: (sentence) => this.broken(sentence),
+      safePoints: this.#safePoints,
+      gc,
     });
   }
 
@@ -240,8 +262,10 @@ class StoreSimulation {
     }
     this.#nemesis.start();
     this.#acts.start();
+    this.#gcActs?.start();
     await this.#until(() => false, this.#options.trouble ?? STORE_TROUBLE_MS);
     this.#acts.stop();
+    this.#gcActs?.stop();
     this.#nemesis.stop();
     this.#lullUntil = 0;
     this.#trace.event('peace');
@@ -384,7 +408,7 @@ class StoreSimulation {
         await this.#invariants.compare(`${name} at the end`, engine, record.stored);
         const wrong = await auditStore(name, engine, record.stored, this.#peace.regions);
         if (wrong !== undefined) this.broken(wrong);
-        const different = await comparison.add(name, engine, this.#peace.regions);
+        const different = await comparison.add(name, engine, record.stored, this.#peace.regions);
         if (different !== undefined) this.broken(different);
       });
     }
@@ -437,6 +461,7 @@ class StoreSimulation {
       ...this.#invariants.regions.counts,
       ...this.#operator.counts,
       ...this.#nemesis.counts,
+      ...(this.#gcActs?.counts ?? { gcRuns: 0, gcPauses: 0 }),
       ...this.#txnLoad?.counts,
       frames: sent,
       framesLost: lost,

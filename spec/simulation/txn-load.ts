@@ -1,15 +1,11 @@
-import {
-  type MemoryNetwork,
-  type Random,
-  seededRandom,
-  type Transport,
-  type VirtualClock,
-} from '../../actors/index.js';
+import { type MemoryNetwork, type Random, seededRandom, type VirtualClock } from '../../actors/index.js';
 import type { Database } from '../../cluster/client/database.js';
 import { connect } from '../../cluster/client/index.js';
 import type { TransactionalDatabase } from '../isolation/database.js';
 import { type IsolationVerdict, IsolationWorkload, type WorkloadClient } from '../isolation/workload.js';
-import { MachineClock, pausable } from './machine-clock.js';
+import { ELDERS, ElderLoad, NO_ELDERS } from './elder-load.js';
+import type { GcTaste, SafePointsSeen } from './gc-taste.js';
+import { counting, MachineClock, pausable } from './machine-clock.js';
 import type { Trace } from './trace.js';
 
 export interface TxnLoadParts {
@@ -23,6 +19,10 @@ export interface TxnLoadParts {
   readonly rate: () => number;
   /** Milliseconds for which nobody asks for anything. */
   readonly lull: () => number;
+  readonly broken: (sentence: string) => void;
+  readonly safePoints: SafePointsSeen;
+  /** Where old versions are collected. */
+  readonly gc: GcTaste | undefined;
 }
 
 /** Clients at a time, and how often each may be killed. */
@@ -38,42 +38,63 @@ const TIMEOUT_MS = 3_000;
 /** A client may look for two seconds more what became of a transaction that might be committed. */
 const GRACE_MS = 3_000;
 const LISTS = 4;
+/** The snapshot of a dead client keeps old versions from being collected for so long. */
+const SHORT_TTL_MS = 3_000;
 
 /** Every name that a client of this load may have: each life is a node of its own. */
-export const TXN_CLIENTS: readonly string[] = Array.from({ length: CLIENTS }, (_, i) =>
-  Array.from({ length: MAX_LIVES }, (_, life) => nameOf(i + 1, life + 1)),
-).flat();
+export const TXN_CLIENTS: readonly string[] = [
+  ...Array.from({ length: CLIENTS }, (_, i) =>
+    Array.from({ length: MAX_LIVES }, (_, life) => nameOf(i + 1, life + 1)),
+  ).flat(),
+  ...ELDERS,
+];
 
 /**
  * Clients of the real library with transactions on lists and at a bank. Each is killed now and then just when a message has
- * left it, in the middle of whatever it did, and another takes its place.
+ * left it, in the middle of whatever it did, and another takes its place. Where old versions are collected, others live in the
+ * past beside them.
  */
 export class TxnLoad {
-  readonly counts = { txnCommits: 0, txnRefused: 0, txnUnknown: 0, txnKills: 0, txnBanked: 0 };
+  readonly #counts = { txnCommits: 0, txnRefused: 0, txnUnknown: 0, txnKills: 0 };
   readonly #parts: TxnLoadParts;
   readonly #workload: IsolationWorkload;
   readonly #clients = new Map<number, readonly WorkloadClient[]>();
   readonly #databases = new Map<number, Database>();
+  readonly #elders: ElderLoad | undefined;
   #phase: 'trouble' | 'spared' | 'recovering' = 'trouble';
 
   constructor(parts: TxnLoadParts) {
     this.#parts = parts;
     const random = seededRandom(parts.random() * 2 ** 32);
     this.#workload = new IsolationWorkload({ random, lists: LISTS });
+    const { gc } = parts;
+    this.#elders = gc && new ElderLoad({ ...parts, lifeTime: gc.gcLifeTime });
+  }
+
+  get counts(): Readonly<Record<string, number>> {
+    const { raises } = this.#parts.safePoints;
+    return {
+      ...this.#counts,
+      txnBanked: this.#workload.banked,
+      gcRaises: raises,
+      ...(this.#elders?.counts ?? NO_ELDERS),
+    };
   }
 
   start(): void {
     for (let client = 1; client <= CLIENTS; client++) void this.#live(client, 1);
+    this.#elders?.start();
   }
 
   /** Whether every client is there. */
   get isComplete(): boolean {
-    return this.#clients.size === CLIENTS;
+    return this.#clients.size === CLIENTS && this.#elders?.isComplete !== false;
   }
 
   /** Peace: nobody is killed any more, and whoever is dead comes back. */
   spare(): void {
     this.#phase = 'spared';
+    this.#elders?.spare();
   }
 
   /** Peace has come, every client is there, and `recover` was not called yet. */
@@ -84,34 +105,36 @@ export class TxnLoad {
   /** All stop, and each gets one more transaction through. */
   async recover(): Promise<void> {
     this.#phase = 'recovering';
-    await Promise.all(
-      [...this.#clients.values()].flat().map(async (session) => {
+    await Promise.all([
+      this.#elders?.stop(),
+      ...[...this.#clients.values()].flat().map(async (session) => {
         await session.stop();
         await session.progress();
       }),
-    );
+    ]);
   }
 
   /** Reads everything: no lock that somebody has left behind may keep a reader from it. */
   async readEverything(limit: number): Promise<void> {
     await this.#clients.get(1)?.[0]?.readEverything(limit);
+    const missing = await this.#elders?.readEverything(limit);
+    if (missing !== undefined) this.#parts.broken(`all was whole again, and ${missing}`);
   }
 
   /** Nothing goes on behind anybody's back any more. */
   async close(): Promise<void> {
-    await Promise.all([...this.#databases.values()].map((database) => database.close()));
+    await Promise.all([...this.#databases.values(), this.#elders].map((one) => one?.close()));
   }
 
   verdict(): IsolationVerdict {
-    this.counts.txnBanked = this.#workload.banked;
     return this.#workload.verdict();
   }
 
   #ended(session: string, fate: 'returned' | 'failed' | 'unknown'): void {
     this.#parts.trace.event(`${session} transaction: ${fate}`);
-    if (fate === 'returned') this.counts.txnCommits++;
-    else if (fate === 'failed') this.counts.txnRefused++;
-    else this.counts.txnUnknown++;
+    if (fate === 'returned') this.#counts.txnCommits++;
+    else if (fate === 'failed') this.#counts.txnRefused++;
+    else this.#counts.txnUnknown++;
   }
 
   async #live(client: number, life: number): Promise<void> {
@@ -123,7 +146,7 @@ export class TxnLoad {
     const die = (): void => {
       if (this.#phase !== 'trouble' || clock.killed || !this.#clients.has(client)) return;
       trace.event(`kill ${name}`);
-      this.counts.txnKills++;
+      this.#counts.txnKills++;
       this.#clients.delete(client);
       clock.kill();
       network.crash(name);
@@ -150,7 +173,7 @@ export class TxnLoad {
           const session = `${name}/${i + 1}`;
           return this.#workload.join({
             name: session,
-            database: inEveryWay(database, random),
+            database: inEveryWay(database, random, this.#parts.gc !== undefined),
             clock,
             random,
             timeout: TIMEOUT_MS,
@@ -174,25 +197,14 @@ function nameOf(client: number, life: number): string {
   return `client-txn-${client}-${life}`;
 }
 
-/** Transactions commit in whichever way they may: in one phase, when their keys are locked, or with their primary. */
-function inEveryWay(database: Database, random: Random): TransactionalDatabase {
+/**
+ * Transactions commit in whichever way they may: in one phase, when their keys are locked, or with their primary.
+ * @param isShort snapshots do not outlive their client for long
+ */
+function inEveryWay(database: Database, random: Random, isShort: boolean): TransactionalDatabase {
   return {
     transaction: (fn, options) =>
       database.transaction(fn, { ...options, onePc: random() < 0.5, asyncCommit: random() < 0.5 }),
-    snapshot: (options) => database.snapshot(options),
-  };
-}
-
-/** Tells when a message has left. */
-function counting(transport: Transport, sent: () => void): Transport {
-  return {
-    start: (host) => transport.start(host),
-    send: (frame) => {
-      const carried = transport.send(frame);
-      sent();
-      return carried;
-    },
-    openBulk: (onChunk) => transport.openBulk(onChunk),
-    close: () => transport.close(),
+    snapshot: (options) => database.snapshot(isShort ? { ...options, ttl: SHORT_TTL_MS } : options),
   };
 }

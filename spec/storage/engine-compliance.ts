@@ -312,6 +312,20 @@ export function describeEngine(name: string, create: () => Promise<EngineUnderTe
       expect(none).to.be.below(whole / 4);
     });
 
+    it('says how it does', async () => {
+      const before = await engine.statistics();
+      const batch = engine.batch();
+      for (let i = 0; i < 200; i++) batch.put('write', bytes(`k${1000 + i}`), new Uint8Array(500).fill(i));
+      await engine.write(batch);
+      const { memtableBytes, tableBytes, ...rest } = await engine.statistics();
+      expect(memtableBytes + tableBytes).to.be.within(
+        before.memtableBytes + before.tableBytes + 100_000,
+        3_000_000,
+      );
+      expect(rest.pendingCompactionBytes).to.be.within(0, 3_000_000);
+      expect(rest.writesStopped).to.equal(false);
+    });
+
     it('behaves like a sorted list under any sequence of changes and scans', async () => {
       const key = fc.uint8Array({ minLength: 1, maxLength: 3, max: 3 });
       const change = fc.oneof(

@@ -13,6 +13,7 @@ import {
   StorageError,
   timestampOf,
   txnKey,
+  txnKeysWithin,
   unescapeKey,
   userKey,
   withoutTimestamp,
@@ -166,4 +167,27 @@ describe('Stored keys', () => {
     prefixEnd(prefix);
     expect(prefix.toString()).to.equal('ab');
   });
+});
+
+describe('The transactional keys of a region', () => {
+  const bytes = (text: string) => new Uint8Array(Buffer.from(text));
+  const stored = (key: string) => txnKey(bytes(key));
+  const rows: readonly [string, Uint8Array, Uint8Array, [string, string] | undefined][] = [
+    ['of all keys', bytes(''), bytes(''), ['', '']],
+    ['of raw keys alone', bytes('ra'), bytes('rb'), undefined],
+    ['up to the space', bytes('r'), bytes('x'), undefined],
+    ['of the space', bytes('x'), bytes('y'), ['', '']],
+    ['behind the space', bytes('y'), bytes(''), undefined],
+    ['across its beginning', bytes('ra'), stored('m'), ['', 'm']],
+    ['inside', stored('a'), stored('m'), ['a', 'm']],
+    ['across its end', stored('m'), bytes('z'), ['m', '']],
+  ];
+  for (const [what, startKey, endKey, range] of rows) {
+    it(what, () => {
+      const found = txnKeysWithin({ startKey, endKey });
+      expect(found && [found.start, found.end].map((key) => Buffer.from(key).toString())).to.deep.equal(
+        range,
+      );
+    });
+  }
 });

@@ -1,17 +1,24 @@
 /** Everything about one key, for people. */
-import { timestampOf, txnKey } from '../keys.js';
+import { timestampOf, txnKey, withTimestamp } from '../keys.js';
 import type { MvccReader } from './reader.js';
 import type { KeyDescription } from './requests.js';
+import type { Timestamp } from './types.js';
 import { afterVersions, committedWrite } from './versions.js';
 
-/** @param limit write records, and values, at most: the newest. */
+/**
+ * @param limit write records, and values, at most: the newest
+ * @param before only records with a smaller timestamp; 0 for all
+ */
 export async function describeKey(
   key: Uint8Array,
   reader: MvccReader,
   limit: number,
+  before: Timestamp = 0n,
 ): Promise<KeyDescription> {
   const stored = txnKey(key);
-  const range = { start: stored, end: afterVersions(stored), limit, snapshot: reader.snapshot };
+  // What is committed before a timestamp has begun before it, too.
+  const start = before === 0n ? stored : withTimestamp(stored, before - 1n);
+  const range = { start, end: afterVersions(stored), limit, snapshot: reader.snapshot };
   const [[lock], writes, values] = await Promise.all([
     reader.locks([stored]),
     reader.engine.scan('write', range),

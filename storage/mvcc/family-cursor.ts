@@ -43,11 +43,12 @@ export class FamilyCursor {
     this.#at++;
   }
 
-  /** The next page. Returns how many records it has. */
-  async fill(limit: number): Promise<number> {
+  /** The next page, of so many records and about so many bytes at most. Returns how many records it has. */
+  async fill(limit: number, maxBytes?: number): Promise<number> {
     const page = await this.#reader.engine.scan(this.#cf, {
       ...this.#rest,
       limit,
+      ...(maxBytes === undefined ? {} : { maxBytes }),
       reverse: this.#reverse,
       snapshot: this.#reader.snapshot,
     });

@@ -3,6 +3,7 @@ import type {
   ColumnFamily,
   Engine,
   EngineSnapshot,
+  EngineStatistics,
   KeyRange,
   ScanOptions,
   ScanResult,
@@ -73,6 +74,10 @@ export class MvccEngine implements Engine {
 
   approximateSize(cf: ColumnFamily, range: KeyRange): Promise<number> {
     return this.#inner.approximateSize(cf, range);
+  }
+
+  statistics(): Promise<EngineStatistics> {
+    return this.#inner.statistics();
   }
 
   close(): Promise<void> {

@@ -6,8 +6,8 @@ import type { LockScan, LockScanResult } from './requests.js';
 import type { LockInfo } from './types.js';
 
 const PAGE_LOCKS = 256;
-/** Locks looked at in one call, at most. */
-const MAX_LOCKS = 16_384;
+/** Locks looked at in one call, at most: it has to be answered before whoever asks takes it for lost. */
+const MAX_LOCKS = 2_048;
 
 /** Ascending. It stops early, with `more`, where very many younger locks stand between. */
 export async function scanLocks(scan: LockScan, reader: MvccReader): Promise<LockScanResult> {

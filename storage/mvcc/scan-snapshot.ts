@@ -20,8 +20,8 @@ import { decodeWrite } from './write-record.js';
 
 const LOCKS_PER_PAGE = 64;
 const SMALLEST_PAGE = 16;
-/** One less than the engine reads at once: it asks for one more, to see whether there is any. */
-const LARGEST_PAGE = 511;
+/** Of one iterator: opening another costs as much as twenty keys. */
+const LARGEST_PAGE = 4096;
 /** With more versions of each key, a page is wasted for the most part: small ones then. */
 const MANY_VERSIONS = 32;
 /** Records looked at in one call, at most. */
@@ -85,7 +85,7 @@ class SnapshotWalk {
 
   async #fill(): Promise<void> {
     const [writes = 0, locks = 0] = await Promise.all([
-      this.#writes.isEmpty ? this.#writes.fill(this.#pageSize()) : undefined,
+      this.#writes.isEmpty ? this.#writes.fill(this.#pageSize(), this.#scan.maxBytes) : undefined,
       this.#locks.isEmpty ? this.#locks.fill(LOCKS_PER_PAGE) : undefined,
     ]);
     if (writes > 0) this.#page = { records: writes, keys: 0 };

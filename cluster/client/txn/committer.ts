@@ -12,6 +12,7 @@ import { TroupeError } from '../../errors.js';
 import { kvrpcpb } from '../../proto/index.js';
 import { Deadline, type WaitingParts } from '../deadline.js';
 import type { BackgroundTasks } from './background.js';
+import { mayBeCollected } from './collected.js';
 import { conflictError, existsError, keyError } from './key-errors.js';
 import type { LockResolver } from './lock-resolver.js';
 import { asyncCommitFits, heartbeatTtlMs, lockTtlMs } from './lock-time.js';
@@ -193,7 +194,11 @@ export class Committer implements TransactionHost {
         return { type: 'primaryCommitted' };
       }
       this.#trouble = keyError(error);
-      if (error.commitTsExpired === undefined) return { type: 'refused' };
+      if (error.commitTsExpired === undefined) {
+        // Of a commit that may have been carried out long ago nothing need be left.
+        const isUnclear = inDoubt && (await mayBeCollected(this.#parts, this.#primary, startTs));
+        return { type: isUnclear ? 'gaveUp' : 'refused' };
+      }
       this.#trouble = conflictError(
         'Readers have pushed the transaction again and again before it was committed: begin it anew.',
       );
@@ -254,11 +259,15 @@ export class Committer implements TransactionHost {
 
   keepAlive(): void {
     const { startTs, deadline } = this.#options;
+    const { requests, waiting } = this.#parts;
     if (deadline.passed) return;
     const ttl = heartbeatTtlMs(this.#elapsed());
-    this.#beatAfter((ttl - this.#elapsed()) / 4);
-    // Where the primary is not locked yet, or not any more, the commit itself will be told.
-    this.#parts.requests.keepAlive(this.#primary, startTs, ttl, deadline).catch(() => undefined);
+    const life = ttl - this.#elapsed();
+    this.#beatAfter(life / 4);
+    // One that has not arrived by then is of no use: the later ones say more. Where the primary is not locked yet, or not any
+    // more, the commit itself will be told.
+    const beat = new Deadline(waiting, life, deadline.signal);
+    requests.keepAlive(this.#primary, startTs, ttl, beat).catch(() => undefined);
   }
 
   ended(outcome: TransactionOutcome): void {

@@ -1,9 +1,10 @@
+import { nameOfKey } from '../../../storage/keys.js';
 import { TroupeError } from '../../errors.js';
 import { kvrpcpb } from '../../proto/index.js';
-import { physicalOf } from '../../timestamp.js';
+import { composeTimestamp, physicalOf } from '../../timestamp.js';
 import { Deadline, type WaitingParts } from '../deadline.js';
 import type { BackgroundTasks } from './background.js';
-import { lockedError } from './key-errors.js';
+import { type LockWait, lockedError } from './key-errors.js';
 import { type Timestamps, takeTimestamp } from './oracle.js';
 import type { RegionBatches } from './region-batches.js';
 import { secondariesOf } from './secondaries.js';
@@ -22,9 +23,10 @@ export type Fate =
   | { readonly state: 'committed'; readonly commitTs: bigint }
   | { readonly state: 'rolledBack' }
   /** `pushed`: it will commit above the timestamp of the read that asked. */
-  | { readonly state: 'alive'; readonly pushed: boolean; readonly leftMs: number };
+  | ({ readonly state: 'alive'; readonly pushed: boolean } & Life);
 
 type Ended = Exclude<Fate, { readonly state: 'alive' }>;
+type Life = Required<Pick<LockWait, 'ageMs' | 'leftMs'>>;
 
 /** Whose locks a read goes past, and whose it takes for committed. */
 export interface LockVerdicts {
@@ -32,18 +34,14 @@ export interface LockVerdicts {
   readonly committed: Set<bigint>;
 }
 
-/** Ended transactions remembered. */
+/** Transactions remembered: ended ones, and as many that were seen alive. */
 const MAX_FATES = 2_048;
 /** Transactions in the verdicts of one snapshot: they travel with each of its requests. */
 const MAX_VERDICTS = 256;
-/** A transaction of fewer keys is resolved key by key, where one of them was met. */
-const SMALL_TXN_KEYS = 16;
 /** How long a check or a clean-up goes on, in milliseconds, whoever waits for it. */
 const RESOLVE_MS = 5_000;
 /** A lock that has outlived every time. */
 const AFTER_ALL = 2n ** 64n - 1n;
-/** Requests that clean one region at most: each of them removes a bounded number of locks. */
-const MAX_STEPS = 1_024;
 
 /**
  * What becomes of locks that somebody meets (Percolator, section 2.2; TiKV's `CheckTxnStatus` and `ResolveLock`).
@@ -51,11 +49,20 @@ const MAX_STEPS = 1_024;
  * The primary decides. A lock whose transaction has ended is committed or removed; one whose client may be alive is left
  * alone until its time is over, unless a read may go past it. Who meets the locks of one transaction at the same time shares
  * one check, and what has ended is remembered.
+ *
+ * The locks that were met are resolved, and no others: client-go passes over the whole region of a large transaction's lock.
+ * Where many meet the locks of one transaction, that is the same work once for each of them, on the same keys.
  */
 export class LockResolver {
   readonly #options: LockResolverOptions;
   readonly #ended = new Map<bigint, Ended>();
   readonly #checks = new Map<string, Promise<Fate>>();
+  /** Times to live of transactions that were last seen alive, in milliseconds from their start. */
+  readonly #ttls = new Map<bigint, number>();
+  /** The oracle's milliseconds, when they were asked for, less the client's. */
+  #oracleAhead: number | undefined;
+  /** Locks that are being resolved in the background: as many as its tasks have. */
+  readonly #cleaning = new Set<string>();
 
   constructor(options: LockResolverOptions) {
     this.#options = options;
@@ -63,39 +70,40 @@ export class LockResolver {
 
   /**
    * For a read at `readTs` that met `locks`.
-   * @returns milliseconds after which one that stays in its way may be gone; 0 when it may read on with the verdicts
+   * @returns the lock that stays in its way for longest; `undefined` when it may read on with the verdicts
    */
   async pass(
     locks: readonly kvrpcpb.LockInfo[],
     readTs: bigint,
     verdicts: LockVerdicts,
     deadline: Deadline,
-  ): Promise<number> {
-    let wait = 0;
-    for (const [lock, ...others] of byTransaction(locks)) {
+  ): Promise<LockWait | undefined> {
+    let wait: LockWait | undefined;
+    for (const same of byTransaction(locks)) {
+      const [lock] = same;
       const fate = await this.#fate(lock, readTs, deadline);
       if (fate.state === 'alive') {
         if (fate.pushed || lock.minCommitTs > readTs) note(verdicts.resolved, lock.lockVersion);
-        else wait = Math.max(wait, fate.leftMs, 1);
+        else wait = longer(wait, lock, fate);
         continue;
       }
       const below = fate.state === 'committed' && fate.commitTs <= readTs;
       note(below ? verdicts.committed : verdicts.resolved, lock.lockVersion);
-      await this.#options.background.run(() => this.#clean(lock, others.length > 0, fate, this.#ownTime()));
+      await this.#cleanLater(same, fate);
     }
     return wait;
   }
 
   /**
    * For a write that met `locks`: removes those whose transactions have ended.
-   * @returns milliseconds after which the others may be gone; 0 when there are none
+   * @returns of the others the one that stays for longest; `undefined` when there are none
    */
-  async clear(locks: readonly kvrpcpb.LockInfo[], deadline: Deadline): Promise<number> {
-    let wait = 0;
-    for (const [lock, ...others] of byTransaction(locks)) {
-      const fate = await this.#fate(lock, 0n, deadline);
-      if (fate.state === 'alive') wait = Math.max(wait, fate.leftMs, 1);
-      else await this.#clean(lock, others.length > 0, fate, deadline);
+  async clear(locks: readonly kvrpcpb.LockInfo[], deadline: Deadline): Promise<LockWait | undefined> {
+    let wait: LockWait | undefined;
+    for (const same of byTransaction(locks)) {
+      const fate = await this.#fate(same[0], 0n, deadline);
+      if (fate.state === 'alive') wait = longer(wait, same[0], fate);
+      else await this.clean(same, fate, deadline);
     }
     return wait;
   }
@@ -110,24 +118,73 @@ export class LockResolver {
     throw new TroupeError('failed', `The transaction that began at ${startTs} could not be ended.`);
   }
 
+  /**
+   * Commits or removes locks of one transaction that has ended.
+   * @throws TroupeError when a store refuses, or does not do it in time
+   */
+  async clean(locks: SameTransaction, fate: Ended, deadline: Deadline): Promise<void> {
+    const { requests, batches } = this.#options;
+    const [{ lockVersion }] = locks;
+    const commitTs = fate.state === 'committed' ? fate.commitTs : 0n;
+    await batches.sendAll(locks, deadline, async (batch) => {
+      const { response, rest } = await requests.resolveKeys(batch, lockVersion, commitTs, deadline);
+      if (response.error !== undefined) throw checkError(response.error, lockVersion);
+      return rest;
+    });
+  }
+
+  /** In the background: whoever reads goes past them meanwhile. */
+  #cleanLater(locks: SameTransaction, fate: Ended): Promise<void> {
+    const [first, ...others] = locks.filter((lock) => !this.#cleaning.has(nameOfLock(lock)));
+    if (first === undefined) return Promise.resolve();
+    const names = [first, ...others].map(nameOfLock);
+    for (const name of names) this.#cleaning.add(name);
+    return this.#options.background.run(() =>
+      this.clean([first, ...others], fate, this.#ownTime()).finally(() => {
+        for (const name of names) this.#cleaning.delete(name);
+      }),
+    );
+  }
+
+  /** Goes on until the deadline: what becomes of a lock is asked for again where nobody could tell. */
   async #fate(lock: kvrpcpb.LockInfo, callerTs: bigint, deadline: Deadline): Promise<Fate> {
     const known = this.#ended.get(lock.lockVersion);
     if (known !== undefined) return known;
+    const gone = deadline.hinderedBy((cause) => lockedError(this.#asFarAsKnown(lock), cause));
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const fate = await deadline.race(this.#sharedCheck(lock, callerTs), 'the end of a transaction');
+        gone();
+        return fate;
+      } catch (error) {
+        if (deadline.passed) throw deadline.explained(error);
+        if (!mayPass(error)) {
+          gone();
+          throw error;
+        }
+        await deadline.pause(attempt);
+      }
+    }
+  }
+
+  /** Nobody has answered in time: what is known of it from before. */
+  #asFarAsKnown(lock: kvrpcpb.LockInfo): LockWait {
+    if (this.#oracleAhead === undefined) return { lock };
+    const now = composeTimestamp(Math.round(this.#options.waiting.clock.now() + this.#oracleAhead), 0);
+    return { lock, ...lifeOf(lock.lockVersion, this.#ttls.get(lock.lockVersion) ?? lock.lockTtl, now) };
+  }
+
+  #sharedCheck(lock: kvrpcpb.LockInfo, callerTs: bigint): Promise<Fate> {
     const { lockVersion: startTs, primaryLock: primary, lockTtl: ttl } = lock;
     const name = `${startTs}/${callerTs}`;
     const shared = this.#checks.get(name);
+    if (shared !== undefined) return shared;
     // It goes on for its own time: no caller's haste or signal ends it for the others.
-    const check = shared ?? this.#check({ primary, startTs, ttl }, callerTs, false, this.#ownTime());
-    if (shared === undefined) {
-      this.#checks.set(name, check);
-      const forget = () => this.#checks.delete(name);
-      check.then(forget, forget);
-    }
-    try {
-      return await deadline.race(check);
-    } catch (error) {
-      throw deadline.passed ? lockedError(lock) : error;
-    }
+    const check = this.#check({ primary, startTs, ttl }, callerTs, false, this.#ownTime());
+    this.#checks.set(name, check);
+    const forget = () => this.#checks.delete(name);
+    check.then(forget, forget);
+    return check;
   }
 
   async #check(
@@ -141,6 +198,7 @@ export class LockResolver {
     let rollbackIfNotExist = force;
     for (;;) {
       const now = await takeTimestamp(this.#options.timestamps, deadline);
+      this.#oracleAhead = physicalOf(now) - this.#options.waiting.clock.now();
       const reply = await this.#options.requests.checkTxnStatus(
         {
           primaryKey: primary,
@@ -154,10 +212,10 @@ export class LockResolver {
         deadline,
       );
       if (reply.error !== undefined) {
-        if (reply.error.txnNotFound === undefined) throw checkError(reply.error);
+        if (reply.error.txnNotFound === undefined) throw checkError(reply.error, startTs);
         // A secondary's lock may come before its primary's; when its time is over, none will come.
-        const left = leftMs(startTs, ttl, now);
-        if (left > 0) return { state: 'alive', pushed: false, leftMs: left };
+        const life = lifeOf(startTs, ttl, now);
+        if (life.leftMs > 0) return { state: 'alive', pushed: false, ...life };
         rollbackIfNotExist = true;
         continue;
       }
@@ -168,12 +226,12 @@ export class LockResolver {
           commitVersion > 0n ? { state: 'committed', commitTs: commitVersion } : { state: 'rolledBack' },
         );
       }
-      const left = force ? 0 : leftMs(startTs, lockTtl, now);
+      const life = lifeOf(startTs, lockTtl, now);
       const pushed =
         action === kvrpcpb.Action.MinCommitTSPushed ||
         (callerTs > 0n && (lockInfo?.minCommitTs ?? 0n) > callerTs);
-      if (left > 0 || lockInfo?.useAsyncCommit !== true || forceSyncCommit)
-        return { state: 'alive', pushed, leftMs: left };
+      if ((!force && life.leftMs > 0) || lockInfo?.useAsyncCommit !== true || forceSyncCommit)
+        return this.#seenAlive(startTs, lockTtl, { state: 'alive', pushed, ...life });
       const ended = await this.#endAsyncCommit(lockInfo, primary, deadline);
       if (ended !== undefined) return this.#remember(startTs, ended);
       forceSyncCommit = true;
@@ -189,41 +247,24 @@ export class LockResolver {
     const { requests, batches } = this.#options;
     const ended = await secondariesOf(lock, requests, batches, deadline);
     if (ended === undefined) return undefined;
-    const commitTs = ended.state === 'committed' ? ended.commitTs : 0n;
-    const items = [primary, ...lock.secondaries].map((key) => ({ key }));
-    await batches.sendAll(items, deadline, async (batch) => {
-      const { response, rest } = await requests.resolveKeys(batch, lock.lockVersion, commitTs, deadline);
-      if (response.error !== undefined) throw checkError(response.error);
-      return rest;
-    });
+    const items = [primary, ...lock.secondaries].map((key) => ({ ...lock, key }));
+    const [first, ...others] = items;
+    if (first !== undefined) await this.clean([first, ...others], ended, deadline);
     return ended;
-  }
-
-  async #clean(lock: kvrpcpb.LockInfo, several: boolean, fate: Ended, deadline: Deadline): Promise<void> {
-    const { requests } = this.#options;
-    const { key, lockVersion } = lock;
-    const commitTs = fate.state === 'committed' ? fate.commitTs : 0n;
-    if (!several && lock.txnSize > 0 && lock.txnSize < SMALL_TXN_KEYS) {
-      const { response } = await requests.resolveKeys([{ key }], lockVersion, commitTs, deadline);
-      if (response.error !== undefined) throw checkError(response.error);
-      return;
-    }
-    let [at, from]: [Uint8Array, 'beginning' | 'key'] = [key, 'beginning'];
-    for (let step = 1; step <= MAX_STEPS; step++) {
-      const { error, nextKey } = await requests.resolveRegion(at, from, lockVersion, commitTs, deadline);
-      if (error !== undefined) throw checkError(error);
-      if (nextKey.length === 0) return;
-      [at, from] = [nextKey, 'key'];
-    }
   }
 
   #remember(startTs: bigint, ended: Ended): Ended {
-    if (this.#ended.size >= MAX_FATES) {
-      const oldest = this.#ended.keys().next().value;
-      if (oldest !== undefined) this.#ended.delete(oldest);
-    }
+    this.#ttls.delete(startTs);
+    makeRoom(this.#ended);
     this.#ended.set(startTs, ended);
     return ended;
+  }
+
+  #seenAlive(startTs: bigint, ttl: number, fate: Fate): Fate {
+    this.#ttls.delete(startTs);
+    makeRoom(this.#ttls);
+    this.#ttls.set(startTs, ttl);
+    return fate;
   }
 
   #ownTime(): Deadline {
@@ -231,15 +272,36 @@ export class LockResolver {
   }
 }
 
-/** Milliseconds until a lock has outlived its time; 0 when it has. */
-function leftMs(startTs: bigint, ttl: number, now: bigint): number {
-  return Math.max(0, physicalOf(startTs) + ttl - physicalOf(now));
+function makeRoom(remembered: Map<bigint, unknown>): void {
+  if (remembered.size < MAX_FATES) return;
+  const oldest = remembered.keys().next().value;
+  if (oldest !== undefined) remembered.delete(oldest);
 }
 
+/** How old a lock's transaction is, and how long it lives. */
+function lifeOf(startTs: bigint, ttl: number, now: bigint): Life {
+  const ageMs = Math.max(0, physicalOf(now) - physicalOf(startTs));
+  return { ageMs, leftMs: Math.max(0, ttl - ageMs) };
+}
+
+function longer(wait: LockWait | undefined, lock: kvrpcpb.LockInfo, { ageMs, leftMs }: Life): LockWait {
+  return wait !== undefined && (wait.leftMs ?? 0) >= leftMs ? wait : { lock, ageMs, leftMs };
+}
+
+function nameOfLock({ lockVersion, key }: kvrpcpb.LockInfo): string {
+  return `${lockVersion}/${nameOfKey(key)}`;
+}
+
+/** Asked again later, the cluster may know. */
+function mayPass(error: unknown): boolean {
+  return error instanceof TroupeError && (error.code === 'timeout' || error.code === 'unavailable');
+}
+
+/** Locks of one transaction, at least one. */
+export type SameTransaction = readonly [kvrpcpb.LockInfo, ...kvrpcpb.LockInfo[]];
+
 /** The locks of each transaction. */
-export function byTransaction(
-  locks: readonly kvrpcpb.LockInfo[],
-): [kvrpcpb.LockInfo, ...kvrpcpb.LockInfo[]][] {
+export function byTransaction(locks: readonly kvrpcpb.LockInfo[]): SameTransaction[] {
   const transactions = new Map<bigint, [kvrpcpb.LockInfo, ...kvrpcpb.LockInfo[]]>();
   for (const lock of locks) {
     const others = transactions.get(lock.lockVersion);
@@ -255,10 +317,13 @@ function note(verdicts: Set<bigint>, startTs: bigint): void {
   verdicts.add(startTs);
 }
 
-function checkError(error: kvrpcpb.KeyError): TroupeError {
+function checkError(error: kvrpcpb.KeyError, startTs: bigint): TroupeError {
   const why =
     error.primaryMismatch !== undefined
       ? 'the key that it names as its primary is not'
       : error.abort || error.invalid || error.retryable || 'the store refuses';
-  return new TroupeError('failed', `A lock cannot be resolved: ${why}.`);
+  return new TroupeError(
+    'failed',
+    `A lock of the transaction that began at ${startTs} cannot be resolved: ${why}.`,
+  );
 }

@@ -1,9 +1,9 @@
 import type { TransactionEvent } from '../../../machines/index.js';
-import { escapeKey } from '../../../storage/keys.js';
 import { TroupeError } from '../../errors.js';
 import { kvrpcpb } from '../../proto/index.js';
 import { Deadline, type WaitingParts } from '../deadline.js';
-import { conflictError, keyError, lockedError } from './key-errors.js';
+import { mayBeCollected } from './collected.js';
+import { conflictError, keyError, type LockWait, lockedError, lockSentence } from './key-errors.js';
 import type { LockResolver } from './lock-resolver.js';
 import type { Batch } from './region-batches.js';
 import type { TxnRequests } from './txn-requests.js';
@@ -28,6 +28,8 @@ export interface PrewriteOptions {
   readonly deadline: Deadline;
   readonly tell: (event: TransactionEvent) => void;
 }
+
+const NOTHING = (): void => undefined;
 
 /** How a prewrite that failed leaves the transaction. */
 export type FailedPrewrite =
@@ -97,6 +99,7 @@ export class Prewrite {
     const { requests, waiting } = this.#parts;
     const patientUntil = waiting.clock.now() + PATIENCE_MS;
     let unclear = false;
+    let gone = NOTHING;
     this.#mayLock++;
     for (let attempt = 1; ; attempt++) {
       let answer: Awaited<ReturnType<TxnRequests['prewrite']>>;
@@ -108,13 +111,14 @@ export class Prewrite {
         throw error;
       }
       const { response, rest, repeated } = answer;
+      gone();
       if (response.errors.length === 0) {
         this.#note(response);
         return rest;
       }
       unclear ||= repeated;
       try {
-        await this.#clear(response.errors, attempt, patientUntil);
+        gone = await this.#clear(response.errors, attempt, patientUntil);
       } catch (error) {
         // A try without a reply may have committed it, and be what this one ran into; or it may yet arrive.
         if (unclear) this.#inDoubt = true;
@@ -126,21 +130,29 @@ export class Prewrite {
 
   /**
    * Sees to it that the batch may be sent again.
+   * @returns to be called when the next reply is there: what is in the way then is told anew
    * @throws Refusal when that is of no use
    */
-  async #clear(errors: readonly kvrpcpb.KeyError[], attempt: number, patientUntil: number): Promise<void> {
+  async #clear(
+    errors: readonly kvrpcpb.KeyError[],
+    attempt: number,
+    patientUntil: number,
+  ): Promise<() => void> {
     const { deadline, startTs } = this.#options;
     const { resolver, waiting } = this.#parts;
     const locks = errors.flatMap(({ locked }) => (locked === undefined ? [] : [locked]));
     const refusal = errors.find(({ locked }) => locked === undefined);
     if (refusal !== undefined) throw new Refusal(keyError(refusal), refusal.conflict?.conflictTs === startTs);
     const wait = await resolver.clear(locks, deadline);
-    if (wait === 0) return;
+    if (wait === undefined) return NOTHING;
+    // Named also when a later try of the whole transaction finds no time left.
+    const gone = deadline.hinderedBy((cause) => lockedError(wait, cause));
     const elder = locks.find(({ lockVersion }) => lockVersion < startTs);
     if (elder !== undefined && waiting.clock.now() >= patientUntil)
-      throw new Refusal(elderError(elder), false);
+      throw new Refusal(elderError(wait.lock.lockVersion < startTs ? wait : { lock: elder }), false);
     await deadline.pause(attempt);
-    if (deadline.passed && locks[0] !== undefined) throw lockedError(locks[0]);
+    if (deadline.passed) throw lockedError(wait);
+    return gone;
   }
 
   /** What the first failure of all batches means for the transaction. */
@@ -156,9 +168,10 @@ export class Prewrite {
     // Its primary knows, or the other keys of an async commit; asked so, they see to it that it ends.
     try {
       const fate = await resolver.settle(primary, startTs, new Deadline(waiting, LOOK_MS));
-      return fate.state === 'committed'
-        ? { type: 'foundCommitted', commitTs: fate.commitTs }
-        : { type: 'refused', reason: refusal?.reason ?? error };
+      if (fate.state === 'committed') return { type: 'foundCommitted', commitTs: fate.commitTs };
+      // Of a commit that may have been carried out long ago nothing need be left.
+      if (await mayBeCollected(this.#parts, primary, startTs)) return { type: 'gaveUp' };
+      return { type: 'refused', reason: refusal?.reason ?? error };
     } catch {
       return { type: 'gaveUp' };
     }
@@ -206,8 +219,8 @@ export class Prewrite {
   }
 }
 
-function elderError({ key, lockVersion }: kvrpcpb.LockInfo): TroupeError {
+function elderError(wait: LockWait): TroupeError {
   return conflictError(
-    `Key "${escapeKey(key)}" is locked by a transaction that began before, at ${lockVersion}, and goes on: begin anew when it may have ended.`,
+    `${lockSentence(wait)}. It began before this one and goes on: begin anew when it may have ended.`,
   );
 }

@@ -32,16 +32,26 @@ export class SnapshotReads {
     this.#options = options;
   }
 
-  async get(key: Uint8Array, deadline: Deadline): Promise<Uint8Array | undefined> {
+  get(key: Uint8Array, deadline: Deadline): Promise<Uint8Array | undefined> {
+    return deadline.explaining(() => this.#get(key, deadline));
+  }
+
+  async #get(key: Uint8Array, deadline: Deadline): Promise<Uint8Array | undefined> {
+    let gone: (() => void) | undefined;
     for (let attempt = 1; ; attempt++) {
       const reply = await this.#options.requests.get(key, this.timestamp, this.#context(), deadline);
+      gone?.();
       if (reply.error === undefined) return reply.notFound ? undefined : owned(reply.value);
-      await this.#pass(locksOf([reply.error]), attempt, deadline);
+      gone = await this.#pass(locksOf([reply.error]), attempt, deadline);
     }
   }
 
   /** Absent keys are left out. By the key's bytes as latin1. */
-  async batchGet(keys: readonly Uint8Array[], deadline: Deadline): Promise<Map<string, Uint8Array>> {
+  batchGet(keys: readonly Uint8Array[], deadline: Deadline): Promise<Map<string, Uint8Array>> {
+    return deadline.explaining(() => this.#batchGet(keys, deadline));
+  }
+
+  async #batchGet(keys: readonly Uint8Array[], deadline: Deadline): Promise<Map<string, Uint8Array>> {
     const found = new Map<string, Uint8Array>();
     const { batches, requests } = this.#options;
     const items = keys.map((key) => ({ key }));
@@ -49,12 +59,14 @@ export class SnapshotReads {
     await batches.send(groups, keyBytes, deadline, async (batch) => {
       let asking: readonly [Keyed, ...Keyed[]] | undefined = batch;
       const rest: Keyed[] = [];
+      let gone: (() => void) | undefined;
       for (let attempt = 1; asking !== undefined; ) {
         const answer = await requests.batchGet(asking, this.timestamp, this.#context(), deadline);
+        gone?.();
         const { asked, batchGet } = answer.response;
         rest.push(...answer.rest);
         if (batchGet.error !== undefined) {
-          await this.#pass(locksOf([batchGet.error]), attempt++, deadline);
+          gone = await this.#pass(locksOf([batchGet.error]), attempt++, deadline);
           asking = some(asked);
           continue;
         }
@@ -71,7 +83,7 @@ export class SnapshotReads {
         // A reply holds what one message may carry; the others are asked again.
         if (batchGet.answered > 0) locked.push(...asked.slice(batchGet.answered));
         asking = some(locked);
-        if (errors.length > 0) await this.#pass(locksOf(errors), attempt++, deadline);
+        if (errors.length > 0) gone = await this.#pass(locksOf(errors), attempt++, deadline);
       }
       return rest;
     });
@@ -90,6 +102,7 @@ export class SnapshotReads {
     requests.submit(call);
     return {
       promise: (call.promise as Promise<TxnPage>).then((page) => this.#unlock(page, query, deadline)),
+      sent: requests.flushed(),
       drop: () => {
         if (call.settled) return;
         requests.drop(call);
@@ -104,11 +117,12 @@ export class SnapshotReads {
     const locked = pairs.flatMap(({ key, error }) =>
       error === undefined ? [] : [{ key: owned(key), error }],
     );
-    await this.#pass(locksOf(locked.map(({ error }) => error)), 1, deadline);
+    const gone = await this.#pass(locksOf(locked.map(({ error }) => error)), 1, deadline);
     const values = await this.batchGet(
       locked.map(({ key }) => key),
       deadline,
     );
+    gone();
     const readable = pairs.flatMap(({ key, value, error }) => {
       if (error === undefined) return [{ key, value }];
       const later = values.get(nameOfKey(key));
@@ -117,10 +131,14 @@ export class SnapshotReads {
     return { pairs: readable, last, border };
   }
 
-  async #pass(locks: readonly kvrpcpb.LockInfo[], attempt: number, deadline: Deadline): Promise<void> {
+  /** @returns to be called when the next reply is there: what is in the way then is told anew */
+  async #pass(locks: readonly kvrpcpb.LockInfo[], attempt: number, deadline: Deadline): Promise<() => void> {
     const wait = await this.#options.resolver.pass(locks, this.timestamp, this.#verdicts, deadline);
-    if (wait > 0) await deadline.pause(attempt);
-    if (deadline.passed && locks[0] !== undefined) throw lockedError(locks[0]);
+    if (wait === undefined) return () => undefined;
+    const gone = deadline.hinderedBy((cause) => lockedError(wait, cause));
+    await deadline.pause(attempt);
+    if (deadline.passed) throw lockedError(wait);
+    return gone;
   }
 
   #context(): ReadTerms {

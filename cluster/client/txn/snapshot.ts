@@ -2,8 +2,9 @@ import type { TimerHandle } from '../../../actors/index.js';
 import { nameOfKey } from '../../../storage/keys.js';
 import { TroupeError } from '../../errors.js';
 import { Deadline, type WaitingParts } from '../deadline.js';
-import { type Bytes, checkedKey, type RangeOptions, scanBounds } from '../raw.js';
+import { type Bytes, checkedKey, listOf, type RangeOptions, scanBounds } from '../raw.js';
 import type { ScanEntry } from '../scan.js';
+import { belowSafePointError } from './key-errors.js';
 import type { SnapshotReads } from './snapshot-reads.js';
 
 /** Keeps garbage collection from what somebody reads: a service safe point at the scheduler. */
@@ -40,12 +41,16 @@ export interface SnapshotParts {
 /**
  * All keys as they were at one timestamp: reads of one snapshot never contradict each other. What they need is kept from garbage
  * collection until `close`, or until the client has been gone for the time to live. All reads reject with a `TroupeError`:
- * `invalid-argument`, `unavailable`, `timeout`, `closed`, and `failed` when the timestamp was collected after all.
+ * `invalid-argument`, `unavailable`, `timeout`, `closed`, and `failed` with the reason `below-safe-point` when the timestamp was
+ * collected after all.
  */
 export class Snapshot {
   readonly timestamp: bigint;
   readonly #parts: SnapshotParts;
   #renewal: TimerHandle | undefined;
+  readonly #stop = new AbortController();
+  /** A renewal under way. */
+  #renewing: Promise<void> = Promise.resolve();
   #state: 'open' | 'collected' | 'closed' = 'open';
 
   constructor(parts: SnapshotParts) {
@@ -63,7 +68,7 @@ export class Snapshot {
   /** The values of `keys`, in their order. */
   async batchGet(keys: Iterable<Bytes>, options?: ReadOptions): Promise<(Uint8Array | undefined)[]> {
     this.#check();
-    const asked = [...keys].map(checkedKey);
+    const asked = [...listOf(keys)].map(checkedKey);
     const unique = new Map(asked.map((key) => [nameOfKey(key), key]));
     const found = await this.#parts.reads.batchGet([...unique.values()], this.#deadline(options));
     return asked.map((key) => found.get(nameOfKey(key)));
@@ -73,7 +78,7 @@ export class Snapshot {
   scan(options: RangeOptions & ReadOptions = {}): AsyncIterableIterator<ScanEntry> {
     this.#check();
     this.#deadline(options);
-    return this.#parts.reads.scan(scanBounds(options), () => {
+    return this.#parts.reads.scan(scanBounds(options, ['timeout', 'signal']), () => {
       this.#check();
       return this.#deadline(options);
     });
@@ -86,6 +91,9 @@ export class Snapshot {
     const { waiting, timeout, holder, service, closed } = this.#parts;
     if (this.#renewal !== undefined) waiting.clock.clearTimeout(this.#renewal);
     closed(this);
+    // One that is sent again by and by would come after the release, and hold it for the whole time to live.
+    this.#stop.abort();
+    await this.#renewing;
     // A scheduler that is not there will let go by itself.
     await holder.release(service, new Deadline(waiting, timeout)).catch(() => undefined);
   }
@@ -97,13 +105,20 @@ export class Snapshot {
 
   #renewLater(): void {
     const { waiting, ttl } = this.#parts;
-    this.#renewal = waiting.clock.setTimeout(() => void this.#renew(), ttl / 3);
+    this.#renewal = waiting.clock.setTimeout(() => {
+      this.#renewing = this.#renew();
+    }, ttl / 3);
   }
 
   async #renew(): Promise<void> {
     const { waiting, ttl, holder, service } = this.#parts;
     try {
-      const oldest = await holder.hold(service, this.timestamp, ttl, new Deadline(waiting, ttl / 3));
+      const oldest = await holder.hold(
+        service,
+        this.timestamp,
+        ttl,
+        new Deadline(waiting, ttl / 3, this.#stop.signal),
+      );
       if (this.#state === 'open' && oldest > this.timestamp) this.#state = 'collected';
     } catch {
       // Two more renewals fit into the time to live.
@@ -124,8 +139,7 @@ export class Snapshot {
 
 /** What could be read at the timestamp is being removed. */
 export function collectedError(timestamp: bigint): TroupeError {
-  return new TroupeError(
-    'failed',
+  return belowSafePointError(
     `What could be read at ${timestamp} is garbage by now: take a new snapshot, with a longer ttl where this one was lost to silence.`,
   );
 }

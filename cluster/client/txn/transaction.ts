@@ -1,7 +1,7 @@
 import { nameOfKey } from '../../../storage/keys.js';
 import { TroupeError } from '../../errors.js';
 import type { Deadline } from '../deadline.js';
-import { type Bytes, bytesOf, checkedKey, type RangeOptions, scanBounds } from '../raw.js';
+import { type Bytes, bytesOf, checkedKey, listOf, type RangeOptions, scanBounds } from '../raw.js';
 import type { ScanEntry } from '../scan.js';
 import type { Committer } from './committer.js';
 import { mergedScan } from './merged-scan.js';
@@ -23,7 +23,8 @@ export interface TransactionParts {
  *
  * Keys that it only reads are not looked at again when it commits; `lock` those that have to stay as they were read.
  * Reads reject, and writes throw, a `TroupeError`: `invalid-argument` for what cannot be or above the size limits, `timeout`
- * past its time, `closed` after its end, `unavailable`.
+ * past its time, `closed` after its end, `unavailable`, and `failed` with the reason `below-safe-point` when what it reads is older than
+ * old versions are kept (`gc-life-time`).
  */
 export class Transaction {
   /** What is committed at or below it is seen. */
@@ -62,7 +63,7 @@ export class Transaction {
   async batchGet(keys: Iterable<Bytes>): Promise<(Uint8Array | undefined)[]> {
     this.#check();
     const { buffer, reads, deadline } = this.#parts;
-    const asked = [...keys].map(checkedKey);
+    const asked = [...listOf(keys)].map(checkedKey);
     const own = asked.map((key) => buffer.read(key));
     const missing = new Map<string, Uint8Array>();
     asked.forEach((key, i) => {
@@ -118,11 +119,13 @@ export class Transaction {
    * Writes everything, or nothing. Done when it is durable and everybody who begins later sees it.
    * @returns the commit timestamp; `undefined` where nothing was written
    * @throws TroupeError `conflict` with the reason `write-conflict` (begin anew) or `already-exists`; `undetermined` when
-   * nobody can tell in time whether it is committed; `timeout`, `unavailable`, `closed`: nothing was written
+   * nobody can tell in time whether it is committed; `failed` with the reason `below-safe-point` when it is older than old versions
+   * are kept; that, and `timeout`, `unavailable`, `closed`: nothing was written
    */
   async commit(): Promise<bigint | undefined> {
     this.#check();
-    const commitTs = await this.#parts.committer.commit(this.#parts.buffer.mutations());
+    const { buffer, committer, deadline } = this.#parts;
+    const commitTs = await deadline.explaining(() => committer.commit(buffer.mutations()));
     return commitTs === 0n ? undefined : commitTs;
   }
 

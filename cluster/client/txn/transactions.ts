@@ -47,6 +47,11 @@ export interface SnapshotOptions extends ReadOptions {
   readonly at?: bigint;
 }
 
+export interface VersionsOptions extends ReadOptions {
+  /** Only versions committed before this timestamp: goes on where an answer with `more` ended. */
+  readonly before?: bigint;
+}
+
 export interface TransactionsOptions {
   readonly dispatcher: Dispatcher;
   readonly timestamps: Timestamps;
@@ -120,11 +125,20 @@ export class Transactions {
     if (!(Number.isSafeInteger(retries) && retries >= 0))
       throw new TroupeError('invalid-argument', `retries is ${retries}: give a whole number, 0 or more.`);
     const deadline = this.#deadline(options);
+    return deadline.explaining(() => this.#run(work, options, retries, deadline));
+  }
+
+  async #run<T>(
+    work: (transaction: Transaction) => T | Promise<T>,
+    options: TransactionOptions,
+    retries: number,
+    deadline: Deadline,
+  ): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       const transaction = await this.#begin(deadline, options);
       let value: T;
       try {
-        value = await deadline.race((async () => work(transaction))());
+        value = await deadline.race((async () => work(transaction))(), "the transaction's work");
       } catch (error) {
         transaction.rollback();
         throw error;
@@ -147,6 +161,11 @@ export class Transactions {
       throw new TroupeError(
         'invalid-argument',
         `ttl is ${ttl}: give milliseconds from ${MIN_SNAPSHOT_TTL_MS} to ${MAX_SNAPSHOT_TTL_MS}.`,
+      );
+    if (at !== undefined && typeof at !== 'bigint')
+      throw new TroupeError(
+        'invalid-argument',
+        `at is a ${typeof at}: give a timestamp as a bigint, for example that of another snapshot.`,
       );
     if (this.#snapshots.size >= MAX_SNAPSHOTS)
       throw new TroupeError(
@@ -180,8 +199,14 @@ export class Transactions {
   }
 
   /** Every version, lock and rollback of `key`, the newest first, as the store has them. */
-  async versions(key: Bytes, options: ReadOptions = {}): Promise<KeyVersions> {
-    const reply = await this.#requests.mvccByKey(checkedKey(key), this.#deadline(options));
+  async versions(key: Bytes, options: VersionsOptions = {}): Promise<KeyVersions> {
+    const { before = 0n } = options;
+    if (typeof before !== 'bigint' || before < 0n || before >= 2n ** 64n)
+      throw new TroupeError(
+        'invalid-argument',
+        `before is ${String(before)}: give a timestamp as a bigint, for example that of the oldest version shown.`,
+      );
+    const reply = await this.#requests.mvccByKey(checkedKey(key), before, this.#deadline(options));
     if (reply.error !== '') throw new TroupeError('failed', reply.error);
     return keyVersions(reply);
   }
@@ -191,7 +216,7 @@ export class Transactions {
     await Promise.all([...this.#snapshots].map((snapshot) => snapshot.close()));
     if (this.#background.size === 0) return;
     const farewell = new Deadline(this.#options.waiting, FAREWELL_MS);
-    await farewell.race(this.#background.finished()).catch(() => undefined);
+    await farewell.race(this.#background.finished(), 'the end of what is under way').catch(() => undefined);
   }
 
   async #begin(deadline: Deadline, options: BeginOptions): Promise<Transaction> {

@@ -1,8 +1,8 @@
-import { decodeBytes, encodeBytes, MAX_USER_KEY_BYTES } from '../../../storage/keys.js';
+import { encodeBytes, MAX_USER_KEY_BYTES, txnKeysWithin } from '../../../storage/keys.js';
 import type { troupepb } from '../../proto/index.js';
 import { Call, type CallTerms } from '../call.js';
 import type { CachedRegion } from '../region-cache.js';
-import { keyJustBelow, TXN_SPACE, type UserRange, userRangeOf } from '../space.js';
+import { keyJustBelow, TXN_SPACE, type UserRange } from '../space.js';
 
 /** Around keys in a command's encoding, generously: a batch of calls is one log entry, and each key comes to several records. */
 const KEY_OVERHEAD_BYTES = 160;
@@ -104,14 +104,9 @@ export function holdsKey(region: CachedRegion, key: Uint8Array): boolean {
 
 /** The transactional user keys of a region; `undefined` where it has none. */
 export function txnRangeOf(region: CachedRegion): UserRange | undefined {
-  const encoded = userRangeOf(TXN_SPACE, region.start, region.end);
-  if (encoded === undefined) return undefined;
-  const { start, end } = encoded;
   try {
-    return {
-      start: start.length === 0 ? start : decodeBytes(start).bytes,
-      end: end === undefined || end.length === 0 ? undefined : decodeBytes(end).bytes,
-    };
+    const range = txnKeysWithin({ startKey: region.start, endKey: region.end });
+    return range && { start: range.start, end: range.end.length === 0 ? undefined : range.end };
   } catch {
     // A bound in the middle of a key is not for a client to mend: the store answers what is asked across it.
     return undefined;

@@ -7,8 +7,12 @@ import type { Dispatcher } from '../dispatcher.js';
 import type { CachedRegion } from '../region-cache.js';
 import { type Keyed, LocateCall, type TxnAnswer, TxnCall, type TxnQuestion } from './txn-call.js';
 
-/** How long one try of a write waits for its reply, in milliseconds: after that it is sent again. */
+/**
+ * How long the first try of a write waits for its reply, in milliseconds: after that it is sent again. Each further one waits
+ * twice as long: to a store that is late because it has much to do, every try is more of that.
+ */
 const TRY_MS = 2_000;
+const LONGEST_TRY_MS = 16_000;
 
 /** What an answer to a repeated command says beside its response. */
 const NO_BYTES = new Uint8Array(0);
@@ -24,6 +28,9 @@ export type ReadTerms = Pick<kvrpcpb.ReadContext, 'resolvedLocks' | 'committedLo
  * The commands of transactions, each sent where its first key lies. All of them may be repeated: a store that has done one
  * before answers as it did then. So a write without a reply is sent again, as long as its deadline allows, where
  * a method does not say otherwise.
+ *
+ * What writes of a transaction may have done without a reply is `undetermined`. Commands that find out about other
+ * transactions, or clean up after them, leave no doubt that anybody would have to hear of: without a reply they are late.
  */
 export class TxnRequests {
   readonly #dispatcher: Dispatcher;
@@ -83,7 +90,7 @@ export class TxnRequests {
   ): Promise<RepeatedAnswer<kvrpcpb.Mutation, kvrpcpb.PrewriteResponse>> {
     let bytes = 0;
     for (const { key, value } of mutations) bytes += 2 * key.length + value.length;
-    return this.#repeat(deadline, {
+    return this.#repeat(deadline, WRITING, {
       write: true,
       items: mutations,
       bytes,
@@ -116,7 +123,7 @@ export class TxnRequests {
     commitTs: bigint,
     deadline: Deadline,
   ): Promise<TxnAnswer<I, kvrpcpb.CommitResponse>> {
-    return this.#repeat(deadline, commitQuestion(items, startTs, commitTs));
+    return this.#repeat(deadline, WRITING, commitQuestion(items, startTs, commitTs));
   }
 
   rollBack<I extends Keyed>(
@@ -124,7 +131,7 @@ export class TxnRequests {
     startVersion: bigint,
     deadline: Deadline,
   ): Promise<TxnAnswer<I, kvrpcpb.BatchRollbackResponse>> {
-    return this.#repeat(deadline, {
+    return this.#repeat(deadline, WRITING, {
       write: true,
       items,
       bytes: bytesOfKeys(items),
@@ -166,7 +173,7 @@ export class TxnRequests {
     deadline: Deadline,
   ): Promise<TxnAnswer<I, { asked: number; check: kvrpcpb.CheckSecondaryLocksResponse }>> {
     let asked = 0;
-    return this.#repeat(deadline, {
+    return this.#repeat(deadline, CLEARING, {
       write: true,
       items,
       bytes: bytesOfKeys(items),
@@ -178,14 +185,14 @@ export class TxnRequests {
     });
   }
 
-  /** Of `items` alone. */
+  /** Ends the locks of these keys; a `commitVersion` of 0 removes them. */
   resolveKeys<I extends Keyed>(
     items: readonly [I, ...I[]],
     startVersion: bigint,
     commitVersion: bigint,
     deadline: Deadline,
   ): Promise<TxnAnswer<I, kvrpcpb.ResolveLockResponse>> {
-    return this.#repeat(deadline, {
+    return this.#repeat(deadline, CLEARING, {
       write: true,
       items,
       bytes: bytesOfKeys(items),
@@ -196,30 +203,17 @@ export class TxnRequests {
     });
   }
 
-  /** Of the region that holds `key`: of all of it, or from `key` on. */
-  async resolveRegion(
+  /** @param beforeTs only versions committed below it; 0 for all */
+  async mvccByKey(
     key: Uint8Array,
-    from: 'beginning' | 'key',
-    startVersion: bigint,
-    commitVersion: bigint,
+    beforeTs: bigint,
     deadline: Deadline,
-  ): Promise<kvrpcpb.ResolveLockResponse> {
-    const startKey = from === 'key' ? key : NO_BYTES;
-    const resolveLock = { startVersion, commitVersion, txnInfos: [], keys: [], startKey };
-    return this.#repeatOne(
-      deadline,
-      key,
-      { resolveLock },
-      (response) => response.resolveLock ?? failUnexpected(),
-    );
-  }
-
-  async mvccByKey(key: Uint8Array, deadline: Deadline): Promise<kvrpcpb.MvccGetByKeyResponse> {
+  ): Promise<kvrpcpb.MvccGetByKeyResponse> {
     const { response } = await this.#ask(deadline, {
       write: false,
       items: [{ key }],
       bytes: key.length,
-      request: () => ({ mvccGetByKey: { key } }),
+      request: () => ({ mvccGetByKey: { key, beforeTs } }),
       response: ({ mvccGetByKey }) => mvccGetByKey ?? failUnexpected(),
     });
     return response;
@@ -228,6 +222,11 @@ export class TxnRequests {
   /** A call of another kind, for example a page of a scan. */
   submit(call: Call): void {
     this.#dispatcher.submit(call);
+  }
+
+  /** As the dispatcher's. */
+  flushed(): Promise<void> {
+    return this.#dispatcher.flushed();
   }
 
   drop(call: Call): void {
@@ -251,30 +250,31 @@ export class TxnRequests {
       request: () => request,
       response,
     };
-    return (await this.#repeat(deadline, question)).response;
+    return (await this.#repeat(deadline, CLEARING, question)).response;
   }
 
   async #repeat<I extends Keyed, R>(
     deadline: Deadline,
+    failure: Failure,
     question: TxnQuestion<I, R>,
   ): Promise<RepeatedAnswer<I, R>> {
     let repeated = false;
     for (let attempt = 1; ; attempt++) {
-      const call = new TxnCall(this.#terms(deadline, TRY_MS), question);
+      const patience = Math.min(TRY_MS * 2 ** (attempt - 1), LONGEST_TRY_MS);
+      const call = new TxnCall(this.#terms(deadline, patience), question);
       try {
         return { ...(await this.#submit<TxnAnswer<I, R>>(call)), repeated };
       } catch (error) {
         const code = codeOf(error);
         const left = call.sent || code === 'undetermined';
         const again = !deadline.passed && (left || code === 'timeout' || code === 'unavailable');
-        if (!again || code === 'closed' || deadline.signal?.aborted)
-          throw repeated ? lostEarlier(error) : error;
+        if (!again || code === 'closed' || deadline.signal?.aborted) throw failure(error, repeated, deadline);
         repeated ||= left;
       }
       try {
         await deadline.pause(attempt);
       } catch (error) {
-        throw repeated ? lostEarlier(error) : error;
+        throw failure(error, repeated, deadline);
       }
     }
   }
@@ -327,9 +327,30 @@ function codeOf(error: unknown): string | undefined {
   return error instanceof TroupeError ? error.code : undefined;
 }
 
-function lostEarlier(cause: unknown): TroupeError {
-  const why = cause instanceof Error ? cause.message : String(cause);
-  return new TroupeError('undetermined', `A write was sent, no reply came, and then: ${why}`, { cause });
+/** What is thrown when a command is given up. @param lost an earlier try had left without a reply */
+type Failure = (error: unknown, lost: boolean, deadline: Deadline) => unknown;
+
+/** Of a transaction: nobody knows whether a try without a reply was carried out. */
+const WRITING: Failure = (cause, lost) => {
+  if (!lost) return cause;
+  return new TroupeError('undetermined', `A write was sent, no reply came, and then: ${messageOf(cause)}`, {
+    cause,
+  });
+};
+
+/** Of somebody who met a lock: if it was carried out, so much the better. */
+const CLEARING: Failure = (cause, _lost, { signal, timeout }) => {
+  if (signal?.aborted) return signal.reason;
+  if (codeOf(cause) !== 'undetermined') return cause;
+  return new TroupeError(
+    'timeout',
+    `What became of a transaction that left a lock could not be found out within ${Math.round(timeout)} ms: ${messageOf(cause)}`,
+    { cause },
+  );
+};
+
+function messageOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
 }
 
 function failUnexpected(): never {

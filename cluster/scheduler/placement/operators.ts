@@ -78,6 +78,11 @@ export class Operators {
     yield* this.#waiting.values();
   }
 
+  /** How many run or wait. */
+  get size(): number {
+    return this.#running.size + this.#waiting.size;
+  }
+
   /** The newest that have ended, the last first. */
   get ended(): readonly EndedOperator[] {
     return this.#ended.toReversed();

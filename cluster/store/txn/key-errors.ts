@@ -64,6 +64,14 @@ export function abort(sentence: string): kvrpcpb.KeyError {
   return only({ abort: sentence });
 }
 
+/** What could be read at the timestamp may be gone. */
+export function belowSafePoint(timestamp: bigint, safePoint: bigint): kvrpcpb.KeyError {
+  return only({
+    abort: `what was there at ${timestamp} may be gone, the safe point is ${safePoint}: begin a new transaction`,
+    belowSafePoint: { timestamp, safePoint },
+  });
+}
+
 /** The request contradicts itself: to send it again does not help. */
 export function invalid(sentence: string): kvrpcpb.KeyError {
   return only({ invalid: sentence });

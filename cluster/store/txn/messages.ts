@@ -15,8 +15,11 @@ import { errorBytes, keyError, lockInfo } from './key-errors.js';
 
 const { Action, Op } = kvrpcpb;
 
-/** Bytes of the errors of one prewrite: as many as its keys might be, each with a lock of any size. */
-const MAX_ERROR_BYTES = 64 * 1024;
+/**
+ * Bytes of the errors of one prewrite: as many as its keys might be, each with a lock of any size. What does not fit costs another
+ * prewrite of all its keys; a few large ones share a reply.
+ */
+const MAX_ERROR_BYTES = 128 * 1024;
 
 type Request = troupepb.RegionRequest;
 type Response = troupepb.RegionResponse;
@@ -248,7 +251,8 @@ export function refused(request: Request, error: kvrpcpb.KeyError): Response {
   if (request.get !== undefined) return { get: { error, value: NO_BYTES, notFound: false } };
   if (request.batchGet !== undefined) return { batchGet: { error, pairs: [], answered: 0 } };
   if (request.scan !== undefined) return { scan: { error, pairs: [], more: false, lastKey: NO_BYTES } };
-  if (request.scanLock !== undefined) return { scanLock: { error, locks: [], more: false } };
+  if (request.scanLock !== undefined)
+    return { scanLock: { error, locks: [], more: false, lastKey: NO_BYTES } };
   if (request.mvccGetByKey !== undefined)
     return { mvccGetByKey: { error: error.invalid || error.abort, more: false } };
   if (request.prewrite !== undefined)

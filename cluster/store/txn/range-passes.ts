@@ -6,12 +6,12 @@ import {
   MvccReader,
   scanLocks,
   type Timestamp,
+  txnKeysWithin,
 } from '../../../storage/index.js';
 import type { troupepb } from '../../proto/index.js';
 import { abort, isDamage } from './key-errors.js';
 import { refused, statusesOf } from './messages.js';
 import type { TxnCall } from './txn-call.js';
-import { txnKeysOf } from './txn-ranges.js';
 import type { TxnWrites } from './txn-writes.js';
 
 /** Locks of a region that one request resolves. */
@@ -73,7 +73,7 @@ export class RangePasses {
   }
 
   async #find(owner: TxnCall, statuses: ReadonlyMap<Timestamp, Timestamp>, from: Uint8Array): Promise<Found> {
-    const range = txnKeysOf(owner.region.region);
+    const range = txnKeysWithin(owner.region.region);
     const keys: Uint8Array[] = [];
     if (range === undefined || statuses.size === 0) return { keys, nextKey: NO_BYTES };
     let maxTs: Timestamp = 0n;
@@ -92,7 +92,9 @@ export class RangePasses {
         if (!page.more || page.lastKey === undefined) return { keys, nextKey: NO_BYTES };
         start = keyAfter(page.lastKey);
         looked += page.locks.length;
-        if (keys.length === LOCKS_AT_ONCE || looked >= LOCKS_LOOKED_AT) return { keys, nextKey: start };
+        // A page that is not full stopped at its own limit, among younger locks.
+        const isCut = page.locks.length < LOCKS_AT_ONCE || looked >= LOCKS_LOOKED_AT;
+        if (isCut || keys.length === LOCKS_AT_ONCE) return { keys, nextKey: start };
       }
     } finally {
       snapshot.release();
@@ -115,7 +117,7 @@ export class RangePasses {
     safePoint: Timestamp,
     from: Uint8Array,
   ): Promise<{ readonly changes: readonly MvccChange[]; readonly nextKey: Uint8Array | undefined }> {
-    const range = txnKeysOf(owner.region.region);
+    const range = txnKeysWithin(owner.region.region);
     if (range === undefined) return { changes: [], nextKey: undefined };
     const start = Buffer.compare(from, range.start) > 0 ? from : range.start;
     if (range.end.length > 0 && Buffer.compare(start, range.end) >= 0)

@@ -12,7 +12,7 @@ import type { errorpb, kvrpcpb, troupepb } from '../../proto/index.js';
 import { errorOf, type RegionCall } from '../region-call.js';
 import { containsKey, keyNotInRegion } from '../region-check.js';
 import type { StoreSafePoints } from '../safe-points.js';
-import { abort, invalid, keyError } from './key-errors.js';
+import { abort, belowSafePoint, invalid, keyError } from './key-errors.js';
 import { MemoryLocks } from './memory-locks.js';
 import { commandOf, isTxnRead, isTxnWrite, newestTimestamp, refused, snapshotTimestamp } from './messages.js';
 import { RangePasses } from './range-passes.js';
@@ -50,7 +50,7 @@ export class StoreTxn {
   readonly timestamps: StoreTimestamps;
   readonly memoryLocks = new MemoryLocks();
   readonly writes: TxnWrites;
-  /** Reads and prewrites that began below the transaction safe point are refused (`KeyError.abort`). */
+  /** Reads and prewrites that began below the transaction safe point are refused (`KeyError.below_safe_point`). */
   readonly safePoints: StoreSafePoints;
   readonly #options: StoreTxnOptions;
   readonly #passes: RangePasses;
@@ -149,9 +149,7 @@ export class StoreTxn {
     if (snapshot === undefined || safePoint === 0n || snapshot > safePoint) return undefined;
     // What began at the safe point has been rolled back, and the records of that are going; reads need none of them.
     if (snapshot === safePoint && request.prewrite === undefined) return undefined;
-    return abort(
-      `what was there at ${snapshot} may be gone, the safe point is ${safePoint}: begin a new transaction`,
-    );
+    return belowSafePoint(snapshot, safePoint);
   }
 
   /** Takes the transactional writes of a call, which are all of it. */

@@ -1,9 +1,11 @@
 import {
+  checkUserKey,
   describeKey,
   type Engine,
   type EngineSnapshot,
   type KeyDescription,
   type KnownLocks,
+  keyAfter,
   type LockScanResult,
   MAX_TIMESTAMP,
   MvccReader,
@@ -14,7 +16,9 @@ import {
   StorageError,
   scanLocks,
   scanSnapshot,
+  type Timestamp,
   txnKey,
+  txnRange,
 } from '../../../storage/index.js';
 import type { metapb } from '../../../storage/proto/index.js';
 import type { errorpb, kvrpcpb, troupepb } from '../../proto/index.js';
@@ -32,7 +36,6 @@ import {
 import type { MemoryLock } from './memory-locks.js';
 import { isTxnRead, refused } from './messages.js';
 import type { StoreTxn } from './store-txn.js';
-import { passed, txnRange } from './txn-ranges.js';
 
 type Request = troupepb.RegionRequest;
 type Response = troupepb.RegionResponse;
@@ -71,6 +74,11 @@ export class TxnReads {
 
   constructor(txn: StoreTxn) {
     this.#txn = txn;
+  }
+
+  /** Keys that are looked up one by one. */
+  get size(): number {
+    return this.#points.length;
   }
 
   /**
@@ -121,10 +129,11 @@ export class TxnReads {
       return { read: new Points(request, keys, stored, results) };
     }
     const [only] = keys;
-    if (only !== undefined) return { read: new Description(request, only) };
+    if (only !== undefined) return { read: new Description(request, only, mvccGetByKey?.beforeTs ?? 0n) };
     const from = scan?.startKey ?? scanLock?.startKey ?? NO_BYTES;
     const to = scan?.endKey ?? scanLock?.endKey ?? NO_BYTES;
     const [start, end] = scan?.reverse ? [to, from] : [from, to];
+    for (const bound of [start, end]) if (bound.length > 0) checkUserKey(bound);
     const range = txnRange(start, end);
     if (!containsRange(region, range.start, range.end)) return { error: keyNotInRegion(region, range.start) };
     if (scan !== undefined) return { read: new Scan(request, scan, start, end) };
@@ -319,19 +328,21 @@ class LockScan extends Pass {
 
   protected found(maxBytes: number): ReadAnswer {
     const locks: kvrpcpb.LockInfo[] = [];
-    let { more } = this.#result;
+    let { more, lastKey } = this.#result;
     let bytes = 0;
     for (const one of this.#result.locks) {
       const lock = lockInfo(one);
-      bytes += lockBytes(lock);
-      if (bytes > maxBytes && locks.length > 0) {
+      if (bytes + lockBytes(lock) > maxBytes && locks.length > 0) {
         more = true;
+        lastKey = locks.at(-1)?.key;
         break;
       }
+      bytes += lockBytes(lock);
       locks.push(lock);
     }
-    const range = passed(this.scan.startKey, this.scan.endKey, more ? locks.at(-1)?.key : undefined, false);
-    return { response: { scanLock: { locks, more } }, bytes, keys: locks.length, points: [], range };
+    const range = passed(this.scan.startKey, this.scan.endKey, more ? lastKey : undefined, false);
+    const response = { scanLock: { locks, more, lastKey: lastKey ?? NO_BYTES } };
+    return { response, bytes, keys: locks.length, points: [], range };
   }
 }
 
@@ -341,34 +352,42 @@ class Description extends Pass {
   constructor(
     request: Request,
     readonly key: Uint8Array,
+    readonly before: Timestamp,
   ) {
     super(request);
   }
 
   protected async read(reader: MvccReader): Promise<void> {
-    this.#result = await describeKey(this.key, reader, MAX_VERSIONS);
+    this.#result = await describeKey(this.key, reader, MAX_VERSIONS, this.before);
   }
 
+  /** The newest versions that the reply has room for with their values, and at least one. */
   protected found(maxBytes: number): ReadAnswer {
     const { lock, writes: all } = this.#result;
     let { more } = this.#result;
     let bytes = 0;
+    const left = new Map(this.#result.values.map(({ startTs, value }) => [startTs, value]));
     const values: kvrpcpb.MvccValue[] = [];
-    for (const { startTs, value } of this.#result.values) {
-      bytes += value.length;
-      if (bytes > maxBytes / 2 && values.length > 0) {
+    const writes: kvrpcpb.MvccWrite[] = [];
+    for (const { kind, startTs, commitTs, shortValue, hasOverlappedRollback } of all) {
+      const value = kind === 'put' ? left.get(startTs) : undefined;
+      const isMissing = kind === 'put' && shortValue === undefined && value === undefined && more;
+      bytes += value?.length ?? 0;
+      if (writes.length > 0 && (isMissing || bytes > maxBytes / 2)) {
         more = true;
         break;
       }
-      values.push({ startTs, value });
+      if (value !== undefined) values.push({ startTs, value });
+      left.delete(startTs);
+      const type = writeOp(kind);
+      writes.push({ type, startTs, commitTs, shortValue: shortValue ?? NO_BYTES, hasOverlappedRollback });
     }
-    const writes = all.map(({ kind, startTs, commitTs, shortValue, hasOverlappedRollback }) => ({
-      type: writeOp(kind),
-      startTs,
-      commitTs,
-      shortValue: shortValue ?? NO_BYTES,
-      hasOverlappedRollback,
-    }));
+    // That of a lock has no write record yet.
+    const locked = lock === undefined ? undefined : left.get(lock.startTs);
+    if (lock !== undefined && locked !== undefined && bytes + locked.length <= maxBytes) {
+      bytes += locked.length;
+      values.unshift({ startTs: lock.startTs, value: locked });
+    }
     const info = { lock: lock && storedLock(lock), writes, values };
     const points = [{ key: txnKey(this.key), bytes }];
     return {
@@ -379,4 +398,12 @@ class Description extends Pass {
       range: undefined,
     };
   }
+}
+
+/** What of a range was looked at. @param last user key at which the pass stopped */
+function passed(start: Uint8Array, end: Uint8Array, last: Uint8Array | undefined, reverse: boolean) {
+  const whole = txnRange(start, end);
+  if (last === undefined) return whole;
+  const at = txnKey(last);
+  return reverse ? { start: at, end: whole.end } : { start: whole.start, end: keyAfter(at) };
 }

@@ -1,0 +1,114 @@
+import { readFileSync } from 'node:fs';
+import { expect } from 'chai';
+import { hasNatsServer, TestNatsServer } from '../nats-server.js';
+import { skip } from '../skip.js';
+import { eventually, type RunningCommand, Workplace } from './command.js';
+
+const PERMISSIONS = new URL('../../../deploy/nats/troupe.conf', import.meta.url);
+const PASSWORDS = { TROUPE_NODE_PASSWORD: 'n', TROUPE_CLIENT_PASSWORD: 'c', TROUPE_OBSERVER_PASSWORD: 'o' };
+
+/** A deployment as `deploy/` describes it: nodes on their own, and a NATS server that gives each no more than it needs. */
+describe('A deployment under least privilege', function () {
+  this.timeout(120_000);
+  let place: Workplace;
+  let nats: TestNatsServer;
+  const nodes = new Map<string, RunningCommand>();
+  const urls = new Map<string, string>();
+
+  const as = (user: string, password: string, inbox?: string): NodeJS.ProcessEnv => ({
+    NATS_USER: user,
+    NATS_PASSWORD: password,
+    ...(inbox === undefined ? {} : { NATS_INBOX_PREFIX: inbox }),
+  });
+  const client = (words: readonly string[]) =>
+    place.run(
+      [...words, '--cluster', 'prod', '--nats', nats.url],
+      undefined,
+      as('troupe-client', 'c', '_INBOX_CLIENT'),
+    );
+  const page = async (node: string, path: string): Promise<[number, string]> => {
+    const response = await fetch(`${urls.get(node)}${path}`);
+    return [response.status, await response.text()];
+  };
+
+  before(async function () {
+    if (!hasNatsServer()) skip(this, 'nats-server is not installed');
+    place = new Workplace();
+    const variables = Object.entries(PASSWORDS).map(([name, value]) => `${name}: "${value}"`);
+    nats = await TestNatsServer.start({
+      config: [...variables, readFileSync(PERMISSIONS, 'utf8').replace(/^port:.*$/m, '')].join('\n'),
+    });
+    for (const node of ['scheduler-1', 'store-1', 'store-2', 'store-3']) {
+      const [role = ''] = node.split('-');
+      const where = ['--cluster', 'prod', '--nats', nats.url, '--http', '0'];
+      const command = place.start(
+        [role, '--name', node, '--data', place.path(node), ...where],
+        as('troupe-node', 'n'),
+      );
+      nodes.set(node, command);
+      urls.set(node, (await command.printed(/"url":"([^"]+)"/))[1] ?? '');
+    }
+    for (const node of nodes.keys())
+      await eventually(`${node} is ready`, async () => (await page(node, '/readyz'))[0] === 200 || undefined);
+  });
+
+  after(async () => {
+    await place?.close();
+    await nats?.stop();
+  });
+
+  it('serves clients, and shows how it does', async () => {
+    const put = await client(['kv', 'put', 'hello', 'world']);
+    expect(put, put.stderr).to.have.property('code', 0);
+    expect((await client(['kv', 'get', 'hello'])).stdout).to.equal('world\n');
+    const [status, text] = await page('store-1', '/metrics');
+    expect(status).to.equal(200);
+    expect(text).to.match(/^troupe_store_peers 1$/m);
+    expect(text).to.match(/^troupe_disk_sync_duration_seconds_count [1-9]/m);
+    expect(text).to.match(/^troupe_rocksdb_memtable_bytes [1-9]/m);
+    expect(text).to.match(/^nodejs_eventloop_lag_p99_seconds /m);
+    expect(await page('scheduler-1', '/healthz')).to.deep.equal([200, 'ok\n']);
+    expect((await page('scheduler-1', '/metrics'))[1]).to.match(/^troupe_scheduler_stores 3$/m);
+  });
+
+  it('lets nobody with a client’s password be a node', async () => {
+    const forged = await place.run(
+      [
+        'store',
+        '--name',
+        'store-9',
+        '--data',
+        place.path('store-9'),
+        '--cluster',
+        'prod',
+        '--nats',
+        nats.url,
+      ],
+      undefined,
+      as('troupe-client', 'c', '_INBOX_CLIENT'),
+    );
+    expect(forged).to.have.property('code', 5);
+    expect(forged.stderr).to.include('the credentials do not allow store-9');
+  });
+
+  it('has the leaders of a store that is told to stop elsewhere before it is gone', async () => {
+    const leaders = async () => {
+      const { stdout } = await client(['status', '--json']);
+      const { stores } = JSON.parse(stdout) as { stores: { node: string; leaders: number }[] };
+      return stores.find(({ leaders: led }) => led > 0)?.node;
+    };
+    const leader = (await eventually('a leader is reported', leaders)) ?? '';
+    const command = nodes.get(leader);
+    command?.signal('SIGTERM');
+    expect((await command?.ended)?.code).to.equal(0);
+    const survivors = [...nodes.keys()].filter((node) => node.startsWith('store') && node !== leader);
+    const leading = await Promise.all(
+      survivors.map(
+        async (node) => /^troupe_store_leaders (\d+)$/m.exec((await page(node, '/metrics'))[1])?.[1],
+      ),
+    );
+    expect(leading.toSorted()).to.deep.equal(['0', '1']);
+    const put = await client(['kv', 'put', 'hello', 'again']);
+    expect(put, put.stderr).to.have.property('code', 0);
+  });
+});
