@@ -325,6 +325,20 @@ describe('inspection over the network', () => {
     });
   });
 
+  it('tells the definition of a machine to who asks for that actor alone', async () => {
+    for (const [paths, told] of [
+      [['door'], 'door'],
+      [[''], undefined],
+    ] as const) {
+      const world = new Watching();
+      const chart = (logic: unknown) => (logic as { readonly id: string }).id;
+      const system = await world.node('store-1', { chart });
+      system.spawn(door, { path: 'door' });
+      await world.look({ ...ALL, paths });
+      expect(world.machine('door').map((record) => record.chart)).to.deep.equal([told]);
+    }
+  });
+
   it('harms nobody who cannot be shown', async () => {
     const world = new Watching();
     const system = await world.node('store-1');
