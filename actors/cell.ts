@@ -9,6 +9,7 @@ import type { DeadLetterReason } from './dead-letters.js';
 import type { ActorInfo, InspectionEvent } from './inspection/events.js';
 import type { Logger } from './logger.js';
 import { type MailboxOptions, RingQueue } from './mailbox.js';
+import type { Persistence } from './persistence.js';
 import type { Random } from './random.js';
 import { Reply } from './reply.js';
 import { type Supervision, Supervisor } from './supervision.js';
@@ -51,6 +52,8 @@ export interface CellOptions {
   readonly parent: Cell | undefined;
   /** Whether a client may stop it. */
   readonly stoppableByClients: boolean;
+  /** Where its state outlives it; absent: nowhere. */
+  readonly persistence: Persistence | undefined;
 }
 
 /** A message, or something that the actor's own machine has to do in its turn. */
@@ -86,6 +89,10 @@ export class Cell implements Runnable, MachineHost {
 
   get clock(): Clock {
     return this.host.clock;
+  }
+
+  get keepsSteps(): boolean {
+    return this.options.persistence !== undefined;
   }
 
   get alive(): boolean {
@@ -141,6 +148,7 @@ export class Cell implements Runnable, MachineHost {
         item();
       } else {
         this.#messages--;
+        if (this.options.persistence?.admit(item) === false) continue;
         this.#handling = item;
         this.#machine?.send(item);
       }
@@ -210,6 +218,16 @@ export class Cell implements Runnable, MachineHost {
     return count;
   }
 
+  advanced(): void {
+    const machine = this.#machine;
+    if (machine === undefined || this.#status !== 'active') return;
+    try {
+      this.options.persistence?.advanced(machine);
+    } catch (error) {
+      this.failed(error);
+    }
+  }
+
   done(): void {
     this.stop('done');
   }
@@ -222,6 +240,7 @@ export class Cell implements Runnable, MachineHost {
     this.host.failed(this);
     const verdict = this.#supervisor.judge(this.clock.now());
     this.host.logger.error({ actor: address, err: error, verdict: verdict.directive }, 'an actor failed');
+    this.options.persistence?.failed(error, 'delay' in verdict ? verdict.delay : undefined);
     if (!('delay' in verdict)) {
       this.stop('failed');
       if (verdict.directive === 'escalate') this.host.escalate(this, error);
@@ -229,7 +248,8 @@ export class Cell implements Runnable, MachineHost {
     }
     this.#status = 'restarting';
     for (const child of this.children) child.stop('stopped');
-    this.#restorable = supervision.onFailure === 'restart' ? this.#machine?.restorable() : undefined;
+    const inMemory = supervision.onFailure === 'restart' && !this.keepsSteps;
+    this.#restorable = inMemory ? this.#machine?.restorable() : undefined;
     this.#stopMachine();
     this.clock.setTimeout(() => this.#restart(), verdict.delay);
   }
@@ -250,10 +270,11 @@ export class Cell implements Runnable, MachineHost {
   }
 
   #start(): void {
-    const restored = this.#restorable;
+    const kept = this.#restorable;
     this.#restorable = undefined;
     try {
-      const { logic, address, input } = this.options;
+      const { logic, address, input, persistence } = this.options;
+      const restored = persistence === undefined ? kept : persistence.restore();
       this.#machine = new Machine(
         logic,
         address,

@@ -47,10 +47,12 @@ export type { MailboxOptions, Overflow } from './mailbox.js';
 export type { FrameFilter, LinkFaults } from './memory-network.js';
 export { MemoryNetwork } from './memory-network.js';
 export type { Metrics } from './metrics.js';
+export { NameClaim } from './nats/claim.js';
 export { connectNats } from './nats/connect.js';
 export { natsObserver } from './nats/inspection.js';
 export type { NatsTransportOptions } from './nats/transport.js';
 export { natsTransport } from './nats/transport.js';
+export type { Persistence, Step } from './persistence.js';
 export type { Random } from './random.js';
 export { seededRandom } from './random.js';
 export type { ActorRef, AskOptions, Down, DownReason, Outgoing, Received, ReplyOf } from './ref.js';
@@ -68,3 +70,4 @@ export type {
 } from './transport.js';
 export { ProcessClock, VirtualClock } from './virtual-clock.js';
 export type { WatchOptions } from './watch.js';
+export type { Restorable, RestorableTimer } from './xstate-port.js';

@@ -5,6 +5,7 @@ import type { CodecPolicy } from './codecs.js';
 import type { InspectionOptions } from './inspection/inspection.js';
 import type { Logger } from './logger.js';
 import type { MailboxOptions } from './mailbox.js';
+import type { Persistence } from './persistence.js';
 import type { Random } from './random.js';
 import type { ActorRef } from './ref.js';
 import type { Supervision } from './supervision.js';
@@ -54,4 +55,6 @@ export interface SpawnOptions<L extends AnyActorLogic> {
   readonly parent?: ActorRef;
   /** `clients`: anyone may stop it; `servers` (the default): no client may. */
   readonly stoppableBy?: 'servers' | 'clients';
+  /** Where its state outlives it; absent: nowhere. With one, `restart` and `rebuild` are the same. */
+  readonly persistence?: Persistence;
 }

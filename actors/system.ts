@@ -220,6 +220,7 @@ export class ActorSystem {
       supervision: { ...DEFAULT_SUPERVISION, ...options.supervision },
       parent,
       stoppableByClients: options.stoppableBy === 'clients',
+      persistence: options.persistence,
     });
     this.#registry.cells.set(path, cell);
     this.metrics.actorsSpawned++;
@@ -235,6 +236,15 @@ export class ActorSystem {
   ref<E extends AnyEventObject = AnyEventObject>(address: string): ActorRef<E> {
     const { node, path } = parseAddress(address);
     return new ActorRef<E>(this.#router, node, path);
+  }
+
+  /**
+   * Puts an event into the mailbox of an actor of this node, as it is: for what comes from elsewhere and brings its own way
+   * back. The object must not be changed afterwards.
+   * @returns false when nobody lives at the path, or the mailbox refused it
+   */
+  deliver(path: string, event: AnyEventObject): boolean {
+    return this.#registry.find(path)?.deliver(event) ?? false;
   }
 
   /**

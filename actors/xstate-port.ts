@@ -21,8 +21,12 @@ export const MAX_ITERATIONS = 10_000;
 
 export interface MachineHost {
   readonly clock: Clock;
+  /** Whether it wants to be told of every step (`advanced`), and of what the machine emits. */
+  readonly keepsSteps: boolean;
   /** Runs `fn` in the actor's own turn, in order with its messages. */
   enqueue(fn: () => void): void;
+  /** The machine has handled an event to its end, or has started. Called from inside `Machine.start` and `Machine.send`. */
+  advanced(): void;
   /** The machine threw; it is stopped. May be called from inside `Machine.start` and `Machine.send`. */
   failed(error: unknown): void;
   /** The machine reached its end; it is stopped. */
@@ -31,10 +35,24 @@ export interface MachineHost {
   unshown?(): void;
 }
 
-/** What a machine needs to go on where another one of the same logic failed. */
+/** What a machine needs to go on where another one of the same logic failed, or was stopped. */
 export interface Restorable {
+  /** As XState persists it: plain data, if the context is. */
   readonly snapshot: Snapshot<unknown>;
-  readonly timers: readonly { readonly id: string; readonly event: AnyEventObject; readonly dueAt: number }[];
+  readonly timers: readonly RestorableTimer[];
+}
+
+/** A delayed event (`after`, delayed `raise` or `sendTo`) that has not been sent yet. */
+export interface RestorableTimer {
+  /** Ids of the children that lead from the actor to the one that set it; empty: the actor itself. */
+  readonly from: readonly string[];
+  /** Likewise, to the one that gets the event. */
+  readonly to: readonly string[];
+  /** How XState cancels it. */
+  readonly id: string;
+  readonly event: AnyEventObject;
+  /** On the system's clock. */
+  readonly dueAt: number;
 }
 
 /** One run of an actor's logic, from its start to its end or failure. */
@@ -48,6 +66,8 @@ export class Machine {
   #ended = false;
   /** Somebody looks. */
   #look: Look | undefined;
+  /** What it has emitted since somebody took it; nothing is kept where nobody would. */
+  #emitted: AnyEventObject[] = [];
 
   /**
    * @param input ignored when `from` is given
@@ -73,6 +93,7 @@ export class Machine {
       next: (snapshot) => {
         this.#good = snapshot as Snapshot<unknown>;
         this.#timers.mark();
+        if (host.keepsSteps && !this.#ended) host.advanced();
       },
       error: (error) => {
         if (this.#ended) return;
@@ -85,18 +106,18 @@ export class Machine {
         host.done();
       },
     });
+    if (host.keepsSteps) this.#actor.on('*', (event) => this.#emitted.push(event));
   }
 
   /** Runs the entry actions, or goes on with the restored snapshot and what is left of its timers. */
   start(): void {
+    // First, so that a start which leaves their state cancels them. What is overdue comes in the order of its deadlines.
+    const timers = [...(this.from?.timers ?? [])].sort((a, b) => a.dueAt - b.dueAt);
+    for (const timer of timers) this.#timers.resume(timer);
     this.#look?.arm();
     this.#actor.start();
     this.#look?.disarm();
     this.#started = true;
-    if (this.from === undefined || this.#ended) return;
-    for (const { id, event, dueAt } of this.from.timers) {
-      this.#timers.schedule(this.#actor, this.#actor, event, Math.max(0, dueAt - this.host.clock.now()), id);
-    }
   }
 
   /** Handles one event to its end, effects included. */
@@ -124,7 +145,7 @@ export class Machine {
   restorable(): Restorable | undefined {
     if (this.#good === undefined) return undefined;
     try {
-      const snapshot = this.#logic.getPersistedSnapshot(this.#good) as PersistedSnapshot;
+      const snapshot = this.#persisted(this.#good);
       // Children are persisted as they are now: one that failed would never run again.
       const whole = Object.values(snapshot.children ?? {}).every(
         (child) => child.snapshot.status === 'active',
@@ -133,6 +154,28 @@ export class Machine {
     } catch {
       return undefined;
     }
+  }
+
+  /**
+   * The state after the last step, children as they are.
+   * @throws what stands in the way of persisting it
+   */
+  persist(): Restorable {
+    return {
+      snapshot: this.#persisted(this.#good ?? this.#actor.getSnapshot()),
+      timers: this.#timers.marked(),
+    };
+  }
+
+  /** What the machine has emitted since this was called before. */
+  takeEmitted(): readonly AnyEventObject[] {
+    const emitted = this.#emitted;
+    if (emitted.length > 0) this.#emitted = [];
+    return emitted;
+  }
+
+  #persisted(snapshot: Snapshot<unknown>): PersistedSnapshot {
+    return this.#logic.getPersistedSnapshot(snapshot) as PersistedSnapshot;
   }
 
   /** Stops the machine and its children. */
@@ -264,8 +307,11 @@ interface PendingTimer {
   readonly event: AnyEventObject;
   readonly id: string;
   readonly dueAt: number;
-  readonly handle: TimerHandle;
+  handle: TimerHandle;
 }
+
+/** Milliseconds that the clock's own timers reach; Node fires later ones at once. */
+const MAX_TIMEOUT = 2 ** 31 - 1;
 
 /**
  * XState's scheduler on the system's clock, with two differences: what falls due waits in the actor's own mailbox and
@@ -286,10 +332,38 @@ class Timers implements Scheduler {
     this.#marked = undefined;
   }
 
+  /** Those within the actor's own family: an actor elsewhere cannot be named by what is restored. */
   marked(): Restorable['timers'] {
-    return [...(this.#marked ?? this.#pending).values()].filter(
-      ({ source, target }) => source === this.root && target === this.root,
-    );
+    const timers: RestorableTimer[] = [];
+    for (const { source, target, id, event, dueAt } of (this.#marked ?? this.#pending).values()) {
+      const from = this.#pathTo(source);
+      const to = this.#pathTo(target);
+      if (from !== undefined && to !== undefined) timers.push({ from, to, id, event, dueAt });
+    }
+    return timers;
+  }
+
+  /** Goes on with a timer of an earlier run, at its first deadline, unless one of the two is no more. */
+  resume({ from, to, id, event, dueAt }: RestorableTimer): void {
+    const source = this.#actorAt(from);
+    const target = this.#actorAt(to);
+    if (source === undefined || target === undefined) return;
+    this.schedule(source, target, event, Math.max(0, dueAt - this.host.clock.now()), id);
+  }
+
+  #pathTo(actor: AnyActorRef): readonly string[] | undefined {
+    const path: string[] = [];
+    for (let at: AnyActorRef | undefined = actor; at !== this.root; at = parentOf(at)) {
+      if (at === undefined) return undefined;
+      path.unshift(at.id);
+    }
+    return path;
+  }
+
+  #actorAt(path: readonly string[]): AnyActorRef | undefined {
+    let at: AnyActorRef | undefined = this.root;
+    for (const id of path) at = childrenOf(at)?.[id];
+    return at;
   }
 
   schedule(
@@ -307,10 +381,19 @@ class Timers implements Scheduler {
       event,
       id,
       dueAt: this.host.clock.now() + delay,
-      handle: this.host.clock.setTimeout(() => this.host.enqueue(() => this.#fire(key, timer)), delay),
+      handle: 0,
     };
+    this.#arm(key, timer, delay);
     this.#changing();
     this.#pending.set(key, timer);
+  }
+
+  #arm(key: string, timer: PendingTimer, delay: number): void {
+    const { clock } = this.host;
+    timer.handle =
+      delay > MAX_TIMEOUT
+        ? clock.setTimeout(() => this.#arm(key, timer, timer.dueAt - clock.now()), MAX_TIMEOUT)
+        : clock.setTimeout(() => this.host.enqueue(() => this.#fire(key, timer)), delay);
   }
 
   cancel(source: AnyActorRef, id: string): void {
@@ -343,6 +426,17 @@ class Timers implements Scheduler {
   #changing(): void {
     this.#marked ??= new Map(this.#pending);
   }
+}
+
+function parentOf(actor: AnyActorRef): AnyActorRef | undefined {
+  return (actor as { _parent?: AnyActorRef })._parent;
+}
+
+function childrenOf(
+  actor: AnyActorRef | undefined,
+): Readonly<Record<string, AnyActorRef | undefined>> | undefined {
+  return (actor?.getSnapshot() as { children?: Record<string, AnyActorRef | undefined> } | undefined)
+    ?.children;
 }
 
 function keyOf(source: AnyActorRef, id: string): string {

@@ -1,3 +1,4 @@
+export * from './deployed-actor.machine.js';
 export * from './gc.machine.js';
 export * from './hibernation.machine.js';
 export * from './operator.machine.js';

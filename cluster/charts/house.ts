@@ -2,6 +2,7 @@
 
 import type { AnyStateMachine } from 'xstate';
 import {
+  deployedActorMachine,
   gcMachine,
   hibernationMachine,
   operatorMachine,
@@ -59,6 +60,11 @@ export const HOUSE_MACHINES: readonly HouseMachine[] = [
   { name: 'store', line: 'a store as the scheduler sees it', machine: storeMachine },
   { name: 'gc', line: 'the collector of old versions, round after round', machine: gcMachine },
   { name: 'operator', line: 'a change of a region that the scheduler has begun', machine: operatorMachine },
+  {
+    name: 'deployed-actor',
+    line: "a user's machine that was deployed, in its host's memory",
+    machine: deployedActorMachine,
+  },
   { name: 'transaction', line: 'a transaction as its client lives it', machine: transactionMachine },
 ];
 

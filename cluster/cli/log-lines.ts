@@ -51,13 +51,20 @@ function parse(line: string): Readonly<Record<string, unknown>> | undefined {
   }
 }
 
+/** Where TypeScript is loaded as it is, a stack trace names the module by all of its text. */
+const INLINE_MODULE = /data:text\/javascript,[^\s)]*?filePath=([^\s)?:]+)[^\s):]*/g;
+
+function readableError(error: Error): unknown {
+  const { stack = '', ...rest } = pino.stdSerializers.err(error);
+  return { ...rest, stack: stack.replace(INLINE_MODULE, '$1') };
+}
+
 /** A logger on standard error: text for a terminal, JSON lines for everything else. */
 export function nodeLogger(node: string, level: string): pino.Logger {
-  if (process.stderr.isTTY !== true)
-    return pino({ level, base: { node } }, pino.destination({ dest: 2, sync: true }));
+  const options = { level, base: { node }, serializers: { err: readableError } };
+  if (process.stderr.isTTY !== true) return pino(options, pino.destination({ dest: 2, sync: true }));
   const palette = paletteFor(process.stderr);
-  return pino(
-    { level, base: { node } },
-    { write: (line: string) => process.stderr.write(`${readLogLine(line.trimEnd(), palette).text}\n`) },
-  );
+  return pino(options, {
+    write: (line: string) => process.stderr.write(`${readLogLine(line.trimEnd(), palette).text}\n`),
+  });
 }

@@ -9,6 +9,7 @@ import { natsOptions } from './connection.js';
 import { makeDirectory } from './directory.js';
 import { nodeLogger } from './log-lines.js';
 import { checkNodeOptions, nodeGroup, withNodeOptions } from './node-group.js';
+import { type Serving, serve, stopRequest } from './serving.js';
 import {
   type ConnectionSettings,
   checkToken,
@@ -18,7 +19,7 @@ import {
   withConnection,
 } from './settings.js';
 import { type SplitFlags, splitLimits, withSplitOptions } from './split-options.js';
-import { endSoon, say } from './terminal.js';
+import { endSoon } from './terminal.js';
 import { version } from './version.js';
 
 /** What a node tells the process that launched it, over IPC. */
@@ -36,8 +37,6 @@ export type NodeReport =
     };
 
 const LEVELS = ['debug', 'info', 'warn', 'error', 'silent'];
-/** After this long a node that was told to stop is ended; Kubernetes kills after 30 s. */
-const STOP_DEADLINE_MS = 25_000;
 
 /** How long a node that was told to stop may take to give its leaderships away. */
 const HAND_OVER_MS = 10_000;
@@ -56,10 +55,8 @@ interface NodeFlags extends SplitFlags, Readonly<Record<string, unknown>> {
   readonly http?: string;
 }
 
-interface RunningNode extends MeasuredNode {
+interface RunningNode extends MeasuredNode, Serving {
   handOver(patience: number): Promise<number>;
-  close(): Promise<void>;
-  readonly failed: Promise<Error>;
   readonly counters: Readonly<Record<string, number>>;
   readonly unready: string | undefined;
 }
@@ -169,7 +166,11 @@ async function runNode(role: 'scheduler' | 'store', options: NodeFlags): Promise
     });
     logger.info({ cluster: settings.cluster, nats: settings.nats }, `the ${role} serves`);
     report({ kind: 'serving' });
-    await serve(node, name, stopWanted);
+    // A launcher stops all of its nodes: there is nobody to hand over to.
+    const leave = async (): Promise<void> => {
+      if (process.send === undefined) await node.handOver(HAND_OVER_MS);
+    };
+    await serve(node, name, stopWanted, leave);
   } catch (failure) {
     const error = role === 'store' ? await explained(failure, name, data, settings) : failure;
     const message = error instanceof Error ? error.message : String(error);
@@ -193,38 +194,6 @@ async function explained(
 ): Promise<unknown> {
   const { explainDamage } = await import('../store/damage.js');
   return explainDamage(failure, { name, dataDir, cluster, nats: natsGiven ? nats : undefined });
-}
-
-/** Resolves at the first signal, or when the launcher is gone; a second signal ends the process at once. */
-function stopRequest(): Promise<undefined> {
-  return new Promise((resolve) => {
-    let asked = false;
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-      process.on(signal, () => {
-        if (asked) process.exit(signal === 'SIGINT' ? 130 : 143);
-        asked = true;
-        resolve(undefined);
-      });
-    }
-    process.once('disconnect', () => resolve(undefined));
-  });
-}
-
-/** Serves until somebody asks for an end or the node fails, then closes it. @throws the node's failure */
-async function serve(node: RunningNode, name: string, stopWanted: Promise<undefined>): Promise<void> {
-  const failure = await Promise.race([node.failed, stopWanted]);
-  setTimeout(() => {
-    say(`troupe: ${name} did not stop within ${STOP_DEADLINE_MS / 1000} s and is ended`);
-    process.exit(1);
-  }, STOP_DEADLINE_MS).unref();
-  if (failure === undefined) {
-    // A launcher stops all of its nodes: there is nobody to hand over to.
-    if (process.send === undefined) await node.handOver(HAND_OVER_MS);
-    await node.close();
-    return;
-  }
-  await node.close().catch(() => {});
-  throw failure;
 }
 
 function report(message: NodeReport): void {

@@ -2,8 +2,10 @@
 
 import { Command, CommanderError } from 'commander';
 import { ExitCode, exitCodeOf, TroupeError } from '../errors.js';
+import { addActorCommands } from './actor-commands.js';
 import { addBenchCommand } from './bench-command.js';
 import { addChartCommand } from './chart-command.js';
+import { addDeployCommands } from './deploy-command.js';
 import { addGcCommands } from './gc-command.js';
 import { addInspectCommand } from './inspect-command.js';
 import { addKvCommands } from './kv-command.js';
@@ -49,6 +51,8 @@ export function createProgram(): Command {
   addMvccCommand(program);
   addStatusCommand(program);
   addRegionCommands(program);
+  addDeployCommands(program);
+  addActorCommands(program);
   addChartCommand(program);
   addInspectCommand(program);
   addBenchCommand(program);

@@ -268,7 +268,7 @@ export function checkToken(what: string, name: string): void {
   if (!/^[A-Za-z0-9_-]{1,64}$/.test(name)) {
     throw new TroupeError(
       'usage',
-      `"${name}" is not a ${what} name: use 1 to 64 letters, digits, hyphens and underscores`,
+      `"${name}" is not ${/^[aeiou]/.test(what) ? 'an' : 'a'} ${what} name: use 1 to 64 letters, digits, hyphens and underscores`,
     );
   }
 }

@@ -89,6 +89,17 @@ const SCHEDULER: Readonly<Record<string, Row>> = {
   gcSafePoint: ['gc_safe_point_seconds', 'Unix time before which old versions are removed.', MILLISECONDS],
 };
 
+const HOST: Readonly<Record<string, Row>> = {
+  deployments: ['host_deployments', 'Names that are served here.'],
+  actorsInMemory: ['host_deployed_actors', 'Deployed actors in memory, instances included.'],
+  eventsApplied: ['host_events_applied_total', 'Events that deployed actors have applied.'],
+  eventsRepeated: ['host_events_repeated_total', 'Events that had been applied before, known by their ids.'],
+  effectsLeft: ['host_effects_total', 'Effects that have left.'],
+  batches: ['host_batches_total', 'Batches that were made durable: one for all that a turn brought.'],
+};
+
+const ROLES = { store: STORE, scheduler: SCHEDULER, host: HOST } as const;
+
 const DISK: Readonly<Record<keyof EngineStatistics, Row>> = {
   memtableBytes: ['memtable_bytes', 'Bytes in memory that are in no table yet.'],
   tableBytes: ['table_bytes', 'Bytes of the tables in use.'],
@@ -143,12 +154,10 @@ export function measuresOfDisk(engine: Engine): Measure[] {
 
 /** What a role's node counts; a name that the node does not say is left out. */
 export function measuresOfRole(
-  role: 'scheduler' | 'store',
+  role: keyof typeof ROLES,
   numbers: () => Readonly<Record<string, number>>,
 ): Measure[] {
-  return Object.entries(role === 'store' ? STORE : SCHEDULER).map(([name, row]) =>
-    measureOf(row, () => numbers()[name]),
-  );
+  return Object.entries(ROLES[role]).map(([name, row]) => measureOf(row, () => numbers()[name]));
 }
 
 function measureOf([metric, help, unit = 1]: Row, value: () => number | undefined): Measure {

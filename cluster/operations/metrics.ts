@@ -19,7 +19,7 @@ export interface MeasuredNode {
 export interface NodeLabels {
   readonly cluster: string;
   readonly node: string;
-  readonly role: 'scheduler' | 'store';
+  readonly role: 'scheduler' | 'store' | 'host';
   readonly version: string;
 }
 

@@ -123,6 +123,8 @@ function run(given: readonly Event[], look: boolean): unknown[] {
   const machine = new Machine(chart, 'one', log, {
     clock: new VirtualClock(),
     enqueue: (fn) => fn(),
+    keepsSteps: false,
+    advanced: () => {},
     failed: (error) => seen.push(String(error)),
     done: () => seen.push('done'),
   });

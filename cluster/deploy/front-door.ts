@@ -1,0 +1,136 @@
+/** Where anybody with a NATS client reaches a deployed actor: a service of the NATS services API, in JSON. */
+
+import { type Service, type ServiceMsg, Svcm } from '@nats-io/services';
+import type { NatsConnection } from '@nats-io/transport-node';
+import { type ActorFamily, keyOf } from './actor-family.js';
+import {
+  type Answer,
+  actorSubject,
+  answerBody,
+  type Delivery,
+  ID_HEADER,
+  idFlaw,
+  isRefusal,
+  REFUSAL_NUMBERS,
+  readEvent,
+  readObject,
+  refusal,
+} from './protocol.js';
+import { decodeState } from './records.js';
+import { actorState } from './stored-actor.js';
+
+export interface FrontDoorParts {
+  readonly connection: NatsConnection;
+  readonly cluster: string;
+  readonly node: string;
+  readonly name: string;
+  readonly family: ActorFamily;
+  /** The member of an event that names the instance; `undefined` where there is one actor. */
+  readonly member: string | undefined;
+  readonly description: string;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly undeploy: (purge: boolean) => Promise<void>;
+}
+
+export class FrontDoor {
+  readonly #parts: FrontDoorParts;
+  #service: Service | undefined;
+
+  constructor(parts: FrontDoorParts) {
+    this.#parts = parts;
+  }
+
+  /** The server knows of it when this resolves. */
+  async open(): Promise<void> {
+    const { connection, name, description, metadata } = this.#parts;
+    this.#service = await new Svcm(connection).add({
+      name,
+      version: '1.0.0',
+      description,
+      metadata: { ...metadata },
+      queue: '',
+    });
+    this.#endpoint('send', (message) => this.#deliver(message, 'acknowledgement'));
+    this.#endpoint('ask', (message) => this.#deliver(message, 'reply'));
+    this.#endpoint('state', (message) => void this.#tellState(message));
+    this.#endpoint('undeploy', (message) => void this.#undeploy(message));
+    await connection.flush();
+  }
+
+  /** Hears nothing any more; what was heard is still answered. */
+  async close(): Promise<void> {
+    await this.#service?.stop().catch(() => {});
+  }
+
+  #endpoint(name: 'send' | 'ask' | 'state' | 'undeploy', handle: (message: ServiceMsg) => void): void {
+    const subject = actorSubject(this.#parts.cluster, this.#parts.name, name);
+    this.#service?.addEndpoint(name, {
+      subject,
+      handler: (error, message) => {
+        if (error === null) handle(message);
+      },
+    });
+  }
+
+  #deliver(message: ServiceMsg, wants: Delivery['wants']): void {
+    const answer = (given: Answer): void => respond(message, given);
+    const id = message.headers?.get(ID_HEADER);
+    const flaw = id === undefined || !message.headers?.has(ID_HEADER) ? undefined : idFlaw(id);
+    if (flaw !== undefined) return answer(refusal('bad-event', flaw));
+    const event = readEvent(message.data);
+    if (isRefusal(event)) return answer(event);
+    this.#parts.family.deliver({ event, id: id || undefined, wants, answer });
+  }
+
+  async #tellState(message: ServiceMsg): Promise<void> {
+    const { family, member, name, node } = this.#parts;
+    const key = member === undefined ? '' : keyOf(readObject(message.data)?.key);
+    if (key === undefined) {
+      const sentence = `${name} has an actor for each "${member}": say which, as in {"key":"42"}`;
+      return respond(message, refusal('bad-event', sentence));
+    }
+    try {
+      const { text, actor } = await family.stateOf(key);
+      if (text === undefined) {
+        const sentence = actor === undefined ? `${name} has no actor for ${key}` : `${name} is starting`;
+        return respond(message, refusal(actor === undefined ? 'bad-event' : 'unavailable', sentence));
+      }
+      const stored = decodeState(text);
+      const failures = actor?.failures;
+      const body = {
+        ok: true,
+        name,
+        ...(member === undefined ? {} : { key }),
+        host: node,
+        ...actorState(stored),
+        seq: stored.seq,
+        timers: stored.timers.map(({ event, at }) => ({ event: event.type, at: new Date(at).toISOString() })),
+        life: actor?.state ?? 'passive',
+        failures: failures?.count ?? 0,
+        ...(failures?.last ? { lastFailure: failures.last } : {}),
+      };
+      message.respond(JSON.stringify(body));
+    } catch (error) {
+      respond(message, refusal('unavailable', error instanceof Error ? error.message : String(error)));
+    }
+  }
+
+  async #undeploy(message: ServiceMsg): Promise<void> {
+    try {
+      await this.#parts.undeploy(readObject(message.data)?.purge === true);
+      message.respond(JSON.stringify({ ok: true }));
+    } catch (error) {
+      respond(message, refusal('unavailable', error instanceof Error ? error.message : String(error)));
+    }
+  }
+}
+
+/** Says it to whoever asked, if somebody did. Never throws: a closed connection has nobody to tell. */
+function respond(message: ServiceMsg, answer: Answer): void {
+  try {
+    if (answer.ok) message.respond(answerBody(answer));
+    else message.respondError(REFUSAL_NUMBERS[answer.code], answer.message, answerBody(answer));
+  } catch {
+    // The sender finds out at its deadline, and sends it again.
+  }
+}

@@ -1,0 +1,262 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect } from 'chai';
+import { type AnyStateMachine, assign, emit, setup } from 'xstate';
+import { type NatsTransportOptions, seededRandom, silentLogger } from '../../actors/index.js';
+import { ActorClient } from '../../cluster/deploy/client.js';
+import type { Deployable } from '../../cluster/deploy/deployment.js';
+import { DeployHost } from '../../cluster/deploy/host.js';
+import type { TroupeError } from '../../cluster/errors.js';
+import { NodeMetrics } from '../../cluster/operations/index.js';
+import { SimulatedDisk } from '../../storage/index.js';
+import { eventually } from '../integration/command.js';
+import { hasNatsServer, TestNatsServer } from '../nats-server.js';
+import { skip } from '../skip.js';
+
+const order = setup({
+  types: { context: {} as { items: number }, events: {} as { type: 'add' } | { type: 'pay' } },
+}).createMachine({
+  id: 'order',
+  context: { items: 0 },
+  initial: 'open',
+  states: {
+    open: { on: { add: { actions: assign({ items: ({ context }) => context.items + 1 }) }, pay: 'paying' } },
+    paying: { after: { 60000: 'lapsed' } },
+    lapsed: {},
+  },
+});
+const other = setup({}).createMachine({ id: 'other', initial: 'a', states: { a: {} } });
+
+const teller = setup({ types: { events: {} as { type: 'tell'; to?: string } } }).createMachine({
+  id: 'teller',
+  on: { tell: { actions: emit(({ event }) => ({ type: 'tell', ...(event.to ? { to: event.to } : {}) })) } },
+});
+
+const MANUAL = fileURLToPath(new URL('../../../docs/decisions/deployed-actors.md', import.meta.url));
+
+const codeOf = (call: Promise<unknown>): Promise<string> =>
+  call.then(
+    () => 'not at all',
+    (error: TroupeError) => error.code,
+  );
+
+/** A host in this process, on a simulated disk, with a real server between it and its clients. */
+describe('a host of deployed actors', function () {
+  this.timeout(30_000);
+  let nats: TestNatsServer;
+  let directory = '';
+  let actors: ActorClient;
+  const hosts: DeployHost[] = [];
+
+  before(async function () {
+    if (!hasNatsServer()) skip(this, 'nats-server is not installed');
+    nats = await TestNatsServer.start();
+    directory = mkdtempSync(join(tmpdir(), 'troupe-host-'));
+    actors = await ActorClient.connect({ nats: { servers: nats.url }, cluster: 'c', timeoutMs: 5000 });
+  });
+  afterEach(() => Promise.all(hosts.splice(0).map((host) => host.close())));
+  after(async () => {
+    await actors?.close();
+    await nats?.stop();
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  const emptyDisk = (): SimulatedDisk => new SimulatedDisk({ random: seededRandom(1) });
+
+  async function start(
+    disk: SimulatedDisk = emptyDisk(),
+    name?: string,
+    server: NatsTransportOptions = { servers: nats.url },
+  ): Promise<DeployHost> {
+    const host = await DeployHost.start({
+      cluster: 'c',
+      name,
+      dataDir: directory,
+      engine: await disk.open(),
+      nats: server,
+      schedulers: ['scheduler-1'],
+      logger: silentLogger,
+      takesFiles: false,
+    });
+    hosts.push(host);
+    return host;
+  }
+
+  async function stop(host: DeployHost): Promise<void> {
+    hosts.splice(hosts.indexOf(host), 1);
+    await host.close();
+  }
+
+  const what = (name: string, machine: AnyStateMachine, more: Partial<Deployable> = {}): Deployable => ({
+    name,
+    machine,
+    file: 'file.ts',
+    input: undefined,
+    instances: undefined,
+    fresh: false,
+    ...more,
+  });
+  const INSTANCES = { member: 'id', idleMs: 60_000, most: 10 };
+
+  it('serves one actor for each key, and shows each where it is asleep too', async () => {
+    const disk = emptyDisk();
+    const host = await start(disk);
+    await host.deploy(what('order', order, { instances: INSTANCES }));
+    await actors.deliver('order', 'send', { type: 'add', id: 'a' }, '1');
+    await actors.deliver('order', 'send', { type: 'pay', id: 7 }, '1');
+    expect(await actors.state('order', 'a')).to.deep.include({
+      key: 'a',
+      value: 'open',
+      context: { items: 1 },
+    });
+    expect(await codeOf(actors.state('order', undefined))).to.equal('usage');
+    expect(await codeOf(actors.state('order', 'nobody'))).to.equal('usage');
+    expect(await codeOf(actors.deliver('order', 'send', { type: 'add' }, '2'))).to.equal('usage');
+    await stop(host);
+    const again = await start(disk);
+    await again.deploy(what('order', order, { instances: INSTANCES }));
+    const asleep = await actors.state('order', '7');
+    expect(asleep).to.include({ value: 'paying', life: 'passive' });
+    expect(asleep.timers).to.have.length(1);
+    expect(
+      (await actors.hosts()).map(({ actors: own }) => own.map(({ instances }) => instances)),
+    ).to.deep.equal([[{ member: 'id', inMemory: 0 }]]);
+  });
+
+  it('counts what it does', async () => {
+    const host = await start();
+    const metrics = new NodeMetrics({ cluster: 'c', node: host.node, role: 'host', version: '1' });
+    metrics.attach(host);
+    await host.deploy(what('it', order));
+    for (const id of ['1', '2', '2']) await actors.deliver('it', 'send', { type: 'add' }, id);
+    const page = await metrics.text();
+    for (const line of [
+      'deployments 1',
+      'deployed_actors 1',
+      'events_applied_total 2',
+      'events_repeated_total 1',
+    ]) {
+      expect(page).to.include(`\ntroupe_host_${line}\n`);
+    }
+    expect(page).to.match(/^troupe_host_batches_total [1-9]/m);
+    expect(host.unready).to.equal(undefined);
+    await stop(host);
+    expect(host.unready).to.equal('the host is stopping');
+  });
+
+  it('refuses a state that is not one of the machine, unless it is to be forgotten', async () => {
+    const disk = emptyDisk();
+    const host = await start(disk);
+    await host.deploy(what('it', order));
+    await actors.deliver('it', 'send', { type: 'add' }, '1');
+    await host.undeploy('it', false);
+    const refused = await host.deploy(what('it', other)).then(
+      () => '',
+      (error: TroupeError) => `${error.code}: ${error.message}`,
+    );
+    expect(refused).to.include(
+      'conflict: the state that this host has of it is not one of the machine other',
+    );
+    await host.deploy(what('it', other, { fresh: true }));
+    expect(await actors.state('it', undefined)).to.include({ value: 'a', seq: 1 });
+    await host.undeploy('it', true);
+    const engineKeys = (await (await reopened(host, disk)).scan('default', { limit: 100 })).keys;
+    // What is left is whose directory it is.
+    expect(engineKeys.map((key) => Buffer.from(key).toString())).to.deep.equal(['h']);
+  });
+
+  async function reopened(host: DeployHost, disk: SimulatedDisk) {
+    await stop(host);
+    return disk.open();
+  }
+
+  it('has a name of its own, which the directory keeps', async () => {
+    const disk = emptyDisk();
+    const host = await start(disk);
+    const { node } = host;
+    expect(node).to.match(/^host-[0-9a-f]{8}$/);
+    await stop(host);
+    const again = await start(disk);
+    expect(again.node).to.equal(node);
+    await stop(again);
+    expect(await codeOf(start(disk, 'host-1'))).to.equal('identity');
+  });
+
+  it('ends a deployment whose name another host has taken', async () => {
+    const [first, second] = [await start(), await start()];
+    const { ended } = await first.deploy(what('x', order));
+    expect(await codeOf(second.deploy(what('x', order)))).to.equal('conflict');
+    expect(await codeOf(first.deploy(what('x', order)))).to.equal('conflict');
+    // Another one that could not hear it announces itself, with a later incarnation.
+    const { connect } = await import('@nats-io/transport-node');
+    const connection = await connect({ servers: nats.url });
+    const claim = { type: 'started', incarnation: Date.now() + 1_000_000, instance: 'z' };
+    connection.publish('troupe.c.peer.actor.x.claim', JSON.stringify(claim));
+    expect((await ended)?.code).to.equal('conflict');
+    await connection.close();
+    expect((await first.info()).actors).to.deep.equal([]);
+    await second.deploy(what('x', order));
+  });
+
+  it('acknowledges nothing and ends when its disk refuses', async () => {
+    const disk = emptyDisk();
+    const host = await start(disk);
+    await host.deploy(what('it', order));
+    await eventually('it has begun', async () =>
+      (await actors.state('it', undefined)).seq === 1 ? true : undefined,
+    );
+    disk.failNext('sync');
+    const answers: unknown[] = [];
+    const sent = actors.deliver('it', 'send', { type: 'add' }, '1').then(
+      (answer) => answers.push(answer),
+      () => {},
+    );
+    expect((await host.failed).message).to.include('Input/output error');
+    hosts.pop();
+    await host.close().catch(() => {});
+    await sent;
+    expect(answers).to.deep.equal([]);
+  });
+
+  it('needs no more than the permissions of the manual, and neither do those who use its actors', async () => {
+    const users = /^```text\n(users = [\s\S]*?)^```$/m.exec(readFileSync(MANUAL, 'utf8'))?.[1] ?? '';
+    const variables = 'TROUPE_HOST_PASSWORD: "h"\nTROUPE_APP_PASSWORD: "a"\n';
+    const config = `${variables}authorization { ${users.replaceAll('troupe.demo.', 'troupe.c.')} }\n`;
+    const guarded = await TestNatsServer.start({ config });
+    const app = { servers: guarded.url, user: 'troupe-app', pass: 'a', inboxPrefix: '_INBOX_APP' };
+    const user = await ActorClient.connect({ nats: app, cluster: 'c', timeoutMs: 3000 });
+    const { connect } = await import('@nats-io/transport-node');
+    const listener = await connect(app);
+    try {
+      const effects: string[] = [];
+      listener.subscribe('troupe.c.emit.>', { callback: (_, message) => void effects.push(message.subject) });
+      await listener.flush();
+      const host = await start(emptyDisk(), undefined, {
+        servers: guarded.url,
+        user: 'troupe-host',
+        pass: 'h',
+      });
+      await Promise.all([host.deploy(what('a', teller)), host.deploy(what('b', teller))]);
+      await user.deliver('a', 'send', { type: 'tell' }, '1');
+      await user.deliver('a', 'send', { type: 'tell', to: 'b' }, '2');
+      await eventually('b was told', async () =>
+        (await user.state('b', undefined)).seq === 2 ? true : undefined,
+      );
+      await eventually('all were told', () => (effects.length >= 2 ? true : undefined));
+      expect(effects.sort()).to.deep.equal(['troupe.c.emit.a.tell', 'troupe.c.emit.b.tell']);
+      expect((await user.hosts()).map(({ node }) => node)).to.deep.equal([host.node]);
+      expect(await codeOf(user.undeploy('a', false))).to.equal('undetermined');
+    } finally {
+      await Promise.all([user.close(), listener.close()]);
+      await Promise.all(hosts.splice(0).map((host) => host.close()));
+      await guarded.stop();
+    }
+  });
+
+  it('is refused where another one of its name is', async () => {
+    await start(emptyDisk(), 'host-1');
+    expect(await codeOf(start(emptyDisk(), 'host-1'))).to.equal('conflict');
+  });
+});
