@@ -1,3 +1,5 @@
+import { symlinkSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import type { Browser } from 'playwright-core';
 import { connect, type Database } from '../../cluster/index.js';
@@ -8,6 +10,13 @@ import { accessibilityFaults, chromiumPath, launch, Watched } from './browser.js
 
 /** "Election timeout" in a target is 20 ticks of 100 ms (design.md section 3). */
 const TWO_ELECTION_TIMEOUTS = 4_000;
+const KETTLE = `import { createMachine } from 'xstate';
+export const kettle = createMachine({
+  id: 'kettle',
+  initial: 'cold',
+  states: { cold: { on: { heat: 'hot' } }, hot: { on: { cool: 'cold' } } },
+});
+`;
 const TABS = ['cluster', 'raft', 'actors', 'transactions', 'heat', 'letters'];
 
 describe('the inspector in a browser', () => {
@@ -112,6 +121,29 @@ describe('the inspector in a browser', () => {
     await page.getByRole('button', { name: 'Live', exact: true }).waitFor();
     await page.keyboard.press('2');
     await page.locator('.members').waitFor();
+  });
+
+  it("shows a user's deployed machine, drawn from its own definition", async () => {
+    const file = place.path('kettle.mjs');
+    const modules = fileURLToPath(new URL('../../../node_modules', import.meta.url));
+    symlinkSync(modules, place.path('node_modules'), 'junction');
+    writeFileSync(file, KETTLE);
+    const host = place.start(['deploy', file, '--name', 'kettle', '--nats', nats.url]);
+    await host.printed(/is served by/);
+    const { page } = await open('#/actors');
+    await page.keyboard.press('/');
+    await page.keyboard.type('kettle');
+    await page
+      .locator('.found a', { hasText: /kettle/ })
+      .first()
+      .click();
+    await page.locator('.chart [data-state="kettle.cold"].active').waitFor({ timeout: 30_000 });
+    const sent = await place.run(['send', 'kettle', '{"type":"heat"}', '--nats', nats.url]);
+    expect(sent).to.include({ code: 0 });
+    await page.locator('.chart [data-state="kettle.hot"].active').waitFor({ timeout: 10_000 });
+    await page.locator('.events li', { hasText: 'heat' }).first().waitFor();
+    host.signal('SIGINT');
+    await host.ended;
   });
 
   it('shows the new leader within two election timeouts when the old one is killed from the page', async () => {
