@@ -1,7 +1,12 @@
-import type { AnyActorLogic, AnyEventObject, InspectionEvent as XStateInspectionEvent } from 'xstate';
+import type {
+  AnyActorLogic,
+  AnyActorRef,
+  AnyEventObject,
+  InspectionEvent as XStateInspectionEvent,
+} from 'xstate';
 import type { Clock } from './clock.js';
 import type { DeadLetterReason } from './dead-letters.js';
-import type { ActorInfo, InspectionEvent } from './inspection.js';
+import type { ActorInfo, InspectionEvent } from './inspection/events.js';
 import type { Logger } from './logger.js';
 import { type MailboxOptions, RingQueue } from './mailbox.js';
 import type { Persistence } from './persistence.js';
@@ -28,6 +33,10 @@ export interface CellHost {
   escalate(cell: Cell, error: unknown): void;
   /** Where inspection goes; `undefined` while nobody looks. */
   readonly inspector: ((event: InspectionEvent) => void) | undefined;
+  /** How much of an actor is shown: one in so many quiet events, 0 for none of these, `undefined` for nothing. */
+  shows(path: string): number | undefined;
+  /** Cells of which events were not shown since somebody asked: see `takeUnshown`. */
+  readonly unshown: Set<Cell>;
 }
 
 export interface CellOptions {
@@ -67,6 +76,7 @@ export class Cell implements Runnable, MachineHost {
   #handling: AnyEventObject | undefined;
   #restarts = 0;
   #uninspect: (() => void) | undefined;
+  #unshown = 0;
 
   constructor(
     private readonly host: CellHost,
@@ -95,6 +105,7 @@ export class Cell implements Runnable, MachineHost {
       status: this.#status,
       queued: this.#messages,
       restarts: this.#restarts,
+      logic: logicName(this.options.logic),
       snapshot: this.#machine?.snapshot,
     };
   }
@@ -172,11 +183,20 @@ export class Cell implements Runnable, MachineHost {
     this.host.stopped(this, reason);
   }
 
-  /** Shows the machine's inside to the host's inspector from now on. */
+  /** XState's own actor; `undefined` before its first start, and while it restarts. */
+  get actor(): AnyActorRef | undefined {
+    return this.#machine?.actor;
+  }
+
+  /** Shows of the machine's inside what the host wants to see from now on. */
   inspect(): void {
-    this.#uninspect?.();
-    this.#uninspect = this.#machine?.inspect((event: XStateInspectionEvent) =>
-      this.#tell({ type: 'machine', address: this.options.address, at: this.clock.now(), event }),
+    this.uninspect();
+    const every = this.host.shows(this.options.path);
+    if (every === undefined) return;
+    this.#uninspect = this.#machine?.inspect(
+      (event: XStateInspectionEvent) =>
+        this.#tell({ type: 'machine', address: this.options.address, at: this.clock.now(), event }),
+      every,
     );
   }
 
@@ -184,6 +204,18 @@ export class Cell implements Runnable, MachineHost {
   uninspect(): void {
     this.#uninspect?.();
     this.#uninspect = undefined;
+  }
+
+  /** Somebody looks, and was shown nothing of an event. */
+  unshown(): void {
+    if (this.#unshown++ === 0) this.host.unshown.add(this);
+  }
+
+  /** @returns how many events were not shown since the last call */
+  takeUnshown(): number {
+    const count = this.#unshown;
+    this.#unshown = 0;
+    return count;
   }
 
   advanced(): void {
@@ -298,4 +330,9 @@ export class Cell implements Runnable, MachineHost {
   #tell(event: InspectionEvent): void {
     this.host.inspector?.(event);
   }
+}
+
+function logicName(logic: AnyActorLogic): string | undefined {
+  const { id } = logic as { readonly id?: unknown };
+  return typeof id === 'string' ? id : undefined;
 }

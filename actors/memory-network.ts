@@ -2,8 +2,9 @@ import type { Lane } from './addresses.js';
 import type { Clock } from './clock.js';
 import { type Envelope, filterFrame } from './envelopes.js';
 import { ActorSystemError } from './errors.js';
+import type { OpenObserverLink } from './inspection/observer.js';
 import type { Random } from './random.js';
-import type { BulkChannel, OutgoingFrame, Transport, TransportHost } from './transport.js';
+import type { BulkChannel, InspectionChannel, OutgoingFrame, Transport, TransportHost } from './transport.js';
 
 /** What happens to frames on the way from one node to another. Probabilities are 0 to 1. */
 export interface LinkFaults {
@@ -41,10 +42,11 @@ export class MemoryNetwork {
   faults: LinkFaults = NO_FAULTS;
   /** Bytes of the largest frame. */
   maxFrame = DEFAULT_MAX_FRAME;
-  readonly counts = { sent: 0, delivered: 0, lost: 0, duplicated: 0, reordered: 0 };
+  readonly counts = { sent: 0, delivered: 0, lost: 0, duplicated: 0, reordered: 0, shown: 0 };
   readonly #nodes = new Map<string, MemoryTransport>();
   readonly #links = new Map<string, LinkFaults>();
   readonly #queues = new Map<string, InOrder>();
+  readonly #observers = new Set<(bytes: Uint8Array) => void>();
   #groups: readonly (readonly string[])[] = [];
   #filters: readonly FrameFilter[] = [];
   #envelopeFilters: readonly ((frame: FrameInFlight, envelope: Envelope) => boolean)[] = [];
@@ -107,6 +109,25 @@ export class MemoryNetwork {
     return () => {
       this.#traces = this.#traces.filter((other) => other !== listener);
     };
+  }
+
+  /** An inspector's way to every node. What it announces and what they tell takes a moment, and is not lost. */
+  readonly observer: OpenObserverLink = async (receive) => {
+    this.#observers.add(receive);
+    return {
+      announce: (lease) => {
+        for (const node of this.#nodes.values()) this.clock.immediate(() => node.onLease?.(lease));
+      },
+      close: async () => {
+        this.#observers.delete(receive);
+      },
+    };
+  };
+
+  /** @internal */
+  show(bytes: Uint8Array): void {
+    this.counts.shown++;
+    for (const receive of this.#observers) this.clock.immediate(() => receive(bytes));
   }
 
   /** The node's process dies: it hears nothing, sends nothing, and its actor system runs nothing any more. */
@@ -233,6 +254,7 @@ class InOrder {
 class MemoryTransport implements Transport {
   host: TransportHost | undefined;
   onChunk: ((chunk: Uint8Array) => void) | undefined;
+  onLease: ((lease: Uint8Array) => void) | undefined;
   connected = true;
 
   constructor(
@@ -272,6 +294,20 @@ class MemoryTransport implements Transport {
     };
   }
 
+  async openInspection(onLease: (lease: Uint8Array) => void): Promise<InspectionChannel> {
+    this.onLease = onLease;
+    return {
+      publish: (topic, bytes) => {
+        if (this.host === undefined || !this.connected) return false;
+        if (topic === 'records') this.network.show(bytes);
+        return true;
+      },
+      close: async () => {
+        this.onLease = undefined;
+      },
+    };
+  }
+
   async close(): Promise<void> {
     this.host = undefined;
     this.network.leave(this.node, this);
@@ -281,6 +317,7 @@ class MemoryTransport implements Transport {
     this.host?.crash();
     this.host = undefined;
     this.onChunk = undefined;
+    this.onLease = undefined;
   }
 
   setConnected(connected: boolean): void {

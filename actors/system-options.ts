@@ -2,6 +2,7 @@ import type { AnyActorLogic, AnyEventObject, EventFromLogic, InputFrom } from 'x
 import type { Role } from './addresses.js';
 import type { Clock } from './clock.js';
 import type { CodecPolicy } from './codecs.js';
+import type { InspectionOptions } from './inspection/inspection.js';
 import type { Logger } from './logger.js';
 import type { MailboxOptions } from './mailbox.js';
 import type { Persistence } from './persistence.js';
@@ -33,6 +34,8 @@ export interface ActorSystemOptions {
   /** How many dead letters are kept for people to look at (100). */
   readonly keepDeadLetters?: number;
   readonly watch?: Partial<WatchOptions>;
+  /** Lets inspectors attach over the network; absent, or false: nobody can. */
+  readonly inspection?: InspectionOptions | false;
 }
 
 /** What an actor's `input` may be made from. */

@@ -7,7 +7,8 @@ import { type Codec, CodecRegistry, type WireEvent } from './codecs.js';
 import { type DeadLetterReason, DeadLetters } from './dead-letters.js';
 import { ActorSystemError, AskError } from './errors.js';
 import { Inbound } from './inbound.js';
-import type { ActorInfo, InspectionEvent, Inspector } from './inspection.js';
+import type { ActorInfo, InspectionEvent, Inspector } from './inspection/events.js';
+import { Inspection } from './inspection/inspection.js';
 import { type Logger, silentLogger } from './logger.js';
 import { DEFAULT_MAILBOX, type MailboxOptions } from './mailbox.js';
 import { Metrics } from './metrics.js';
@@ -30,6 +31,12 @@ const CLIENT_IDLE = 300_000;
 /** After every other hook. */
 const FLUSH_ORDER = Number.POSITIVE_INFINITY;
 
+/** Somebody who is shown what happens in actors, and how much of each. */
+interface Looking {
+  readonly inspector: Inspector;
+  readonly depth: (path: string) => number | undefined;
+}
+
 /** One node: its actors, its run queue, and its way to the other nodes. */
 export class ActorSystem {
   readonly cluster: string;
@@ -41,6 +48,8 @@ export class ActorSystem {
   readonly logger: Logger;
   readonly metrics = new Metrics();
   readonly deadLetters: DeadLetters;
+  /** What those see who attach over the network. */
+  readonly inspection: Inspection;
   /** Resolves when the node cannot go on: its name is another's, its connection is closed, or a failure escalated. */
   readonly failed: Promise<ActorSystemError>;
 
@@ -54,7 +63,7 @@ export class ActorSystem {
   readonly #router: Router;
   readonly #inbound: Inbound;
   readonly #cellHost: CellHost & { inspector: Inspector | undefined };
-  #inspectors: readonly Inspector[] = [];
+  #inspectors: readonly Looking[] = [];
   #nextUid = 1;
   readonly #statusListeners = new Set<(status: TransportStatus) => void>();
   /** Frames that came before whoever started the system could register codecs and spawn actors. */
@@ -132,6 +141,27 @@ export class ActorSystem {
     });
     this.#inbound = new Inbound({ ...shared, replies: this.#router });
     this.#cellHost = this.#makeCellHost();
+    this.inspection = new Inspection(
+      {
+        node,
+        incarnation: this.incarnation,
+        clock,
+        logger: this.logger,
+        actors: () => this.#actorInfos(),
+        actor: (path) => {
+          const cell = this.#registry.cells.get(path);
+          return cell && { ...cell.info(), ref: cell.actor };
+        },
+        inspect: (inspector, depth) => this.#look({ inspector, depth }),
+        listen: (listener) => this.deadLetters.listen(listener),
+        unshown: (told) => {
+          const { unshown } = this.#cellHost;
+          for (const cell of unshown) told(cell.options.path, cell.takeUnshown());
+          unshown.clear();
+        },
+      },
+      options.inspection || {},
+    );
     this.#turns.onEnd(FLUSH_ORDER, () => this.#peers.flush());
   }
 
@@ -156,6 +186,7 @@ export class ActorSystem {
       crash: () => system.#crash(),
     });
     system.#peers.maxFrame = maxFrame;
+    if (options.inspection) await system.inspection.open(system.#transport);
     // Whoever awaited the start runs before this.
     system.clock.immediate(() => system.#drainBacklog());
     return system;
@@ -244,7 +275,11 @@ export class ActorSystem {
 
   /** The actors of this node at this moment. */
   actors(): ActorInfo[] {
-    return [...this.#registry.cells.values()].map((cell) => cell.info());
+    return [...this.#actorInfos()];
+  }
+
+  *#actorInfos(): Iterable<ActorInfo> {
+    for (const cell of this.#registry.cells.values()) yield cell.info();
   }
 
   get actorCount(): number {
@@ -282,8 +317,12 @@ export class ActorSystem {
    * @returns how to stop
    */
   inspect(inspector: Inspector): () => void {
-    this.#setInspectors([...this.#inspectors, inspector]);
-    return () => this.#setInspectors(this.#inspectors.filter((other) => other !== inspector));
+    return this.#look({ inspector, depth: () => 1 });
+  }
+
+  #look(looking: Looking): () => void {
+    this.#setInspectors([...this.#inspectors, looking]);
+    return () => this.#setInspectors(this.#inspectors.filter((other) => other !== looking));
   }
 
   /**
@@ -305,6 +344,7 @@ export class ActorSystem {
     await Promise.resolve();
     this.#open = false;
     for (const cell of [...this.#registry.cells.values()]) cell.stop('stopped');
+    await this.inspection.close();
     this.#asks.failAll(({ path, kind, node }) => {
       return new AskError(
         'stopped',
@@ -377,6 +417,16 @@ export class ActorSystem {
       random: this.random,
       logger: this.logger,
       inspector: undefined,
+      shows: (path) => {
+        let least: number | undefined;
+        for (const { depth } of this.#inspectors) {
+          const every = depth(path);
+          if (every !== undefined && (least === undefined || least === 0 || (every > 0 && every < least)))
+            least = every;
+        }
+        return least;
+      },
+      unshown: new Set(),
       ready: (cell) => this.#turns.ready(cell),
       deadLetter: (reason, cell, event, detail) => {
         const from = typeof event.sender === 'string' ? event.sender : this.node;
@@ -406,17 +456,18 @@ export class ActorSystem {
     };
   }
 
-  #setInspectors(inspectors: readonly Inspector[]): void {
-    const attached = this.#inspectors.length > 0;
+  #setInspectors(inspectors: readonly Looking[]): void {
     this.#inspectors = inspectors;
     const wanted = inspectors.length > 0;
     this.#cellHost.inspector = wanted
       ? (event: InspectionEvent) => {
-          for (const inspector of this.#inspectors) inspector(event);
+          for (const { inspector } of this.#inspectors) inspector(event);
         }
       : undefined;
-    if (attached === wanted) return;
     for (const cell of this.#registry.cells.values()) wanted ? cell.inspect() : cell.uninspect();
+    if (wanted) return;
+    for (const cell of this.#cellHost.unshown) cell.takeUnshown();
+    this.#cellHost.unshown.clear();
   }
 
   #checkSpawn(path: string, { capacity }: MailboxOptions, parent: ActorRef | undefined): Cell | undefined {

@@ -55,6 +55,13 @@ export interface BulkChannel {
   close(): Promise<void>;
 }
 
+/** What a node tells those who inspect it, beside the messages: at most once, to whoever may listen. */
+export interface InspectionChannel {
+  /** False when there is no connection. @param topic a token of a NATS subject */
+  publish(topic: string, bytes: Uint8Array): boolean;
+  close(): Promise<void>;
+}
+
 /** Carries frames between nodes: at most once, and in order per pair of nodes. */
 export interface Transport {
   /**
@@ -72,6 +79,8 @@ export interface Transport {
    * @throws ActorSystemError `unavailable`
    */
   openBulk(onChunk: (chunk: Uint8Array) => void): Promise<BulkChannel>;
+  /** Lets this node be inspected; `onLease` gets what inspectors announce. Absent where that is not carried. */
+  openInspection?(onLease: (lease: Uint8Array) => void): Promise<InspectionChannel>;
   /** Stops receiving, hands over what was sent, and disconnects. Idempotent. */
   close(): Promise<void>;
 }

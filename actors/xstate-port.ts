@@ -31,6 +31,8 @@ export interface MachineHost {
   failed(error: unknown): void;
   /** The machine reached its end; it is stopped. */
   done(): void;
+  /** Somebody looks, and was shown nothing of an event. */
+  unshown?(): void;
 }
 
 /** What a machine needs to go on where another one of the same logic failed, or was stopped. */
@@ -62,6 +64,8 @@ export class Machine {
   #started = false;
   #good: Snapshot<unknown> | undefined;
   #ended = false;
+  /** Somebody looks. */
+  #look: Look | undefined;
   /** What it has emitted since somebody took it; nothing is kept where nobody would. */
   #emitted: AnyEventObject[] = [];
 
@@ -73,7 +77,7 @@ export class Machine {
     logic: AnyActorLogic,
     id: string,
     input: unknown,
-    host: MachineHost,
+    private readonly host: MachineHost,
     private readonly from?: Restorable,
   ) {
     this.#logic = bounded(logic);
@@ -110,16 +114,23 @@ export class Machine {
     // First, so that a start which leaves their state cancels them. What is overdue comes in the order of its deadlines.
     const timers = [...(this.from?.timers ?? [])].sort((a, b) => a.dueAt - b.dueAt);
     for (const timer of timers) this.#timers.resume(timer);
+    this.#look?.arm();
     this.#actor.start();
+    this.#look?.disarm();
     this.#started = true;
   }
 
   /** Handles one event to its end, effects included. */
   send(event: AnyEventObject): void {
     // What XState does on the way from `send` to the mailbox is for those who look.
-    const direct = this.#started && !this.#ended && !inspected.has(this.#actor.system);
-    if (direct) this.#mailbox.enqueue(event);
-    else this.#actor.send(event);
+    if (!this.#started || this.#ended) this.#actor.send(event);
+    else if (this.#look !== undefined) this.#look.send(event);
+    else this.#mailbox.enqueue(event);
+  }
+
+  /** XState's own actor, for those who look. */
+  get actor(): AnyActorRef {
+    return this.#actor;
   }
 
   get snapshot(): unknown {
@@ -180,21 +191,95 @@ export class Machine {
     this.#timers.clear();
   }
 
-  /** @returns how to stop looking */
-  inspect(observer: (event: InspectionEvent) => void): () => void {
-    const { system } = this.#actor;
-    const subscription = system.inspect(observer);
-    inspected.set(system, (inspected.get(system) ?? 0) + 1);
-    let looking = true;
+  /**
+   * Shows what XState does, in place of whoever was shown it before.
+   * @param every one in so many of the events that leave the machine as it is: 1 for all, 0 for none. Those that do more
+   * are always shown
+   * @returns how to stop looking
+   */
+  inspect(observer: (event: InspectionEvent) => void, every = 1): () => void {
+    this.#look?.end();
+    const look = new Look(this.#actor, this.#mailbox, clones.has(this.#logic), observer, every, () =>
+      this.host.unshown?.(),
+    );
+    this.#look = look;
     return () => {
-      if (!looking) return;
-      looking = false;
-      subscription.unsubscribe();
-      const others = (inspected.get(system) ?? 1) - 1;
-      if (others === 0) inspected.delete(system);
-      else inspected.set(system, others);
+      look.end();
+      if (this.#look === look) this.#look = undefined;
     };
   }
+}
+
+/**
+ * Somebody looks at a machine. XState tells its observers of every event, whatever it does; so where a machine has a short
+ * way for those that change nothing, it has an observer only for the others, and for the samples.
+ */
+class Look {
+  readonly #system: AnyActor['system'];
+  #stop: (() => void) | undefined;
+  #sinceSample = 0;
+
+  constructor(
+    private readonly actor: AnyActor,
+    private readonly mailbox: Mailbox,
+    /** It takes the short way where there is one. */
+    private readonly quick: boolean,
+    private readonly observer: (event: InspectionEvent) => void,
+    private readonly every: number,
+    /** An event was handled of which nothing was shown. */
+    private readonly unshown: () => void,
+  ) {
+    this.#system = actor.system;
+    if (every === 1) shown.add(this.#system);
+    if (every === 1 || !quick) this.arm();
+    else looks.set(this.#system, this);
+  }
+
+  send(event: AnyEventObject): void {
+    if (this.every === 1) return this.actor.send(event);
+    this.#sinceSample = this.every === 0 ? 1 : (this.#sinceSample + 1) % this.every;
+    if (this.#sinceSample === 0) return this.#sample(event);
+    this.mailbox.enqueue(event);
+    if (!this.quick) return;
+    if (this.#stop === undefined) this.unshown();
+    else this.disarm();
+  }
+
+  /** Whatever it does, this one is shown. */
+  #sample(event: AnyEventObject): void {
+    this.arm();
+    shown.add(this.#system);
+    try {
+      this.actor.send(event);
+    } finally {
+      shown.delete(this.#system);
+      this.disarm();
+    }
+  }
+
+  /** XState is about to do more than the short way could. */
+  arm(): void {
+    this.#stop ??= observe(this.actor, this.observer);
+  }
+
+  disarm(): void {
+    if (this.every === 1 || !this.quick) return;
+    this.#stop?.();
+    this.#stop = undefined;
+  }
+
+  end(): void {
+    this.#stop?.();
+    this.#stop = undefined;
+    shown.delete(this.#system);
+    if (looks.get(this.#system) === this) looks.delete(this.#system);
+  }
+}
+
+/** Shows what XState does with an actor and those that it runs. @returns how to stop */
+export function observe(actor: AnyActorRef, observer: (event: InspectionEvent) => void): () => void {
+  const subscription = actor.system.inspect(observer);
+  return () => subscription.unsubscribe();
 }
 
 type PersistedSnapshot = Snapshot<unknown> & {
@@ -327,6 +412,7 @@ class Timers implements Scheduler {
     if (this.#pending.get(key) !== timer) return;
     this.#pending.delete(key);
     (this.root as unknown as { system: Relay }).system._relay(timer.source, timer.target, timer.event);
+    looks.get(this.root.system)?.disarm();
   }
 
   #remove(key: string): void {
@@ -357,8 +443,12 @@ function keyOf(source: AnyActorRef, id: string): string {
   return `${source.sessionId}.${id}`;
 }
 
-/** How many look at each system: they are shown every step that XState makes. */
-const inspected = new WeakMap<AnyActor['system'], number>();
+/** Systems whose every step is shown, or this one: nothing takes a short way there. */
+const shown = new WeakSet<AnyActor['system']>();
+/** Those who are to be shown what does not go the short way. */
+const looks = new WeakMap<AnyActor['system'], Look>();
+/** Machines that have one. */
+const clones = new WeakSet<AnyActorLogic>();
 const boundedMachines = new WeakMap<AnyStateMachine, AnyStateMachine>();
 
 /**
@@ -379,10 +469,13 @@ function bounded(logic: AnyActorLogic): AnyActorLogic {
     clone.options = { ...clone.options, maxIterations: MAX_ITERATIONS };
     const quiet = new QuietTransitions(clone);
     const interpret = clone.transition.bind(clone);
-    clone.transition = (snapshot, event, scope) =>
-      !inspected.has(scope.system) && quiet.take(snapshot, event, scope)
-        ? snapshot
-        : interpret(snapshot, event, scope);
+    clone.transition = (snapshot, event, scope) => {
+      const { system } = scope;
+      if (!shown.has(system) && quiet.take(snapshot, event, scope)) return snapshot;
+      looks.get(system)?.arm();
+      return interpret(snapshot, event, scope);
+    };
+    clones.add(clone);
     boundedMachines.set(machine, clone);
   }
   return clone;

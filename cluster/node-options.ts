@@ -16,6 +16,7 @@ import {
   StorageCorruptionError,
 } from '../storage/index.js';
 import { TroupeError, type TroupeErrorCode } from './errors.js';
+import { nodeInspection } from './inspection/node-inspection.js';
 import { codecs } from './protocol.js';
 import type { DiskObserver } from './raft/host.js';
 import type { StoreTuning } from './store/node.js';
@@ -41,6 +42,8 @@ export interface NodeOptions {
   /** Grows at each start of the node: the wall clock's milliseconds when absent. */
   readonly incarnation?: number;
   readonly tuning?: StoreTuning;
+  /** Whether inspectors may attach (true). */
+  readonly inspection?: boolean;
   readonly disk?: DiskObserver;
 }
 
@@ -73,6 +76,7 @@ export async function startSystem(options: NodeOptions, incarnation: number): Pr
       incarnation,
       transport: transport ?? natsTransport(nats ?? {}),
       codecs: 'registered-only',
+      inspection: (options.inspection ?? true) && nodeInspection(),
       ...(clock === undefined ? {} : { clock }),
       ...(random === undefined ? {} : { random }),
       ...(logger === undefined ? {} : { logger }),

@@ -10,6 +10,7 @@ import { createHash } from 'node:crypto';
 import {
   accessSync,
   constants,
+  copyFileSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -130,6 +131,7 @@ function build() {
   for (const step of [
     ['storage/proto/generate.mjs'],
     ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json'],
+    ['node_modules/typescript/bin/tsc', '-p', 'cluster/inspector/page/tsconfig.json'],
   ]) {
     const outcome = run(process.execPath, step);
     if (!outcome.ok) {
@@ -138,9 +140,18 @@ function build() {
       process.exit(1);
     }
   }
+  copyPage();
   removeOrphans();
   writeFileSync(`${stamp}.new`, fingerprint);
   renameSync(`${stamp}.new`, stamp);
+}
+
+/** What of the inspector's page is no script. */
+function copyPage() {
+  const page = join(root, 'cluster/inspector/page');
+  for (const file of filesBelow(page)) {
+    if (/\.(html|css|svg)$/.test(file)) copyFileSync(file, join(root, 'dist', relative(root, file)));
+  }
 }
 
 /** Compiled files whose source is gone: a spec that was deleted must not run for ever. */

@@ -28,9 +28,10 @@ const GROUPS: readonly Group[] = [
   { name: 'simulation', testLimit: 300_000, limit: 2_400_000 },
   { name: 'conformance', testLimit: 180_000, limit: 1_200_000 },
   { name: 'integration', testLimit: 120_000, limit: 1_800_000 },
+  { name: 'browser', testLimit: 60_000, limit: 600_000 },
 ];
 /** Real processes, and real time: they have the machine to themselves. */
-const ALONE = 'integration';
+const ALONE: ReadonlySet<string> = new Set(['integration', 'browser']);
 /** Of the others so many run side by side, one process each. */
 const LANES = 2;
 
@@ -62,12 +63,12 @@ async function runAll(words: readonly string[]): Promise<void> {
     .map((run) => ({ ...run, start: () => startGroup(run.group, run.files, long) }));
   const outcomes: Outcome[] = [];
   // The longest first.
-  const shared = runs.filter(({ group }) => group.name !== ALONE).reverse();
+  const shared = runs.filter(({ group }) => !ALONE.has(group.name)).reverse();
   const lane = async (): Promise<void> => {
     for (let run = shared.shift(); run !== undefined; run = shared.shift()) outcomes.push(await run.start());
   };
   await Promise.all(Array.from({ length: LANES }, lane));
-  for (const run of runs) if (run.group.name === ALONE) outcomes.push(await run.start());
+  for (const run of runs) if (ALONE.has(run.group.name)) outcomes.push(await run.start());
   const skipped = outcomes.flatMap((outcome) => outcome.skipped);
   for (const line of skipped) console.log(`skipped: ${line}`);
   const sum = (count: (outcome: Outcome) => number): number =>
@@ -87,7 +88,7 @@ function groupOf(file: string): Group {
  */
 function startGroup(group: Group, files: readonly string[], long: boolean): Promise<Outcome> {
   const title = `\n== ${group.name} specs (${files.length} ${files.length === 1 ? 'file' : 'files'})`;
-  const alone = group.name === ALONE;
+  const alone = ALONE.has(group.name);
   if (alone) console.log(title);
   else console.log(`== ${group.name} specs have begun`);
   const began = performance.now();

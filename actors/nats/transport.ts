@@ -2,9 +2,16 @@ import type { Service } from '@nats-io/services';
 import { createInbox, type NatsConnection, type Subscription } from '@nats-io/transport-node';
 import { type Lane, lanesOf, roleOf, subjectOf } from '../addresses.js';
 import { ActorSystemError } from '../errors.js';
-import type { BulkChannel, OutgoingFrame, Transport, TransportHost } from '../transport.js';
+import type {
+  BulkChannel,
+  InspectionChannel,
+  OutgoingFrame,
+  Transport,
+  TransportHost,
+} from '../transport.js';
 import { NameClaim } from './claim.js';
 import { connectNats, type NatsServers, urlsOf } from './connect.js';
+import { openInspectionChannel } from './inspection.js';
 import { registerService, type ServiceOptions } from './service.js';
 
 export interface NatsTransportOptions extends NatsServers {
@@ -127,6 +134,20 @@ class NatsTransport implements Transport {
         if (!subscription.isClosed()) subscription.unsubscribe();
       },
     };
+  }
+
+  async openInspection(onLease: (lease: Uint8Array) => void): Promise<InspectionChannel> {
+    const { host, connection } = this.#started();
+    if (connection === undefined) throw new ActorSystemError('closed', 'the transport has not been started');
+    return openInspectionChannel(
+      connection,
+      host.cluster,
+      host.node,
+      () => this.#connected,
+      onLease,
+      // Whose permissions keep it from being inspected goes on without.
+      (error) => host.logger.info({ err: error }, 'this node may not be inspected'),
+    );
   }
 
   async close(): Promise<void> {

@@ -1,5 +1,6 @@
 /** A chart as an SVG that stands alone: no script, no font and no request, light or dark as its reader is. */
 
+import { type Arrow, arrowsOf } from './arrows.js';
 import { layOut } from './layout.js';
 import { BOX_PADDING, HEADER_GAP } from './layout-graph.js';
 import type { Chart } from './model.js';
@@ -9,6 +10,41 @@ import { FONT_SIZE, type TextBlock } from './text-block.js';
 /** The picture of a chart, as the text of an SVG file. */
 export async function svgOf(chart: Chart): Promise<string> {
   return draw(chart, await layOut(chart));
+}
+
+/**
+ * The picture for a page that shows which states are active: what is a state or an arrow says of which, and how all looks is the
+ * page's business.
+ */
+export async function liveSvgOf(chart: Chart): Promise<string> {
+  const picture = await layOut(chart);
+  const { width, height, boxes, marks, arrows, dividers } = picture;
+  const arrowsById = new Map(arrowsOf(chart).map((arrow) => [arrow.id, arrow]));
+  const parts = [
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${escaped(`Statechart ${chart.id}. ${described(chart)}`)}">`,
+    '<defs><marker id="head" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8" markerHeight="8" orient="auto-start-reverse"><path class="solid" d="M0 1L10 5L0 9z"/></marker></defs>',
+    ...boxes.map(
+      (box) => `<g data-state="${escaped(box.state.id)}">${box.tile ? tile(box) : shape(box)}</g>`,
+    ),
+    ...dividers.map(divider),
+    ...arrows.map((arrow) => grouped(arrow, arrowsById, line(arrow))),
+    ...marks.map(mark),
+    ...boxes.map((box) => `<g data-words="${escaped(box.state.id)}">${words(box)}</g>`),
+    ...arrows.map((arrow) => grouped(arrow, arrowsById, label(arrow))),
+    '</svg>',
+  ];
+  return `${parts.filter((part) => part !== '').join('\n')}\n`;
+}
+
+/** A region has no border of its own; one that is active is tinted. */
+function tile({ x, y, width, height }: PlacedBox): string {
+  return `<rect class="tile" x="${n(x)}" y="${n(y)}" width="${n(width)}" height="${n(height)}"/>`;
+}
+
+function grouped({ id }: PlacedArrow, arrows: ReadonlyMap<string, Arrow>, inner: string): string {
+  const arrow = arrows.get(id);
+  if (arrow === undefined || inner === '') return inner;
+  return `<g data-source="${escaped(arrow.source)}" data-targets="${escaped(arrow.targets.join(' '))}">${inner}</g>`;
 }
 
 function draw(chart: Chart, picture: Picture): string {

@@ -161,6 +161,14 @@ export class LocalCluster {
     return { node: name, pid: node.pid ?? 0 };
   }
 
+  /** Ends a store's process as a fault would; it is started again. @throws TroupeError `not-found`, `conflict` */
+  crashStore(name: string): void {
+    this.#checkStopping();
+    const store = this.#nodes.find((node) => node.role === 'store' && node.name === name);
+    if (store === undefined) throw new TroupeError('not-found', `There is no store ${name} here.`);
+    if (!store.crash()) throw new TroupeError('conflict', `${name} does not run at the moment.`);
+  }
+
   /** Stops stores, schedulers and nats-server, in this order, cleanly. Idempotent. */
   async stop(): Promise<void> {
     this.#stopping = true;

@@ -122,6 +122,11 @@ export class NodeProcess {
     });
   }
 
+  /** Ends it as a fault would: it is started again. @returns whether there was a process to end */
+  crash(): boolean {
+    return this.#child?.kill('SIGKILL') ?? false;
+  }
+
   /** Ends it at once. */
   kill(): void {
     this.#stopping = true;

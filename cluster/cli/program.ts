@@ -7,6 +7,7 @@ import { addBenchCommand } from './bench-command.js';
 import { addChartCommand } from './chart-command.js';
 import { addDeployCommands } from './deploy-command.js';
 import { addGcCommands } from './gc-command.js';
+import { addInspectCommand } from './inspect-command.js';
 import { addKvCommands } from './kv-command.js';
 import { addMvccCommand } from './mvcc-command.js';
 import { addNodeCommands } from './node-command.js';
@@ -53,6 +54,7 @@ export function createProgram(): Command {
   addDeployCommands(program);
   addActorCommands(program);
   addChartCommand(program);
+  addInspectCommand(program);
   addBenchCommand(program);
   settle(program);
   return program;

@@ -7,6 +7,7 @@ import type { Command } from 'commander';
 import { TroupeError } from '../errors.js';
 import { ClusterFile } from './cluster-file.js';
 import { makeDirectory } from './directory.js';
+import { startInspector } from './inspect-command.js';
 import { LocalCluster, type LocalClusterEvents, schedulerNames } from './local-cluster.js';
 import { readLogLine } from './log-lines.js';
 import { type NodeDamagedError, StoreGoneError } from './node-process.js';
@@ -29,6 +30,7 @@ import {
 const SAME_SIGNAL_MS = 250;
 const PARENT_CHECK_MS = 1000;
 const MOST_STORES = 32;
+const USUAL_UI_PORT = 7070;
 
 export function addUpCommand(program: Command): void {
   const command = withConnection(
@@ -44,7 +46,11 @@ export function addUpCommand(program: Command): void {
       .option('--data <dir>', 'keep the data here (default: a temporary directory, removed at the end)')
       .option('--standalone', 'one store that serves raw operations without replication; needs --stores 1')
       .option('--halt-scheduling', 'place no regions until `scheduler config halt-scheduling false` is said')
-      .option('--ui-port <port>', 'port of the inspector page', '7070')
+      .option(
+        '--ui-port <port>',
+        'port of the inspector page (default: 7070, or a free one when that is taken)',
+      )
+      .option('--no-ui', 'serve no inspector page')
       .option('--verbose', 'show what the nodes log'),
     { schedulers: false },
   );
@@ -58,7 +64,8 @@ interface UpOptions extends SplitFlags {
   readonly haltScheduling?: boolean;
   readonly data?: string;
   readonly standalone?: boolean;
-  readonly uiPort: string;
+  readonly uiPort?: string;
+  readonly ui: boolean;
   readonly verbose?: boolean;
 }
 
@@ -72,7 +79,8 @@ async function up(options: UpOptions & Readonly<Record<string, unknown>>): Promi
     schedulers:
       options.schedulers === undefined ? undefined : parseCount('--schedulers', options.schedulers, 1, 7),
   };
-  parseCount('--ui-port', options.uiPort, 1, 65_535);
+  const uiPort =
+    options.uiPort === undefined ? undefined : parseCount('--ui-port', options.uiPort, 0, 65_535);
   const standalone = options.standalone === true;
   if (standalone && asked.stores !== 1)
     throw new TroupeError('usage', '--standalone is one store without replication: add --stores 1');
@@ -88,6 +96,7 @@ async function up(options: UpOptions & Readonly<Record<string, unknown>>): Promi
   const interruption = new Interruption();
   let cluster: LocalCluster | undefined;
   let scaling: { close(): Promise<void> } | undefined;
+  let inspector: { readonly url: string; close(): Promise<void> } | undefined;
   interruption.onSecond(() => {
     cluster?.kill();
     removeTemporary();
@@ -116,7 +125,9 @@ async function up(options: UpOptions & Readonly<Record<string, unknown>>): Promi
       signal: interruption.signal,
     });
     scaling = await serveScaling(cluster.settings, scaleService(cluster, file, standalone));
-    display.ready(cluster, { temporary, directory, tookMs: Date.now() - from, standalone });
+    if (options.ui) inspector = await startPage(cluster, uiPort);
+    const page = inspector?.url;
+    display.ready(cluster, { page, temporary, directory, tookMs: Date.now() - from, standalone });
     await interruption.first;
   } catch (error) {
     display.end();
@@ -124,6 +135,7 @@ async function up(options: UpOptions & Readonly<Record<string, unknown>>): Promi
   } finally {
     display.end();
     if (interruption.signal.aborted) say(`\nStopping … (Ctrl-C again stops at once)`);
+    await inspector?.close();
     await scaling?.close();
     await cluster?.stop();
     removeTemporary();
@@ -131,6 +143,22 @@ async function up(options: UpOptions & Readonly<Record<string, unknown>>): Promi
   }
   say(temporary ? 'Stopped. Its data was temporary and is gone.' : `Stopped. Its data is in ${directory}.`);
   interruption.release();
+}
+
+/** The inspector; without a port that was asked for, the usual one is left to whoever has it. */
+async function startPage(
+  cluster: LocalCluster,
+  port: number | undefined,
+): Promise<{ readonly url: string; close(): Promise<void> }> {
+  const killStore = (node: string) => cluster.crashStore(node);
+  const serve = (at: number) => startInspector(cluster.settings, { port: at, host: '127.0.0.1', killStore });
+  try {
+    return await serve(port ?? USUAL_UI_PORT);
+  } catch (error) {
+    const taken = error instanceof TroupeError && error.code === 'conflict';
+    if (port !== undefined || !taken) throw error;
+    return serve(0);
+  }
 }
 
 /** What another terminal may ask: `troupe scale-out`, `troupe scale-in`. */
@@ -280,7 +308,13 @@ class Display implements LocalClusterEvents {
 
   ready(
     cluster: LocalCluster,
-    about: { temporary: boolean; directory: string; tookMs: number; standalone: boolean },
+    about: {
+      page: string | undefined;
+      temporary: boolean;
+      directory: string;
+      tookMs: number;
+      standalone: boolean;
+    },
   ): void {
     this.end();
     const palette = paletteFor(process.stdout);
@@ -304,6 +338,7 @@ class Display implements LocalClusterEvents {
     print('');
     print(table([['node', 'pid', 'address or data'], ...rows], palette));
     print('');
+    if (about.page !== undefined) print(`See it live: ${palette.cyan(about.page)}`);
     print('Try it from a second terminal:');
     print(line('kv', 'put', 'hello', 'world'));
     print(line('kv', 'get', 'hello'));

@@ -12,6 +12,7 @@ import {
 } from '../../actors/index.js';
 import { type Engine, loadIdentity, StorageError } from '../../storage/index.js';
 import { TroupeError } from '../errors.js';
+import { nodeInspection } from '../inspection/node-inspection.js';
 import { clusterError, openEngine } from '../node-options.js';
 import type { DiskObserver } from '../raft/host.js';
 import type { SharedParts } from './actor-family.js';
@@ -123,6 +124,7 @@ export class DeployHost {
         cluster,
         node,
         role: 'server',
+        inspection: nodeInspection(),
         transport: natsTransport({
           connection,
           service: { name: 'troupe-host', description: `hosts of deployed actors of the cluster ${cluster}` },

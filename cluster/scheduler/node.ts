@@ -10,6 +10,8 @@ import { metapb, type RaftEvent } from '../../storage/proto/index.js';
 import { backoffMs } from '../client/backoff.js';
 import { TroupeError } from '../errors.js';
 import { Collector, type GcConfig, type LockLink } from '../gc/index.js';
+import { showGroups } from '../inspection/node-inspection.js';
+import { showScheduler } from '../inspection/scheduler-view.js';
 import { pdpb } from '../proto/index.js';
 import type { RaftGroup } from '../raft/group.js';
 import { type DiskObserver, RaftHost } from '../raft/host.js';
@@ -220,6 +222,12 @@ export class SchedulerNode implements SchedulerDuties {
       supervision: { onFailure: 'stop' },
     });
     system.fallback('raft', 'pd');
+    showScheduler({ ...parts, watch: this.#watch, placement: this.#placement, leads: () => this.#leading });
+    const group = () => this.#group;
+    showGroups(system, function* () {
+      const own = group();
+      if (own !== undefined) yield { region: 0, group: own, path: 'pd' };
+    });
   }
 
   /** What the Raft host has written so far, and what came and went as snapshots. */

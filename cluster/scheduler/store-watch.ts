@@ -38,6 +38,11 @@ export class StoreWatch {
     this.heard(stats.storeId, now);
   }
 
+  /** Each store's chart, by its id. */
+  *actors(): IterableIterator<readonly [number, ActorRefFrom<typeof storeMachine>]> {
+    for (const [id, { actor }] of this.#stores) yield [id, actor];
+  }
+
   /** The store spoke. */
   heard(storeId: number, now: number): void {
     const watched = this.#stores.get(storeId);

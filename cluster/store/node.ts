@@ -9,15 +9,18 @@ import {
 } from '../../storage/index.js';
 import { type metapb, type raft_cmdpb, raft_serverpb } from '../../storage/proto/index.js';
 import { TroupeError } from '../errors.js';
+import { showGroups } from '../inspection/node-inspection.js';
+import { noteTxn } from '../inspection/txn-notes.js';
 import type { SchedulerClient } from '../pd-client.js';
 import type { troupepb } from '../proto/index.js';
-import type {
-  PeerNotice,
-  ProtocolEvent,
-  RaftEvent,
-  RegionEvent,
-  RegionOrder,
-  StoreAlive,
+import {
+  type PeerNotice,
+  type ProtocolEvent,
+  peerPath,
+  type RaftEvent,
+  type RegionEvent,
+  type RegionOrder,
+  type StoreAlive,
 } from '../protocol.js';
 import type { RaftGroup } from '../raft/group.js';
 import { type DiskObserver, RAFT_TURN_ORDER, RaftHost } from '../raft/host.js';
@@ -219,6 +222,10 @@ export class StoreNode implements StoreNodeHost {
       askTimestamp: () => parts.scheduler.timestamps(1),
       requestTurn: () => system.requestTurn(),
       failed: (error) => this.#diskFailed(error),
+      told: (region, request, response) => {
+        const { inspection } = system;
+        if (inspection.attached) noteTxn(inspection, region, request, response);
+      },
     });
     this.#reads.serveTransactions(this.txn);
     const flow = this.#flow;
@@ -267,6 +274,10 @@ export class StoreNode implements StoreNodeHost {
       diskFailed: (error) => this.#diskFailed(error),
     });
     const { replicas } = this.#peers;
+    showGroups(system, function* () {
+      for (const { region, peerId, raftGroup: group } of replicas.values())
+        if (group !== undefined) yield { region: region.id, group, path: peerPath(region.id, peerId) };
+    });
     this.#splits = new RegionSplits({
       ...parts,
       tasks: this.#tasks,

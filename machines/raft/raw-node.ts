@@ -48,7 +48,7 @@ export type MemberProgress = Readonly<Pick<Progress, 'match' | 'state' | 'recent
  * `RaftInvariantError` from any method ends the peer.
  */
 export class RawNode {
-  /** The live role machine, for inspection. Its events come from here alone; those that change no state do not reach it. */
+  /** The live role machine, for inspection. Its events come from here alone; those that change no state do not reach it, unless `showAll` says so. */
   readonly actor: Actor<typeof raftMachine>;
   private readonly core: RaftCore;
   private readonly asynchronous: boolean;
@@ -58,6 +58,7 @@ export class RawNode {
   private failure: unknown;
   private standing: SnapshotFrom<typeof raftMachine>;
   private quiet: QuietSteps;
+  private showsAll = false;
 
   /** @throws RaftInvariantError for settings or a state on disk that contradict themselves. */
   constructor(options: RaftOptions, initial: InitialState) {
@@ -74,6 +75,11 @@ export class RawNode {
     this.actor.start();
     this.standing = this.actor.getSnapshot();
     this.quiet = QuietSteps.of(this.standing.value);
+  }
+
+  /** Sends every event through the role machine, for somebody who looks at it, or no longer. Nothing else differs. */
+  showAll(all: boolean): void {
+    this.showsAll = all;
   }
 
   /** Moves the logical clock by one. */
@@ -447,7 +453,7 @@ export class RawNode {
   private deliver(event: RaftEvent): RaftError | undefined {
     if (this.failure !== undefined) throw this.failure;
     this.core.refusal = undefined;
-    if (this.takesQuietly(event)) return this.core.refusal;
+    if (!this.showsAll && this.takesQuietly(event)) return this.core.refusal;
     this.actor.send(event);
     if (this.failure !== undefined) throw this.failure;
     return this.core.refusal;

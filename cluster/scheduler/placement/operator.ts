@@ -73,6 +73,11 @@ export class Operator {
     this.#actor = createActor(operatorMachine, { input }).start();
   }
 
+  /** Its chart, live. */
+  get actor(): ActorRefFrom<typeof operatorMachine> {
+    return this.#actor;
+  }
+
   get state(): OperatorState {
     return this.#actor.getSnapshot().value;
   }

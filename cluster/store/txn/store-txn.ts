@@ -37,6 +37,12 @@ export interface StoreTxnOptions {
   readonly requestTurn: () => void;
   /** The engine could not read. */
   readonly failed: (error: unknown) => void;
+  /** Sees what was asked of a region for a transaction, and the answer. */
+  readonly told?: (
+    regionId: number,
+    request: troupepb.RegionRequest,
+    response: troupepb.RegionResponse,
+  ) => void;
 }
 
 /** Transactions in a store (docs/decisions/transactions.md): what all of its regions share. */
@@ -150,7 +156,7 @@ export class StoreTxn {
   write(call: RegionCall, region: TxnRegion): void {
     const { requests } = call.event;
     const commands: (KeyedCommand | undefined)[] = [];
-    const owner = new TxnCall(call, region);
+    const owner = new TxnCall(call, region, this.#options.told);
     for (const [place, request] of requests.entries()) {
       const command = this.#commandOf(owner, place, request);
       const keys = command === undefined ? [] : keysOf(command);

@@ -49,7 +49,15 @@ export class TxnCall {
   #changed = false;
   #refused = false;
 
-  constructor(call: RegionCall, region: TxnRegion) {
+  constructor(
+    call: RegionCall,
+    region: TxnRegion,
+    private readonly told?: (
+      regionId: number,
+      request: troupepb.RegionRequest,
+      response: troupepb.RegionResponse,
+    ) => void,
+  ) {
     this.call = call;
     this.region = region;
     const { length } = call.event.requests;
@@ -104,6 +112,7 @@ export class TxnCall {
   respond(place: number, response: troupepb.RegionResponse): void {
     if (this.#responses[place] !== undefined) return;
     this.#responses[place] = response;
+    this.told?.(this.region.region.id, this.requestAt(place), response);
     if (--this.#left > 0) return;
     this.call.answer(this.#responses.filter((one) => one !== undefined));
   }

@@ -22,6 +22,8 @@ export interface ActorInfo {
   /** Messages that wait. */
   readonly queued: number;
   readonly restarts: number;
+  /** The id of its machine; absent for other logic. */
+  readonly logic: string | undefined;
   /** The machine's current snapshot; `undefined` before its first start. */
   readonly snapshot: unknown;
 }

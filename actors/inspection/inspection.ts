@@ -1,0 +1,447 @@
+/**
+ * A node's side of the inspection protocol (docs/decisions/inspection.md): who looks, and what they are told. While nobody does
+ * it holds one subscription and nothing else.
+ */
+
+import type { AnyActorRef, InspectionEvent as XStateInspectionEvent } from 'xstate';
+import type { Clock, TimerHandle } from '../clock.js';
+import type { DeadLetter } from '../dead-letters.js';
+import type { Logger } from '../logger.js';
+import type { Transport } from '../transport.js';
+import { observe } from '../xstate-port.js';
+import type { ActorInfo, InspectionEvent, Inspector } from './events.js';
+import { HeldLease, type InspectionKind, readLease } from './lease.js';
+import { Outbox } from './outbox.js';
+import { plainOf, type RedactionRule } from './plain.js';
+import type { InspectionRecord } from './records.js';
+import { Roll, type StateItem } from './roll.js';
+import { namesOf, recordsOf, type Step, StepGatherer, snapshotOf } from './steps.js';
+
+export interface InspectionOptions {
+  /** What nobody should see of events and contexts, before the rule that hides what is called like a secret. */
+  readonly redact?: readonly RedactionRule[];
+  /** By a machine's id: what is shown instead of its context. */
+  readonly contexts?: ReadonlyMap<string, (context: unknown) => unknown>;
+  /** A machine's definition as plain data, for those who know it by name only. */
+  readonly chart?: (logic: unknown) => unknown;
+  /** Unix milliseconds (`Date.now`). */
+  readonly wallClock?: () => number;
+}
+
+/** A machine that runs outside of the node's actors, and is shown among them. */
+export interface Guest {
+  readonly path: string;
+  readonly actor: AnyActorRef;
+  /** Makes it take every event by way of XState, or no longer: one that has a shorter way for what changes nothing. */
+  readonly showAll?: (all: boolean) => void;
+}
+
+/** What the inspection needs of its node. */
+export interface InspectionHost {
+  readonly node: string;
+  readonly incarnation: number;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  actors(): Iterable<ActorInfo>;
+  actor(path: string): (ActorInfo & { readonly ref: AnyActorRef | undefined }) | undefined;
+  /** @param depth how much of the actor at a path is shown: one in so many quiet events, 0 for none of them, `undefined` for nothing */
+  inspect(inspector: Inspector, depth: (path: string) => number | undefined): () => void;
+  listen(listener: (letter: DeadLetter) => void): () => void;
+  /** Tells of each actor of which events were not shown since the last call, and how many. */
+  unshown(told: (path: string, events: number) => void): void;
+}
+
+/** Milliseconds between two looks at what there is. */
+const TICK_MS = 250;
+const MAX_WATCHERS = 16;
+/** Actors that are introduced in a tick. */
+const HELLOS_A_TICK = 250;
+
+/** One actor, or guest, that somebody looks at. */
+interface Looked {
+  readonly gatherer: StepGatherer;
+  depth: number;
+  /** It shows a part of its quiet events already. */
+  readonly sampled: boolean;
+}
+
+interface Hosted extends Looked {
+  readonly guest: Guest;
+  readonly stop: () => void;
+  round: number;
+}
+
+export class Inspection {
+  readonly #host: InspectionHost;
+  readonly #options: InspectionOptions;
+  readonly #leases = new Map<string, HeldLease>();
+  readonly #cells = new Map<string, Looked>();
+  readonly #guests = new Map<string, Hosted>();
+  readonly #guestSources: (() => Iterable<Guest>)[] = [];
+  readonly #rolls: Roll[];
+  readonly #outbox: Outbox;
+  #detach: (() => void) | undefined;
+  #tick: TimerHandle | undefined;
+  #hellos = new Set<string>();
+  #round = 0;
+  #closed = false;
+
+  constructor(host: InspectionHost, options: InspectionOptions) {
+    this.#host = host;
+    this.#options = options;
+    const { wallClock = Date.now } = options;
+    this.#outbox = new Outbox({ ...host, wallClock, leases: () => this.#leases });
+    this.#rolls = [new Roll('actors', () => this.#actorItems(), host.clock)];
+  }
+
+  /** Somebody looks. */
+  get attached(): boolean {
+    return this.#leases.size > 0;
+  }
+
+  /** Listens for who wants to look. @throws ActorSystemError what the transport says */
+  async open(transport: Transport): Promise<void> {
+    this.#outbox.channel = await transport.openInspection?.((bytes) => this.#announced(bytes));
+  }
+
+  /** Shows machines that are not actors of the node. `guests` is asked only while somebody looks. */
+  addGuests(guests: () => Iterable<Guest>): void {
+    this.#guestSources.push(guests);
+  }
+
+  /** Tells of a part of the node's state, by items that are sent when they are new or changed. Asked only while somebody looks. */
+  addState(topic: string, items: () => Iterable<StateItem>): void {
+    this.#rolls.push(new Roll(topic, items, this.#host.clock));
+  }
+
+  /** Something worth a remark has happened. @param detail made only when somebody looks */
+  note(topic: string, detail: () => unknown): void {
+    if (this.#leases.size === 0) return;
+    const now = this.#host.clock.now();
+    this.#put(this.#takers('note', now), () => ({
+      kind: 'note',
+      at: now,
+      topic,
+      detail: plainOf(detail(), this.#options.redact),
+    }));
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (this.attached) this.#outbox.send();
+    this.#leases.clear();
+    this.#stop();
+    await this.#outbox.channel?.close();
+  }
+
+  /** From the transport, on whose stack nothing may be thrown. */
+  #announced(bytes: Uint8Array): void {
+    if (this.#closed) return;
+    const { clock, logger, node } = this.#host;
+    const lease = readLease(bytes);
+    if (lease === undefined) {
+      logger.warn({ bytes: bytes.length }, 'an inspector announced what is no lease');
+      return;
+    }
+    const { watcher, ttl, nodes } = lease;
+    const held = this.#leases.get(watcher);
+    if (ttl === 0 || nodes?.includes(node) === false) {
+      if (this.#leases.delete(watcher)) this.#leasesChanged();
+      return;
+    }
+    if (held !== undefined) {
+      if (held.renew(lease, clock.now())) this.#leasesChanged(held);
+      return;
+    }
+    if (this.#leases.size >= MAX_WATCHERS) {
+      logger.warn({ watcher }, `an inspector was refused: ${MAX_WATCHERS} look already`);
+      return;
+    }
+    const made = new HeldLease(lease, clock.now());
+    this.#leases.set(watcher, made);
+    logger.info({ watcher }, 'an inspector has attached');
+    this.#leasesChanged(made);
+  }
+
+  /** @param fresh has to be told of everything that it may see */
+  #leasesChanged(fresh?: HeldLease): void {
+    if (this.#leases.size === 0) return this.#stop();
+    const { clock, actors, inspect, listen } = this.#host;
+    // Attached anew, so that each actor asks how much of it is shown.
+    const before = this.#detach;
+    const stops = [
+      inspect(
+        (event) => this.#told(event),
+        (path) => this.#depthOf(path),
+      ),
+      listen((letter) => this.#letter(letter)),
+    ];
+    this.#detach = () => {
+      for (const stop of stops) stop();
+    };
+    before?.();
+    for (const [path, looked] of [...this.#cells, ...this.#guests]) {
+      const depth = this.#depthOf(path);
+      if (depth === undefined) this.#forget(path);
+      else looked.depth = depth;
+    }
+    for (const { guest, depth } of this.#guests.values()) guest.showAll?.(depth === 1);
+    if (fresh !== undefined) {
+      for (const roll of this.#rolls) roll.forget();
+      for (const { path } of actors()) if (fresh.seesPath(path)) this.#hellos.add(path);
+      for (const path of this.#guests.keys()) if (fresh.seesPath(path)) this.#hellos.add(path);
+    }
+    this.#tick ??= clock.setTimeout(this.#look, 0);
+  }
+
+  #stop(): void {
+    const { clock } = this.#host;
+    if (this.#tick !== undefined) clock.clearTimeout(this.#tick);
+    this.#tick = undefined;
+    this.#detach?.();
+    this.#detach = undefined;
+    for (const path of [...this.#guests.keys()]) this.#forget(path);
+    this.#cells.clear();
+    this.#hellos.clear();
+    this.#outbox.clear();
+    for (const roll of this.#rolls) roll.forget();
+  }
+
+  #depthOf(path: string): number | undefined {
+    let depth: number | undefined;
+    for (const held of this.#leases.values()) {
+      if (!held.seesPath(path)) continue;
+      const { every } = held.lease;
+      if (depth === undefined || depth === 0) depth = every;
+      else if (every > 0) depth = Math.min(depth, every);
+    }
+    return depth;
+  }
+
+  readonly #look = (): void => {
+    const { clock } = this.#host;
+    const now = clock.now();
+    this.#tick = undefined;
+    let ended = false;
+    for (const [watcher, held] of this.#leases) {
+      if (held.until > now) continue;
+      this.#leases.delete(watcher);
+      ended = true;
+    }
+    if (ended) this.#leasesChanged();
+    if (this.#leases.size === 0) return;
+    this.#tick ??= clock.setTimeout(this.#look, TICK_MS);
+    this.#host.unshown((path, events) => {
+      for (const held of this.#leases.values()) if (held.seesPath(path)) held.leaves('@xstate.event', events);
+    });
+    try {
+      this.#findGuests();
+      this.#introduce(now);
+      for (const roll of this.#rolls) {
+        const told = roll.changes();
+        if (told !== undefined && this.#wants('state')) this.#outbox.add({ kind: 'state', at: now, ...told });
+      }
+    } catch (error) {
+      // What is shown must never take down what is looked at.
+      this.#host.logger.error({ err: error }, 'the inspection could not tell what there is');
+    }
+    this.#outbox.send();
+  };
+
+  #findGuests(): void {
+    const round = ++this.#round;
+    for (const source of this.#guestSources) {
+      for (const guest of source()) {
+        const { path, actor } = guest;
+        const known = this.#guests.get(path);
+        if (known?.guest.actor === actor) {
+          known.round = round;
+          continue;
+        }
+        if (known !== undefined) this.#forget(path);
+        const depth = this.#depthOf(path);
+        if (depth === undefined) continue;
+        const gatherer = new StepGatherer();
+        gatherer.begin(actor, actor.getSnapshot());
+        const looked: Hosted = {
+          guest,
+          gatherer,
+          depth,
+          sampled: false,
+          round,
+          stop: observe(actor, (event) => this.#machine(path, looked, event)),
+        };
+        guest.showAll?.(depth === 1);
+        this.#guests.set(path, looked);
+        this.#hellos.add(path);
+      }
+    }
+    for (const [path, looked] of this.#guests) {
+      if (looked.round === round) continue;
+      this.#forget(path);
+      this.#life(path, 'stopped');
+    }
+  }
+
+  #forget(path: string): void {
+    const guest = this.#guests.get(path);
+    guest?.stop();
+    guest?.guest.showAll?.(false);
+    this.#guests.delete(path);
+    this.#cells.delete(path);
+  }
+
+  /** Those that were there before somebody looked. */
+  #introduce(now: number): void {
+    let left = HELLOS_A_TICK;
+    for (const path of this.#hellos) {
+      if (left-- === 0) break;
+      this.#hellos.delete(path);
+      const info = this.#host.actor(path);
+      const actor = this.#guests.get(path)?.guest.actor ?? info?.ref;
+      if (actor === undefined || !this.#wants('@xstate.actor')) continue;
+      const names = namesOf(actor);
+      this.#outbox.add({
+        kind: '@xstate.actor',
+        at: now,
+        path,
+        ...names,
+        snapshot: snapshotOf(actor.getSnapshot(), names.machine, this.#showing),
+        ...(info === undefined ? {} : { queued: info.queued }),
+        ...this.#chartOf(path, actor),
+      });
+    }
+  }
+
+  /** For a watcher that has named this one: definitions are large. */
+  #chartOf(path: string, actor: AnyActorRef): { readonly chart?: unknown } {
+    const { chart } = this.#options;
+    if (chart === undefined) return {};
+    const asked = [...this.#leases.values()].some(({ lease }) => lease.paths.includes(path));
+    if (!asked) return {};
+    try {
+      return { chart: chart((actor as { readonly logic?: unknown }).logic) };
+    } catch {
+      return {};
+    }
+  }
+
+  #told(event: InspectionEvent): void {
+    const path = event.address.slice(this.#host.node.length + 1);
+    if (event.type === 'machine') {
+      const looked = this.#cell(path);
+      if (looked !== undefined) this.#machine(path, looked, event.event);
+      return;
+    }
+    if (event.type !== 'spawned') this.#cells.delete(path);
+    const detail =
+      event.type === 'failed' ? String(event.error) : event.type === 'stopped' ? event.reason : undefined;
+    this.#life(path, event.type, detail);
+  }
+
+  #cell(path: string): Looked | undefined {
+    const known = this.#cells.get(path);
+    if (known !== undefined) return known;
+    const depth = this.#depthOf(path);
+    if (depth === undefined) return undefined;
+    const made = { gatherer: new StepGatherer(), depth, sampled: true };
+    // As it was before the step whose first event this is.
+    const actor = this.#host.actor(path)?.ref;
+    if (actor !== undefined) made.gatherer.begin(actor, actor.getSnapshot());
+    this.#cells.set(path, made);
+    return made;
+  }
+
+  /** On the stack of the machine itself: what is shown must never take down what is looked at. */
+  #machine(path: string, looked: Looked, event: XStateInspectionEvent): void {
+    try {
+      this.#gather(path, looked, event);
+    } catch (error) {
+      this.#host.logger.warn({ actor: path, err: error }, 'an event of an actor cannot be shown');
+    }
+  }
+
+  #gather(path: string, looked: Looked, event: XStateInspectionEvent): void {
+    const step = looked.gatherer.add(event);
+    if (step === undefined) return;
+    if (step === 'quiet') {
+      for (const held of this.#leases.values()) if (held.seesPath(path)) held.leaves('@xstate.event', 1);
+      return;
+    }
+    this.#step(path, looked, step);
+  }
+
+  #step(path: string, { depth, sampled }: Looked, step: Step): void {
+    const watchers: HeldLease[] = [];
+    // An actor's cell sends the events that are samples by way of XState, and the others past it.
+    const offered = !sampled || step.events.some(({ type }) => type === '@xstate.event');
+    for (const held of this.#leases.values()) {
+      if (!held.seesPath(path)) continue;
+      if (step.changed || (offered && held.samples(sampled ? depth : 1))) watchers.push(held);
+      else held.leaves('@xstate.event', 1);
+    }
+    if (watchers.length === 0) return;
+    const now = this.#host.clock.now();
+    const queued = this.#host.actor(path)?.queued;
+    for (const record of recordsOf(step, now, path, this.#showing)) {
+      const takers = watchers.filter((held) => held.seesKind(record.kind) && held.takes(record.kind, now));
+      this.#put(takers, () =>
+        record.kind === '@xstate.snapshot' && queued !== undefined ? { ...record, queued } : record,
+      );
+    }
+  }
+
+  #life(path: string, what: 'spawned' | 'restarted' | 'failed' | 'stopped', detail?: string): void {
+    const now = this.#host.clock.now();
+    const takers = this.#takers('life', now, path);
+    this.#put(takers, () => ({
+      kind: 'life',
+      at: now,
+      path,
+      what,
+      ...(detail === undefined ? {} : { detail }),
+    }));
+    if (what === 'spawned' && takers.length > 0) this.#hellos.add(path);
+  }
+
+  #letter({ at, reason, from, to, kind, detail }: DeadLetter): void {
+    this.#put(this.#takers('letter', this.#host.clock.now()), () => {
+      return { kind: 'letter', at, reason, from, to, event: kind, detail: detail.slice(0, 256) };
+    });
+  }
+
+  #wants(kind: InspectionKind): boolean {
+    for (const held of this.#leases.values()) if (held.seesKind(kind)) return true;
+    return false;
+  }
+
+  #takers(kind: InspectionKind, now: number, path?: string): HeldLease[] {
+    return [...this.#leases.values()].filter(
+      (held) => held.seesKind(kind) && (path === undefined || held.seesPath(path)) && held.takes(kind, now),
+    );
+  }
+
+  #put(takers: readonly HeldLease[], make: () => InspectionRecord): void {
+    if (takers.length === 0) return;
+    this.#outbox.add(make());
+  }
+
+  *#actorItems(): Iterable<StateItem> {
+    for (const { path, status, queued, restarts, logic } of this.#host.actors()) {
+      if (this.#depthOf(path) === undefined) continue;
+      yield {
+        key: path,
+        seen: `${status} ${queued} ${restarts}`,
+        item: () => ({ path, status, queued, restarts, logic }),
+      };
+    }
+  }
+
+  get #showing() {
+    const { redact = [], contexts = NO_CONTEXTS } = this.#options;
+    return { rules: redact, contexts };
+  }
+}
+
+const NO_CONTEXTS: ReadonlyMap<string, (context: unknown) => unknown> = new Map();

@@ -1,0 +1,324 @@
+/** What an inspector knows of a cluster: everything that nodes have told it, bounded. */
+
+import type { InspectionBatch, InspectionRecord, MachineRecord, StateRecord } from '../../actors/index.js';
+import {
+  isOperatorItem,
+  isPlacementItem,
+  isRaftItem,
+  isRegionItem,
+  isStoreItem,
+  isTxnNote,
+  type OperatorItem,
+  type PlacementItem,
+  type RaftItem,
+  type RegionItem,
+  type StoreItem,
+} from '../inspection/items.js';
+import { HeatMap } from './heat-map.js';
+import { Ring } from './ring.js';
+import { ActorTrace } from './trace.js';
+import { Transactions } from './transactions.js';
+
+/** A raft group's replica, and when it was what. */
+export interface Member extends RaftItem {
+  readonly node: string;
+  readonly history: Ring<RoleChange>;
+  /** Where its chart is; `undefined` until it was told. */
+  value: unknown;
+}
+
+export interface RoleChange {
+  /** Unix milliseconds. */
+  readonly at: number;
+  readonly term: number;
+  readonly role: string;
+}
+
+export interface KnownActor {
+  readonly address: string;
+  machine: string;
+  value: unknown;
+  status: string;
+  queued: number;
+  restarts: number;
+}
+
+export interface KnownNode {
+  incarnation: number;
+  sequence: number;
+  /** Unix milliseconds of this machine. */
+  heardAt: number;
+  /** Batches that were lost on the way. */
+  lost: number;
+}
+
+export interface Letter {
+  readonly at: number;
+  readonly node: string;
+  readonly reason: string;
+  readonly from: string;
+  readonly to: string;
+  readonly event: string;
+  readonly detail: string;
+}
+
+export interface Moment {
+  readonly at: number;
+  readonly text: string;
+}
+
+const MOST_ACTORS = 100_000;
+const MOST_TRACES = 16;
+const ROLE_CHANGES = 64;
+
+export class ClusterModel {
+  readonly nodes = new Map<string, KnownNode>();
+  readonly stores = new Map<number, StoreItem>();
+  readonly regions = new Map<number, RegionItem>();
+  readonly operators = new Map<number, OperatorItem>();
+  placement: PlacementItem | undefined;
+  /** By node and region. */
+  readonly members = new Map<string, Member>();
+  readonly actors = new Map<string, KnownActor>();
+  readonly letters = new Ring<Letter>(500);
+  readonly moments = new Ring<Moment>(100);
+  readonly transactions = new Transactions();
+  readonly heat: HeatMap;
+  /** Of the actors that somebody looks at. */
+  readonly traces = new Map<string, ActorTrace>();
+  /** Since the start. */
+  records = 0;
+  leftOut = 0;
+  /** Grows with each change, so that what is derived need not be made anew. */
+  version = 0;
+  readonly #now: () => number;
+  #sorted: { readonly version: number; readonly regions: readonly RegionItem[] } | undefined;
+  #regionsVersion = 0;
+
+  /** @param now Unix milliseconds */
+  constructor(now: () => number) {
+    this.#now = now;
+    this.heat = new HeatMap(now);
+  }
+
+  /** Takes in what a node has told. */
+  take(batch: InspectionBatch): void {
+    const { node, incarnation, sequence, at, wall, records, leftOut } = batch;
+    const known = this.nodes.get(node);
+    const lost = known?.incarnation === incarnation ? Math.max(0, sequence - known.sequence - 1) : 0;
+    // Of an earlier life of the node nothing is left.
+    if (known !== undefined && known.incarnation !== incarnation) this.#forgetNode(node);
+    this.nodes.set(node, {
+      incarnation,
+      sequence,
+      heardAt: this.#now(),
+      lost: (known?.lost ?? 0) + lost,
+    });
+    this.version++;
+    this.records += records.length;
+    for (const counts of Object.values(leftOut))
+      for (const count of Object.values(counts)) this.leftOut += count;
+    for (const record of records) this.#record(node, record, wall + record.at - at);
+  }
+
+  /** Regions by key. */
+  sortedRegions(): readonly RegionItem[] {
+    if (this.#sorted?.version !== this.#regionsVersion) {
+      const regions = [...this.regions.values()].sort((a, b) =>
+        a.startHex === b.startHex ? a.id - b.id : a.startHex < b.startHex ? -1 : 1,
+      );
+      this.#sorted = { version: this.#regionsVersion, regions };
+    }
+    return this.#sorted.regions;
+  }
+
+  /** The replicas of a region that stores have told of. */
+  membersOf(region: number): readonly Member[] {
+    return [...this.nodes.keys()].flatMap((node) => this.members.get(`${node}/${region}`) ?? []);
+  }
+
+  /** Follows an actor's steps from now on. */
+  trace(address: string): ActorTrace {
+    const known = this.traces.get(address);
+    if (known !== undefined) return known;
+    const [oldest] = this.traces.keys();
+    if (this.traces.size >= MOST_TRACES && oldest !== undefined) this.traces.delete(oldest);
+    const made = new ActorTrace();
+    this.traces.set(address, made);
+    return made;
+  }
+
+  untrace(address: string): void {
+    this.traces.delete(address);
+  }
+
+  /** Everything but what is kept for good: somebody looks again after a while. */
+  clear(): void {
+    this.nodes.clear();
+    this.stores.clear();
+    this.regions.clear();
+    this.operators.clear();
+    this.members.clear();
+    this.actors.clear();
+    this.traces.clear();
+    this.placement = undefined;
+    this.#regionsVersion++;
+    this.version++;
+  }
+
+  #forgetNode(node: string): void {
+    for (const [key, member] of this.members) if (member.node === node) this.members.delete(key);
+    for (const address of this.actors.keys()) if (address.startsWith(`${node}/`)) this.actors.delete(address);
+  }
+
+  #record(node: string, record: InspectionRecord, at: number): void {
+    switch (record.kind) {
+      case 'state':
+        this.#state(node, record, at);
+        break;
+      case 'letter': {
+        const { reason, from, to, event, detail } = record;
+        this.letters.push({ at, node, reason, from, to, event, detail });
+        break;
+      }
+      case 'note':
+        if (record.topic === 'txn' && isTxnNote(record.detail))
+          this.transactions.add(at, node, record.detail);
+        break;
+      case 'life': {
+        const address = `${node}/${record.path}`;
+        if (record.what === 'stopped') this.actors.delete(address);
+        if (record.what === 'failed')
+          this.moments.push({ at, text: `${address} failed: ${record.detail ?? ''}` });
+        this.traces.get(address)?.life(at, record.what, record.detail);
+        break;
+      }
+      default:
+        this.#machine(node, record, at);
+    }
+  }
+
+  #machine(node: string, record: MachineRecord, at: number): void {
+    const address = `${node}/${record.path}`;
+    if (record.child === undefined && record.snapshot !== undefined) {
+      const actor = this.#actor(address);
+      if (actor !== undefined) {
+        actor.machine = record.machine ?? actor.machine;
+        actor.value = record.snapshot.value ?? record.snapshot.status;
+        actor.status = record.snapshot.status;
+        if (record.queued !== undefined) actor.queued = record.queued;
+      }
+      const [, region, raft] = /^region\/(\d+)\/peer\/\d+(\/raft)$/.exec(record.path) ?? [];
+      const member = raft === undefined ? undefined : this.members.get(`${node}/${region}`);
+      if (member !== undefined) member.value = record.snapshot.value;
+    }
+    this.traces.get(address)?.add(at, record);
+  }
+
+  #actor(address: string): KnownActor | undefined {
+    let actor = this.actors.get(address);
+    if (actor === undefined && this.actors.size < MOST_ACTORS) {
+      actor = { address, machine: '', value: '', status: 'active', queued: 0, restarts: 0 };
+      this.actors.set(address, actor);
+    }
+    return actor;
+  }
+
+  #state(node: string, { topic, items, gone }: StateRecord, at: number): void {
+    switch (topic) {
+      case 'stores':
+        update(this.stores, items, gone, isStoreItem, ({ id }) => id);
+        break;
+      case 'regions':
+        this.#regions(items, gone, at);
+        break;
+      case 'operators':
+        for (const item of items.filter(isOperatorItem)) {
+          const before = this.operators.get(item.region);
+          if (before?.steps.join() !== item.steps.join())
+            this.moments.push({
+              at,
+              text: `region ${item.region}: ${item.steps.join(', then ')} (${item.by})`,
+            });
+        }
+        update(this.operators, items, gone, isOperatorItem, ({ region }) => region);
+        break;
+      case 'placement':
+        this.placement = items.find(isPlacementItem) ?? this.placement;
+        break;
+      case 'raft':
+        this.#raft(node, items, gone, at);
+        break;
+      case 'actors':
+        for (const item of items)
+          if (isActorItem(item)) Object.assign(this.#actor(`${node}/${item.path}`) ?? {}, told(item));
+        for (const path of gone) this.actors.delete(`${node}/${String(path)}`);
+        break;
+      default:
+        break;
+    }
+  }
+
+  #regions(items: readonly unknown[], gone: readonly unknown[], at: number): void {
+    for (const item of items.filter(isRegionItem)) {
+      const before = this.regions.get(item.id);
+      if (before !== undefined && before.epoch.split('/')[1] !== item.epoch.split('/')[1])
+        this.moments.push({
+          at,
+          text: `region ${item.id} is now ${item.start || 'the first key'} to ${item.end || 'the last'}`,
+        });
+      if (before !== undefined && before.leader !== item.leader && item.leader !== 0)
+        this.moments.push({ at, text: `region ${item.id} is led by store ${item.leader}` });
+    }
+    update(this.regions, items, gone, isRegionItem, ({ id }) => id);
+    this.#regionsVersion++;
+  }
+
+  #raft(node: string, items: readonly unknown[], gone: readonly unknown[], at: number): void {
+    for (const item of items.filter(isRaftItem)) {
+      const key = `${node}/${item.region}`;
+      const known = this.members.get(key);
+      const history = known?.history ?? new Ring<RoleChange>(ROLE_CHANGES);
+      const { last } = history;
+      if (last?.term !== item.term || last.role !== item.role)
+        history.push({ at, term: item.term, role: item.role });
+      const path = `${node}/region/${item.region}/peer/${item.peer}/raft`;
+      this.members.set(key, { ...item, node, history, value: known?.value ?? this.actors.get(path)?.value });
+    }
+    for (const region of gone) this.members.delete(`${node}/${String(region)}`);
+  }
+}
+
+function update<T>(
+  known: Map<number, T>,
+  items: readonly unknown[],
+  gone: readonly unknown[],
+  is: (item: unknown) => item is T,
+  keyOf: (item: T) => number,
+): void {
+  for (const key of gone) known.delete(Number(key));
+  for (const item of items) if (is(item)) known.set(keyOf(item), item);
+}
+
+interface ActorItem {
+  readonly path: string;
+  readonly status: string;
+  readonly queued: number;
+  readonly restarts: number;
+  readonly logic?: string;
+}
+
+function isActorItem(item: unknown): item is ActorItem {
+  if (typeof item !== 'object' || item === null) return false;
+  const { path, status, queued, restarts } = item as Record<string, unknown>;
+  return (
+    typeof path === 'string' &&
+    typeof status === 'string' &&
+    typeof queued === 'number' &&
+    typeof restarts === 'number'
+  );
+}
+
+function told({ status, queued, restarts, logic }: ActorItem): Partial<KnownActor> {
+  return { status, queued, restarts, ...(typeof logic === 'string' ? { machine: logic } : {}) };
+}

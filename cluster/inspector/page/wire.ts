@@ -1,0 +1,209 @@
+/** What the server sends. It is this page's own server: the shapes are those of cluster/inspector/views.ts. */
+
+export interface Summary {
+  readonly cluster: string;
+  readonly canKill: boolean;
+  readonly perSecond: number;
+  readonly leftOutPerSecond: number;
+  readonly now: number;
+  readonly nodes: readonly { readonly node: string; readonly silent: boolean; readonly lost: number }[];
+  readonly regions: number;
+  readonly stores: number;
+  readonly operators: number;
+  readonly actors: number;
+  readonly letters: number;
+  readonly transactions: number;
+  readonly halted: boolean;
+  readonly schedulers: readonly { readonly name: string; readonly pausedUntil: number }[];
+}
+
+export interface Store {
+  readonly id: number;
+  readonly node: string;
+  readonly state: string;
+  readonly capacity: number;
+  readonly used: number;
+  readonly regions: number;
+  readonly leaders: number;
+  readonly silent: boolean;
+}
+
+export interface Peer {
+  readonly id: number;
+  readonly store: number;
+  readonly role: string;
+  readonly pending: boolean;
+  readonly down: boolean;
+}
+
+export interface Region {
+  readonly id: number;
+  readonly start: string;
+  readonly end: string;
+  readonly epoch: string;
+  readonly peers: readonly Peer[];
+  readonly leader: number;
+  readonly term: number;
+  readonly size: number;
+  readonly keys: number;
+  readonly written: number;
+  readonly read: number;
+  readonly state: Readonly<Record<string, string>>;
+  readonly operator?: string;
+}
+
+export interface ClusterView {
+  readonly stores: readonly Store[];
+  readonly total: number;
+  readonly offset: number;
+  readonly regions: readonly Region[];
+  readonly strip: readonly {
+    readonly leader: number;
+    readonly regions: number;
+    readonly trouble: boolean;
+    readonly busy: number;
+  }[];
+  readonly operators: readonly {
+    readonly region: number;
+    readonly kind: string;
+    readonly by: string;
+    readonly state: string;
+    readonly steps: readonly string[];
+    readonly step: number;
+  }[];
+  readonly moments: readonly { readonly at: number; readonly text: string }[];
+}
+
+export interface Member {
+  readonly node: string;
+  readonly store: number;
+  readonly peer: number;
+  readonly role: string;
+  readonly term: number;
+  readonly lead: number;
+  readonly first: number;
+  readonly last: number;
+  readonly commit: number;
+  readonly applied: number;
+  readonly asleep: boolean;
+  readonly silent: boolean;
+  readonly value: unknown;
+  readonly active: readonly string[];
+  readonly history: readonly { readonly at: number; readonly term: number; readonly role: string }[];
+}
+
+export interface RaftView {
+  readonly total: number;
+  readonly regions: readonly { readonly id: number; readonly start: string; readonly end: string }[];
+  readonly region: number;
+  readonly start: string;
+  readonly end: string;
+  readonly epoch: string;
+  readonly members: readonly Member[];
+}
+
+export interface Transition {
+  readonly source: string;
+  readonly event: string;
+  readonly targets: readonly string[];
+  readonly guard?: string;
+}
+
+export interface Step {
+  readonly number: number;
+  readonly at: number;
+  readonly event: string;
+  readonly detail?: unknown;
+  readonly source?: string;
+  readonly actions: readonly string[];
+  readonly transitions: readonly Transition[];
+  readonly refused: readonly Transition[];
+  readonly value?: unknown;
+  readonly status: string;
+  readonly context?: unknown;
+  readonly child?: string;
+  readonly active: readonly string[];
+}
+
+export interface ActorsView {
+  readonly total: number;
+  readonly offset: number;
+  readonly actors: readonly {
+    readonly address: string;
+    readonly machine: string;
+    readonly value: unknown;
+    readonly status: string;
+    readonly queued: number;
+    readonly restarts: number;
+  }[];
+  readonly selected?: {
+    readonly address: string;
+    readonly machine: string;
+    readonly drawn: boolean;
+    readonly known: boolean;
+    readonly queued: number;
+    readonly restarts: number;
+    readonly status: string;
+    readonly steps: readonly Step[];
+  };
+}
+
+export interface TxnStep {
+  readonly at: number;
+  readonly node: string;
+  readonly region: number;
+  readonly what: string;
+  readonly keys: number;
+  readonly key: string;
+  readonly primary: boolean;
+  readonly commitTs: string;
+  readonly outcome: string;
+}
+
+export interface TransactionsView {
+  readonly total: number;
+  readonly transactions: readonly {
+    readonly startTs: string;
+    readonly began: number;
+    readonly last: number;
+    readonly outcome: string;
+    readonly regions: number;
+    readonly steps: number;
+    readonly key: string;
+  }[];
+  readonly selected?: {
+    readonly startTs: string;
+    readonly began: number;
+    readonly last: number;
+    readonly outcome: string;
+    readonly regions: readonly number[];
+    readonly steps: readonly TxnStep[];
+  };
+}
+
+export interface LettersView {
+  readonly letters: readonly {
+    readonly at: number;
+    readonly node: string;
+    readonly reason: string;
+    readonly from: string;
+    readonly to: string;
+    readonly event: string;
+    readonly detail: string;
+  }[];
+}
+
+export interface HeatView {
+  readonly rows: readonly {
+    readonly start: string;
+    readonly firstRegion: number;
+    readonly regions: number;
+  }[];
+  readonly columns: readonly {
+    readonly at: number;
+    readonly written: readonly number[];
+    readonly read: readonly number[];
+  }[];
+}
+
+export type Query = Readonly<Record<string, string | number>>;
