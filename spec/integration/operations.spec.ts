@@ -5,7 +5,7 @@ import { skip } from '../skip.js';
 import { eventually, type RunningCommand, Workplace } from './command.js';
 
 const PERMISSIONS = new URL('../../../deploy/nats/troupe.conf', import.meta.url);
-const PASSWORDS = { TROUPE_NODE_PASSWORD: 'n', TROUPE_CLIENT_PASSWORD: 'c', TROUPE_OBSERVER_PASSWORD: 'o' };
+const PASSWORDS = { TROUPE_NODE_PASSWORD: 'n', TROUPE_CLIENT_PASSWORD: 'c', TROUPE_OPERATOR_PASSWORD: 'o' };
 
 /** A deployment as `deploy/` describes it: nodes on their own, and a NATS server that gives each no more than it needs. */
 describe('A deployment under least privilege', function () {
@@ -69,6 +69,24 @@ describe('A deployment under least privilege', function () {
     expect(text).to.match(/^nodejs_eventloop_lag_p99_seconds /m);
     expect(await page('scheduler-1', '/healthz')).to.deep.equal([200, 'ok\n']);
     expect((await page('scheduler-1', '/metrics'))[1]).to.match(/^troupe_scheduler_stores 3$/m);
+  });
+
+  it('shows itself to an operator', async () => {
+    const inspect = (user: NodeJS.ProcessEnv) =>
+      place.start(['inspect', '--port', '0', '--cluster', 'prod', '--nats', nats.url], user);
+    const page = inspect(as('troupe-operator', 'o', '_INBOX_OPERATOR'));
+    const [, url] = await page.printed(/(http:\/\/127\.0\.0\.1:\d+)/);
+    const events = await fetch(`${url}/api/stream?view=actors`);
+    const reader = events.body?.getReader();
+    let seen = '';
+    while (!/store-3\/region\/1\/peer\/\d+/.test(seen)) {
+      const { value, done } = (await reader?.read()) ?? { value: undefined, done: true };
+      if (done) throw new Error(`the page's events ended:\n${seen.slice(0, 2000)}`);
+      seen += Buffer.from(value ?? []).toString();
+    }
+    await reader?.cancel();
+    page.signal('SIGINT');
+    await page.ended;
   });
 
   it('lets nobody with a client’s password be a node', async () => {
