@@ -58,6 +58,26 @@ describe('the name of a deployed actor', () => {
     });
   }
 
+  /** Nobody hears an answer before all have asked, so that none answers for the name yet. */
+  function askTogether(all: readonly NatsConnection[]): void {
+    let toCome = all.length;
+    let open: () => void = () => {};
+    const everybody = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    for (const connection of all) {
+      const request = connection.request.bind(connection);
+      connection.request = async (...question) => {
+        try {
+          return await request(...question);
+        } finally {
+          if (--toCome === 0) open();
+          await everybody;
+        }
+      };
+    }
+  }
+
   const never = (error: TroupeError): void => {
     throw error;
   };
@@ -115,7 +135,7 @@ describe('the name of a deployed actor', () => {
   it('is left to the later of two that could not hear each other', async () => {
     const [earlier, later] = [await claims('a'), await claims('b', undefined, 2)];
     const lost: string[] = [];
-    // Both ask before one of them answers for it.
+    askTogether(connections);
     const [first] = await Promise.all([
       earlier.take('x', ({ code }) => lost.push(`a ${code}`)),
       later.take('x', ({ code }) => lost.push(`b ${code}`)),

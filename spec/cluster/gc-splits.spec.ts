@@ -137,7 +137,7 @@ describe('old versions of a region that is split and merged in the middle of a p
         // Of each the version that is held and the one above it, and what the world itself wrote first.
         expect(await splitting.versions()).to.equal(2 * KEYS + 1);
         const lost = await world.at(before).catch((error: unknown) => error);
-        expect(lost).to.be.instanceOf(TroupeError).with.property('reason', 'collected');
+        expect(lost).to.be.instanceOf(TroupeError).with.property('reason', 'below-safe-point');
 
         await world.until(view.close());
         splitting.expect(second);

@@ -21,14 +21,17 @@ describe('The guides', function () {
   let nats: TestNatsServer;
   let cluster: RunningCommand;
 
-  before(async function () {
+  before(function () {
     if (!hasNatsServer()) skip(this, 'nats-server is not installed');
+  });
+  // Each begins with a cluster that is new.
+  beforeEach(async () => {
     place = new Workplace();
     nats = await TestNatsServer.start();
     cluster = place.start(['up', '--nats', nats.url]);
     await cluster.printed(/Ctrl-C stops the cluster/);
   });
-  after(async () => {
+  afterEach(async () => {
     await place?.close();
     await nats?.stop();
   });
