@@ -1,5 +1,5 @@
 import type { Clock } from '../../actors/index.js';
-import { MAX_USER_KEY_BYTES, prefixEnd } from '../../storage/keys.js';
+import { MAX_USER_KEY_BYTES, nameOfKey, prefixEnd } from '../../storage/keys.js';
 import { TroupeError } from '../errors.js';
 import {
   CallGroup,
@@ -107,8 +107,7 @@ export class RawSpace {
     const last = new Map<string, [Uint8Array, Uint8Array]>();
     for (const [key, value] of listOf(pairs)) {
       const pair = this.#checkedPair(key, value);
-      const { buffer, byteOffset, byteLength } = pair[0];
-      last.set(Buffer.from(buffer, byteOffset, byteLength).toString('latin1'), pair);
+      last.set(nameOfKey(pair[0]), pair);
     }
     await this.#together(
       last.values(),

@@ -157,7 +157,18 @@ export function measuresOfRole(
   role: keyof typeof ROLES,
   numbers: () => Readonly<Record<string, number>>,
 ): Measure[] {
-  return Object.entries(ROLES[role]).map(([name, row]) => measureOf(row, () => numbers()[name]));
+  // One look for all of a scrape's, which are read in one go: to count leaders is to go over all regions.
+  let look: Readonly<Record<string, number>> | undefined;
+  const once = (): Readonly<Record<string, number>> => {
+    if (look === undefined) {
+      look = numbers();
+      queueMicrotask(() => {
+        look = undefined;
+      });
+    }
+    return look;
+  };
+  return Object.entries(ROLES[role]).map(([name, row]) => measureOf(row, () => once()[name]));
 }
 
 function measureOf([metric, help, unit = 1]: Row, value: () => number | undefined): Measure {

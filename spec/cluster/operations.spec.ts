@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { parseAddress } from '../../cluster/cli/settings.js';
 import { TroupeError } from '../../cluster/errors.js';
 import { NodeMetrics, type OperationsServer, serveOperations } from '../../cluster/operations/index.js';
+import { measuresOfRole } from '../../cluster/operations/measures.js';
 import { RegionWorld } from './region-world.js';
 import { StoreWorld } from './store-world.js';
 
@@ -61,6 +62,16 @@ describe('The metrics of a node', () => {
     expect(silent.map(([name]) => name)).to.deep.equal([]);
     expect(page.get('troupe_scheduler_leads')?.values).to.deep.equal([1]);
     expect(page.get('troupe_scheduler_stores')?.values).to.deep.equal([1]);
+  });
+
+  it('are taken by one look a scrape', async () => {
+    let looks = 0;
+    const measures = measuresOfRole('store', () => ({ peers: ++looks }));
+    const scrape = () => Promise.all(measures.map(({ read }) => read()));
+    await scrape();
+    expect(looks).to.equal(1);
+    const again = (await scrape()).flat();
+    expect(again).to.deep.equal([[2, {}]]);
   });
 
   it('tell in seconds how long the disk took', async () => {
