@@ -43,8 +43,7 @@ const codeOf = (call: Promise<unknown>): Promise<string> =>
   );
 
 /** A host in this process, on a simulated disk, with a real server between it and its clients. */
-describe('a host of deployed actors', function () {
-  this.timeout(30_000);
+describe('a host of deployed actors', () => {
   let nats: TestNatsServer;
   let directory = '';
   let actors: ActorClient;
