@@ -24,6 +24,7 @@ export type ReplyOf<E extends EventObject, T> =
       : unknown
     : unknown;
 
+/** How long an ask waits. */
 export interface AskOptions {
   /** Milliseconds, more than 0; 5000 when absent. */
   readonly timeout?: number;
@@ -45,6 +46,7 @@ export type DownReason =
   /** Its node is another incarnation now. */
   | 'node-restarted';
 
+/** That a watched actor is gone, and why. */
 export interface Down {
   readonly address: string;
   readonly reason: DownReason;
@@ -105,10 +107,12 @@ export class ActorRef<E extends EventObject = AnyEventObject> {
     this.host.stop(this as ActorRef);
   }
 
+  /** Its address. */
   toString(): string {
     return this.address;
   }
 
+  /** Its address. */
   toJSON(): string {
     return this.address;
   }

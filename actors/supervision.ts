@@ -10,6 +10,7 @@ import type { Random } from './random.js';
  */
 export type Directive = 'restart' | 'rebuild' | 'stop' | 'escalate';
 
+/** What happens when an actor fails, and how often it is tried again. */
 export interface Supervision {
   readonly onFailure: Directive;
   /** Milliseconds before the first restart; doubles with every failure within `window`. */

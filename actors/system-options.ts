@@ -13,6 +13,7 @@ import type { ActorSystem } from './system.js';
 import type { Transport } from './transport.js';
 import type { WatchOptions } from './watch.js';
 
+/** What a node is, and what it is made of. */
 export interface ActorSystemOptions {
   /** Nodes of different clusters never hear each other. */
   readonly cluster: string;
@@ -44,6 +45,7 @@ export interface ActorContext<E extends AnyEventObject = AnyEventObject> {
   readonly system: ActorSystem;
 }
 
+/** Where an actor lives, how it begins, and what becomes of it when it fails. */
 export interface SpawnOptions<L extends AnyActorLogic> {
   /** Below the node's name, for example `region/17/peer/42`. */
   readonly path: string;

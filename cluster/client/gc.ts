@@ -113,6 +113,7 @@ export class GcAdmin {
     await this.#enable('false', options);
   }
 
+  /** Lets the collector begin rounds again. */
   async resume(options: AdminCallOptions = {}): Promise<void> {
     await this.#enable('true', options);
   }

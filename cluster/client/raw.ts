@@ -23,6 +23,7 @@ export type Bytes = string | Uint8Array;
 /** Where raw data may live; `default` where nothing is said. */
 export type DataFamily = 'default' | 'lock' | 'write';
 
+/** What every raw call takes last. */
 export interface CallOptions {
   readonly cf?: DataFamily;
   /** Milliseconds until the call fails; the database's where nothing is said. */
@@ -93,6 +94,7 @@ export class RawSpace {
     return this.#together(keys, options, (terms, key, cf) => new GetCall(terms, checkedKey(key), cf));
   }
 
+  /** Sets the value of a key. @throws TroupeError `undetermined` when it may have happened */
   put(key: Bytes, value: Bytes, options?: CallOptions): Promise<void> {
     try {
       const [k, v] = this.#checkedPair(key, value);
@@ -125,6 +127,7 @@ export class RawSpace {
     }
   }
 
+  /** Removes keys, of any number of regions: not all at one moment. */
   async batchDelete(keys: Iterable<Bytes>, options?: CallOptions): Promise<void> {
     await this.#together(keys, options, (terms, key, cf) => new DeleteCall(terms, checkedKey(key), cf));
   }

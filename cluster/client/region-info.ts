@@ -25,6 +25,7 @@ export interface RegionEpoch {
   readonly version: number;
 }
 
+/** A replica of a region, as its leader last told. */
 export interface RegionPeerInfo {
   readonly id: number;
   readonly store: number;

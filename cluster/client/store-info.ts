@@ -7,7 +7,9 @@ import type { Deadline } from './deadline.js';
 import { known, type PlacementInfo, placementInfo } from './placement-info.js';
 import type { RegionInfo } from './region-info.js';
 
-const STORE_STATES = ['Up', 'Disconnected', 'Down', 'Offline', 'Tombstone'] as const;
+/** A store as the scheduler sees it: heard of, silent for seconds, silent for too long, being drained, gone. */
+export const STORE_STATES = ['Up', 'Disconnected', 'Down', 'Offline', 'Tombstone'] as const;
+/** One of `STORE_STATES`. */
 export type StoreState = (typeof STORE_STATES)[number];
 
 /** A store as the scheduler sees it; what `troupe store list --json` prints. */

@@ -414,6 +414,7 @@ export class RawNode {
     return this.core.progress.keys();
   }
 
+  /** Whether the peer is a voter or a learner of the configuration in force. */
   isMember(peer: number): boolean {
     return this.core.progress.has(peer);
   }

@@ -1,5 +1,9 @@
 import { kvrpcpb } from '../../proto/index.js';
 
+/**
+ * What a version says of its key: a value, its removal, a lock that wrote nothing, or a transaction that was rolled
+ * back.
+ */
 export type VersionKind = 'put' | 'delete' | 'lock' | 'rollback';
 
 /** A lock that stands on a key. */
