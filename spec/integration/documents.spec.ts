@@ -1,11 +1,12 @@
 import { spawn } from 'node:child_process';
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { hasNatsServer, TestNatsServer } from '../nats-server.js';
 import {
   type Block,
+  blocksOf,
   type Document,
   documents,
   joined,
@@ -31,6 +32,15 @@ const killing = followed.filter(({ blocks }) =>
   blocks.some((block) => runs(block) && /\bkill\b/.test(block.text)),
 );
 
+/** Headings of docs/cli.md, and the command whose JSON is shown below each. */
+const SHOWN_JSON: readonly (readonly [heading: string, words: readonly string[]])[] = [
+  ['## troupe status', ['status', '--json']],
+  ['## troupe store list, show, offline, label, limit', ['store', 'show', '1', '--json']],
+  ['## troupe gc', ['gc', 'status', '--json']],
+  ['## troupe region', ['region', 'show', '1', '--json']],
+  ['### Checking replicas', ['region', 'check', '1', '--json']],
+];
+
 /** A new `troupe up`, and a folder for each document. */
 class Desk {
   private constructor(
@@ -49,6 +59,13 @@ class Desk {
   async close(): Promise<void> {
     await this.place.close();
     await this.nats.stop();
+  }
+
+  /** What a command prints. */
+  async output(words: readonly string[]): Promise<string> {
+    const { code, stdout, stderr } = await this.place.run(words, undefined, { NATS_URL: this.nats.url });
+    expect(code, stderr).to.equal(0);
+    return stdout;
   }
 
   /** Does what a document says, block by block; the parts of its program where the last of them stands. */
@@ -121,6 +138,16 @@ describe('The documents that can be followed', function () {
 
     for (const document of followed.filter((each) => !killing.includes(each)))
       it(document.path, () => desk.follow(document));
+
+    it('print the JSON that docs/cli.md shows', async () => {
+      const manual = readFileSync(join(ROOT, 'docs', 'cli.md'), 'utf8');
+      for (const [heading, words] of SHOWN_JSON) {
+        const section = manual.slice(manual.indexOf(`\n${heading}\n`) + heading.length);
+        const shown = blocksOf(section).find(({ kind }) => kind === 'json')?.text ?? '';
+        const lacking = missingMembers(JSON.parse(shown), JSON.parse(await desk.output(words)));
+        expect(lacking, heading).to.deep.equal([]);
+      }
+    });
   });
 
   describe('work as they stand, where they kill stores', () => {
@@ -135,6 +162,7 @@ describe('The documents that can be followed', function () {
   it('are those that a newcomer reads first', () => {
     expect(followed.map(({ path }) => path)).to.include.members([
       'README.md',
+      'docs/cli.md',
       'docs/transactions.md',
       'docs/guides/first-cluster.md',
       'docs/guides/first-transaction.md',
@@ -143,3 +171,18 @@ describe('The documents that can be followed', function () {
     ]);
   });
 });
+
+/** Paths of what an example has and the real thing has not; of lists the first elements are compared, and what is empty is passed over. */
+function missingMembers(example: unknown, real: unknown, path = ''): string[] {
+  if (typeof example !== 'object' || example === null || typeof real !== 'object' || real === null) return [];
+  const names = Object.keys(real);
+  if (names.length === 0) return [];
+  if (Array.isArray(example)) {
+    return Array.isArray(real) ? missingMembers(example[0], real[0], `${path}[]`) : [path];
+  }
+  return Object.entries(example).flatMap(([name, value]) =>
+    names.includes(name)
+      ? missingMembers(value, Object.entries(real).find(([other]) => other === name)?.[1], `${path}.${name}`)
+      : [`${path}.${name}`],
+  );
+}

@@ -11,6 +11,7 @@ const OTHER_PROGRAMS: ReadonlySet<string> = new Set([
   'cat',
   'cd',
   'dot',
+  'head',
   'install',
   'jq',
   'kill',
