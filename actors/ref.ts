@@ -28,6 +28,7 @@ export type ReplyOf<E extends EventObject, T> =
 export interface AskOptions {
   /** Milliseconds, more than 0; 5000 when absent. */
   readonly timeout?: number;
+  /** Aborting rejects with an `AskError` `aborted`. */
   readonly signal?: AbortSignal;
 }
 

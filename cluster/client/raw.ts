@@ -25,6 +25,7 @@ export type DataFamily = 'default' | 'lock' | 'write';
 
 /** What every raw call takes last. */
 export interface CallOptions {
+  /** The family of the key; `default` when absent. */
   readonly cf?: DataFamily;
   /** Milliseconds until the call fails; the database's where nothing is said. */
   readonly timeout?: number;

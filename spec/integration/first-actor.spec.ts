@@ -3,9 +3,9 @@ import { readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { hasNatsServer, TestNatsServer } from '../nats-server.js';
+import { blocksOf, runs } from '../repository/markdown.js';
 import { skip } from '../skip.js';
 import { type RunningCommand, Workplace } from './command.js';
-import { blocksOf, runs } from '../repository/markdown.js';
 
 const GUIDE = fileURLToPath(new URL('../../../docs/guides/first-actor.md', import.meta.url));
 const MODULES = fileURLToPath(new URL('../../../node_modules', import.meta.url));
