@@ -47,10 +47,12 @@ export function lanesOf(role: Role): readonly Lane[] {
   return role === 'server' ? ['peer', 'req'] : ['res'];
 }
 
+/** The NATS subject of a node on a lane. */
 export function subjectOf(cluster: string, lane: Lane, node: string): string {
   return `troupe.${cluster}.${lane}.${node}`;
 }
 
+/** Where an actor lives: `<node>/<path>`, taken apart. */
 export interface Address {
   readonly node: string;
   /** Empty: the node itself, which can be watched. */

@@ -18,6 +18,7 @@ export interface Codec<E extends WireEvent = WireEvent, R = unknown> {
   decode(body: Uint8Array): E;
   /** Absent: replies travel as JSON. */
   encodeReply?(reply: R): Uint8Array;
+  /** The reply that `encodeReply` made; without both, replies travel as JSON. */
   decodeReply?(body: Uint8Array): R;
   /** The lanes on which the kind may travel; absent: all. On any other it is a dead letter. */
   readonly lanes?: readonly Lane[];

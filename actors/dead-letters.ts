@@ -20,6 +20,7 @@ export type DeadLetterReason =
   /** A second answer to the same ask. */
   | 'second-reply';
 
+/** A message that reached nobody. */
 export interface DeadLetter {
   readonly reason: DeadLetterReason;
   /** The address, or what is known of it. */
@@ -56,7 +57,10 @@ export class DeadLetters {
 
   constructor(private readonly keep: number) {}
 
-  /** @param count messages that this letter stands for */
+  /**
+   * Counts a letter, keeps it among the last ones, and tells who listens.
+   * @param count messages that this letter stands for
+   */
   add(letter: DeadLetter, count = 1): void {
     this.counts[letter.reason] += count;
     if (this.#last.length < this.keep) this.#last.push(letter);

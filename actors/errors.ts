@@ -71,6 +71,7 @@ export type ActorSystemErrorCode =
   /** An actor failed and nobody above it was left to decide. */
   | 'actor-failed';
 
+/** Why a system could not start, or had to end; `code` says which. */
 export class ActorSystemError extends Error {
   override readonly name = 'ActorSystemError';
 

@@ -1,6 +1,18 @@
 /**
- * Actors that are statecharts: every actor is an XState machine, every message between nodes travels over NATS.
- * The manual is docs/actors.md.
+ * Actors that are statecharts: every actor is an XState machine (or other XState logic), every message between nodes travels
+ * over NATS. The manual, with a complete example, is docs/actors.md.
+ *
+ * - `ActorSystem.start` makes a node; `system.spawn(machine, { path })` puts an actor on it, and `system.ref(address)` names one
+ *   on any node.
+ * - A ref is told (`tell`: at most once), asked (`ask`: a reply, or an `AskError` at the deadline at the latest), watched and stopped.
+ * - `natsTransport` connects nodes over NATS; `MemoryNetwork` with `VirtualClock` and `seededRandom` runs them in one process on
+ *   virtual time, where one seed is one history.
+ * - Mailboxes are bounded, actors that fail are restarted by their `Supervision`, and what reaches nobody is a `DeadLetter`.
+ * - `Inspection` and `InspectionObserver` show what happens, while somebody looks.
+ *
+ * Times are milliseconds. Nothing here knows of Raft, keys or stores.
+ *
+ * @module troupe/actors
  */
 
 export type { Address, Lane, Role } from './addresses.js';
@@ -20,10 +32,12 @@ export {
   type InspectionLease,
   MACHINE_KINDS,
   type MachineKind,
+  OTHER_KINDS,
 } from './inspection/lease.js';
 export {
   DEFAULT_WANTED,
   InspectionObserver,
+  type ObserverLink,
   type ObserverOptions,
   type OpenObserverLink,
   type Wanted,
@@ -41,15 +55,16 @@ export type {
   StateRecord,
 } from './inspection/records.js';
 export type { StateItem } from './inspection/roll.js';
-export type { Logger } from './logger.js';
+export type { Logger, LogMethod } from './logger.js';
 export { silentLogger } from './logger.js';
 export type { MailboxOptions, Overflow } from './mailbox.js';
-export type { FrameFilter, LinkFaults } from './memory-network.js';
+export type { FrameFilter, FrameInFlight, LinkFaults } from './memory-network.js';
 export { MemoryNetwork } from './memory-network.js';
 export type { Metrics } from './metrics.js';
 export { NameClaim } from './nats/claim.js';
-export { connectNats } from './nats/connect.js';
+export { connectNats, type NatsServers } from './nats/connect.js';
 export { natsObserver } from './nats/inspection.js';
+export type { ServiceOptions } from './nats/service.js';
 export type { NatsTransportOptions } from './nats/transport.js';
 export { natsTransport } from './nats/transport.js';
 export type { Persistence, Step } from './persistence.js';

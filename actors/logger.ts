@@ -1,4 +1,5 @@
-type LogMethod = (fields: object, message?: string) => void;
+/** Fields first, then the sentence. */
+export type LogMethod = (fields: object, message?: string) => void;
 
 /** The part of pino's interface that the house uses: object first, sentence second. */
 export interface Logger {
@@ -6,6 +7,7 @@ export interface Logger {
   info: LogMethod;
   warn: LogMethod;
   error: LogMethod;
+  /** One that adds these fields to everything it says. */
   child(bindings: object): Logger;
 }
 

@@ -7,6 +7,7 @@
  */
 export type Overflow = 'reject' | 'dropNewest' | 'dropOldest';
 
+/** How much a mailbox holds, and what happens to one message more. */
 export interface MailboxOptions {
   /** Messages that may wait. */
   readonly capacity: number;

@@ -142,6 +142,7 @@ export class MemoryNetwork {
     this.#nodes.get(node)?.setConnected(false);
   }
 
+  /** The connection is back; what was published meanwhile is lost. */
   reconnect(node: string): void {
     this.#nodes.get(node)?.setConnected(true);
   }

@@ -24,9 +24,11 @@ export type ReplyOf<E extends EventObject, T> =
       : unknown
     : unknown;
 
+/** How long an ask waits. */
 export interface AskOptions {
   /** Milliseconds, more than 0; 5000 when absent. */
   readonly timeout?: number;
+  /** Aborting rejects with an `AskError` `aborted`. */
   readonly signal?: AbortSignal;
 }
 
@@ -45,6 +47,7 @@ export type DownReason =
   /** Its node is another incarnation now. */
   | 'node-restarted';
 
+/** That a watched actor is gone, and why. */
 export interface Down {
   readonly address: string;
   readonly reason: DownReason;
@@ -105,10 +108,12 @@ export class ActorRef<E extends EventObject = AnyEventObject> {
     this.host.stop(this as ActorRef);
   }
 
+  /** Its address. */
   toString(): string {
     return this.address;
   }
 
+  /** Its address. */
   toJSON(): string {
     return this.address;
   }

@@ -5,6 +5,7 @@ import type { AskErrorCode } from './errors.js';
  * process, once: what comes after the first answer is counted as a dead letter.
  */
 export interface ReplyTo<R = unknown> {
+  /** Answers; the first answer counts. */
   send(reply: R): void;
   /**
    * The asker gets an `AskError` `refused` with this reason and message.

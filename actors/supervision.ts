@@ -10,10 +10,13 @@ import type { Random } from './random.js';
  */
 export type Directive = 'restart' | 'rebuild' | 'stop' | 'escalate';
 
+/** What happens when an actor fails, and how often it is tried again. */
 export interface Supervision {
+  /** What is done first. */
   readonly onFailure: Directive;
   /** Milliseconds before the first restart; doubles with every failure within `window`. */
   readonly minBackoff: number;
+  /** Milliseconds before a restart, at most. */
   readonly maxBackoff: number;
   /** Part of the delay that is drawn by chance, 0 to 1: 0.2 spreads it over 80 to 100 %. */
   readonly jitter: number;
@@ -21,6 +24,7 @@ export interface Supervision {
   readonly limit: number;
   /** Milliseconds. */
   readonly window: number;
+  /** What is done when it was restarted too often. */
   readonly afterLimit: 'stop' | 'escalate';
 }
 

@@ -40,13 +40,17 @@ interface Looking {
 /** One node: its actors, its run queue, and its way to the other nodes. */
 export class ActorSystem {
   readonly cluster: string;
+  /** The node's name. */
   readonly node: string;
   readonly role: Role;
+  /** Grows with every start of the node. */
   readonly incarnation: number;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  /** Counters, which anybody may read at any time. */
   readonly metrics = new Metrics();
+  /** Messages that reached nobody. */
   readonly deadLetters: DeadLetters;
   /** What those see who attach over the network. */
   readonly inspection: Inspection;

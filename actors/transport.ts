@@ -27,6 +27,7 @@ export interface TransportHost {
   receive(lane: Lane, frame: Uint8Array): void;
   /** The frame with these asks (correlation ids, inclusive) found nobody at `node`. */
   undeliverable(node: string, firstAsk: number, lastAsk: number): void;
+  /** The connection came or went. */
   status(status: TransportStatus): void;
   /** Counters, for tools that ask over the network. */
   describe(): object;
@@ -52,6 +53,7 @@ export interface OutgoingFrame {
 export interface BulkChannel {
   /** False when there is no connection: the chunk is not sent, now or later. True does not mean that it arrives. */
   send(node: string, chunk: Uint8Array): boolean;
+  /** Ends the channel. */
   close(): Promise<void>;
 }
 
@@ -59,6 +61,7 @@ export interface BulkChannel {
 export interface InspectionChannel {
   /** False when there is no connection. @param topic a token of a NATS subject */
   publish(topic: string, bytes: Uint8Array): boolean;
+  /** Ends the channel. */
   close(): Promise<void>;
 }
 

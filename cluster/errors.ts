@@ -46,6 +46,7 @@ export const TROUPE_ERROR_CODES: readonly TroupeErrorCode[] = [
 /** The error that every public function of the cluster throws. Its message is one sentence for a person. */
 export class TroupeError extends Error {
   override readonly name = 'TroupeError';
+  /** For programs to switch on. */
   readonly code: TroupeErrorCode;
   /** Which case of the code it is, where several are told apart: for example `peer-exists` of a region's change. */
   readonly reason: string | undefined;

@@ -14,4 +14,5 @@ export const REGION_STATES = [
   'hot',
 ] as const;
 
+/** One of `REGION_STATES`. */
 export type RegionPlacementState = (typeof REGION_STATES)[number];

@@ -19,12 +19,14 @@ export interface DeployedActorDuties {
   forget(): void;
 }
 
+/** What the host gives the chart of one deployed actor. */
 export interface DeployedActorInput {
   readonly duties: DeployedActorDuties;
 }
 
+/** What its duties and its host tell the chart of a deployed actor. */
 export type DeployedActorEvent =
-  /** @property finished the machine had come to its end before */
+  /** The state is read; `finished`: the machine had come to its end before. */
   | { readonly type: 'restored'; readonly finished: boolean }
   /** The machine threw, or its state does not serialise. */
   | { readonly type: 'failed' }
@@ -34,11 +36,12 @@ export type DeployedActorEvent =
   | { readonly type: 'finished' }
   /** Nobody has needed it for a while, and it has nothing to do. */
   | { readonly type: 'idle' }
-  /** @property wanted events have come meanwhile */
+  /** Its last step is durable; `wanted`: events have come meanwhile. */
   | { readonly type: 'released'; readonly wanted: boolean }
   /** The host stops, the name is lost, or somebody has undeployed it. */
   | { readonly type: 'stop' };
 
+/** The chart of a deployed actor's life; `troupe chart deployed-actor` draws it. */
 export const deployedActorMachine = setup({
   types: {
     context: {} as DeployedActorInput,

@@ -20,12 +20,14 @@ export interface GcDuties {
   endRound(): void;
 }
 
+/** What the leading scheduler gives the chart of its collector. */
 export interface GcInput {
   readonly duties: GcDuties;
   /** Milliseconds before a round that failed is tried again; doubled with each failure in a row, up to the second. */
   readonly backoff: readonly [first: number, longest: number];
 }
 
+/** What the clock, an administrator and the duties tell the chart of the collector. */
 export type GcEvent =
   | {
       readonly type: 'clock';
@@ -41,13 +43,14 @@ export type GcEvent =
     }
   /** Somebody wants a round now. */
   | { readonly type: 'runNow' }
-  /** @property ahead the transaction safe point is above the GC safe point */
+  /** `ahead`: the transaction safe point is above the GC safe point. */
   | { readonly type: 'raised'; readonly ahead: boolean }
   | { readonly type: 'locksResolved' }
   | { readonly type: 'collected' }
   | { readonly type: 'failed' };
 
-interface GcContext extends GcInput {
+/** What the collector remembers: times are milliseconds of the scheduler's clock. */
+export interface GcContext extends GcInput {
   readonly now: number;
   readonly beganAt: number;
   readonly failedAt: number;
@@ -55,6 +58,7 @@ interface GcContext extends GcInput {
   readonly failures: number;
 }
 
+/** The chart of the collector of old versions; `troupe chart gc` draws it. */
 export const gcMachine = setup({
   types: { context: {} as GcContext, input: {} as GcInput, events: {} as GcEvent },
   guards: {

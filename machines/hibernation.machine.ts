@@ -57,6 +57,7 @@ export const hibernationMachine = setup({
   },
 });
 
+/** What a group tells of its traffic, and what its members say to each other about rest. */
 export type HibernationEvent =
   /** To a leader: no request for long enough, and nothing left to do. */
   | 'fellQuiet'
@@ -71,11 +72,16 @@ export type HibernationEvent =
   /** A request, a message, or another store that is gone. */
   | 'disturbed';
 
+/**
+ * Whether a group works (`awake`), its leader asks for rest (`asking`), its leader rests (`asleep`), or a follower
+ * does (`dormant`).
+ */
 export type HibernationState = 'awake' | 'asking' | 'asleep' | 'dormant';
 
 /** What the peer does with a transition. */
 export type HibernationAction = 'askMembers' | 'agree' | 'stopTicking' | 'goOn';
 
+/** What comes of one event: the new state, and what is to be done, in this order. */
 export interface HibernationStep {
   readonly state: HibernationState;
   readonly actions: readonly HibernationAction[];

@@ -15,6 +15,7 @@ export interface OperatorInput {
   readonly stepLimits: readonly number[];
 }
 
+/** What heartbeats, the clock and the scheduler tell an operator; `now` is milliseconds of the scheduler's clock. */
 export type OperatorEvent =
   | { readonly type: 'start'; readonly now: number }
   /** A heartbeat shows that the current step is done. */
@@ -25,13 +26,15 @@ export type OperatorEvent =
   /** One of higher priority takes its place. */
   | { readonly type: 'replace' };
 
-interface OperatorContext extends OperatorInput {
+/** How far an operator is: its step counts from 0, and `since` is when that began. */
+export interface OperatorContext extends OperatorInput {
   /** Index of the step that is under way. */
   readonly step: number;
   /** When it began, or the operator was made. */
   readonly since: number;
 }
 
+/** States of an operator; all but `waiting` and `running` are ends. */
 export type OperatorState =
   | 'waiting'
   | 'running'
@@ -41,6 +44,7 @@ export type OperatorState =
   | 'expired'
   | 'timedOut';
 
+/** The chart of an operator; `troupe chart operator` draws it. */
 export const operatorMachine = setup({
   types: {
     context: {} as OperatorContext,

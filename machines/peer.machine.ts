@@ -10,21 +10,28 @@ import { setup } from 'xstate';
  * is gone when its end is durable. A failed one has met a broken invariant: it refuses everybody until the store restarts.
  */
 export interface PeerReplica<Raft, Request> {
+  /** A message of its group, for its Raft core. */
   stepRaft(message: Raft): void;
+  /** A request that reads. */
   serveRead(request: Request): void;
+  /** A request that writes: it goes through the log. */
   proposeWrite(request: Request): void;
   /** Membership, leadership or range of the region itself. */
   changeRegion(request: unknown): void;
   /** Answers a request that this state does not allow; the caller may try elsewhere. */
   refuse(request: Request, reason: PeerRefusal): void;
+  /** Answers a change of the region that this state does not allow. */
   refuseChange(request: unknown, reason: PeerRefusal): void;
   /** Entries that the log has left behind were removed from the disk, or could not be. */
   noteLogDeletion(deletion: { readonly through: number; readonly error?: Error }): void;
+  /** The peer takes part in nothing any more: what waits for it is answered. */
   stop(): void;
 }
 
+/** Why a peer serves nobody: its region is not known yet, is being merged, or is gone here; or an invariant broke. */
 export type PeerRefusal = 'uninitialised' | 'merging' | 'removed' | 'failed';
 
+/** What arrives for a peer, and what its replica tells of itself. */
 export type PeerEvent =
   | { readonly type: 'raft' }
   | { readonly type: 'read' }
@@ -48,15 +55,15 @@ export type PeerEvent =
   /** An invariant broke, or a command could not be applied. */
   | { readonly type: 'broke'; readonly error: Error };
 
-type Replica = PeerReplica<unknown, unknown>;
-
+/** What a store gives the chart of a peer. */
 export interface PeerInput {
-  readonly replica: Replica;
+  readonly replica: PeerReplica<unknown, unknown>;
   readonly initialised: boolean;
   /** The disk says that the region is to be merged. */
   readonly merging?: boolean;
 }
 
+/** The chart of a peer; `troupe chart peer` draws it. */
 export const peerMachine = setup({
   types: {
     context: {} as PeerInput,

@@ -28,6 +28,7 @@ export interface RecoveringPeerHost {
   askTerms(peers: readonly number[]): void;
   /** Makes the floor durable, then sends `floorSaved`. */
   saveFloor(recovery: RecoveryFloor): void;
+  /** To a member of the group. */
   send(message: Message): void;
   /** Nobody else ever promised to hold what this peer held. */
   sayBeyondRepair(): void;
@@ -46,6 +47,7 @@ export interface RecoveryFloor {
   readonly answered: readonly number[];
 }
 
+/** What a peer of a repaired store hears. */
 export type RecoveringPeerEvent =
   | { readonly type: 'tick' }
   /** A message of the group, whatever it is. */
@@ -63,6 +65,7 @@ export type RecoveringPeerEvent =
   | { readonly type: 'restored' }
   | { readonly type: 'restoreFailed' };
 
+/** What a repaired store gives the chart of one of its peers. */
 export interface RecoveringPeerInput {
   readonly host: RecoveringPeerHost;
   readonly id: number;
@@ -73,6 +76,7 @@ export interface RecoveringPeerInput {
   readonly electionTicks: number;
 }
 
+/** What a peer of a repaired store has found out. */
 export interface RecoveringPeerContext {
   readonly host: RecoveringPeerHost;
   readonly id: number;
@@ -121,6 +125,7 @@ export function waitsFor({
   return others.filter((voter) => !answered.has(voter));
 }
 
+/** The chart of a peer of a repaired store; `troupe chart recovering-peer` draws it. */
 export const recoveringPeerMachine = setup({
   types: {
     context: {} as RecoveringPeerContext,

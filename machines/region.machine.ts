@@ -74,6 +74,7 @@ export const regionMachine = setup({
   },
 });
 
+/** What the scheduler has found out about a region. */
 export type RegionEvent =
   | 'foundWhole'
   | 'foundJoint'
@@ -93,6 +94,7 @@ export type RegionEvent =
   | 'operatorStarted'
   | 'operatorEnded';
 
+/** Whether a region has the replicas that it should have, and what is wrong first of all. */
 export type Replication =
   | 'unknown'
   | 'whole'

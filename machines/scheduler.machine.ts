@@ -23,11 +23,13 @@ export interface SchedulerDuties {
   resign(): void;
 }
 
+/** Why a scheduler does not answer: it has only begun, another leads, there is no region yet, or it has stopped. */
 export type SchedulerRefusal = 'starting' | 'not-leader' | 'not-bootstrapped' | 'stopped';
 
 /** How far the cluster has come, as the replicated state says. */
 export type ClusterPhase = 'collecting' | 'bootstrapping' | 'serving';
 
+/** Requests (`pd.` and their name), messages of the group, and what the scheduler's duties tell. */
 export type SchedulerEvent =
   | { readonly type: `pd.${string}` }
   | { readonly type: 'raft' }
@@ -47,10 +49,12 @@ export type SchedulerEvent =
   | { readonly type: 'broke'; readonly error: Error }
   | { readonly type: 'stop' };
 
+/** What a scheduler gives its chart. */
 export interface SchedulerInput {
   readonly duties: SchedulerDuties;
 }
 
+/** The chart of a member of the scheduler's group; `troupe chart scheduler-member` draws it. */
 export const schedulerMachine = setup({
   types: {
     context: {} as SchedulerInput,

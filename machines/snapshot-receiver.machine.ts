@@ -32,6 +32,7 @@ export interface SnapshotReceiverHost {
   ended(outcome: 'delivered' | 'refused' | 'abandoned', reason: string): void;
 }
 
+/** What all of a snapshot comes to, as its sender tells at the end. */
 export interface SnapshotReceiverTotals {
   readonly chunks: number;
   readonly bytes: number;
@@ -47,6 +48,7 @@ export type SnapshotReceiverWait = 'sender' | 'return' | 'tail' | 'repeat';
 /** Requests for the same chunk before the sender counts as silent. */
 export const MAX_REPEATED_ASKS = 10;
 
+/** What a receiver hears of its sender, its disk and its deadlines. */
 export type SnapshotReceiverEvent =
   /** The sender offers the snapshot again: it lost sight of this side. */
   | { readonly type: 'offered' }
@@ -62,11 +64,13 @@ export type SnapshotReceiverEvent =
   | { readonly type: 'cancelled'; readonly reason: string }
   | { readonly type: 'deadline'; readonly deadline: number };
 
+/** What a store gives the chart of a receiver. */
 export interface SnapshotReceiverInput {
   readonly host: SnapshotReceiverHost;
 }
 
-interface ReceiverContext extends SnapshotReceiverInput {
+/** How far a receiver is. */
+export interface SnapshotReceiverContext extends SnapshotReceiverInput {
   /** The chunk that is wanted next: all before it have arrived. */
   readonly next: number;
   /** Times that chunks were asked for again. */
@@ -79,9 +83,10 @@ interface ReceiverContext extends SnapshotReceiverInput {
   readonly reason: string;
 }
 
+/** The chart of the receiving side of a snapshot; `troupe chart snapshot-receiver` draws it. */
 export const snapshotReceiverMachine = setup({
   types: {
-    context: {} as ReceiverContext,
+    context: {} as SnapshotReceiverContext,
     input: {} as SnapshotReceiverInput,
     events: {} as SnapshotReceiverEvent,
   },

@@ -32,6 +32,7 @@ export interface SnapshotSenderHost {
 /** What a sender waits for, each for a time of its own. */
 export type SnapshotSenderWait = 'answer' | 'place' | 'credit' | 'connection' | 'verification';
 
+/** What a sender hears of its receiver, its disk and its deadlines. */
 export type SnapshotSenderEvent =
   /** The receiver has a place for it: it goes on with chunk `next` and may send those below `limit`. */
   | {
@@ -59,13 +60,15 @@ export type SnapshotSenderEvent =
   /** It is no longer wanted, or took longer than any transfer may. */
   | { readonly type: 'cancelled'; readonly reason: string };
 
+/** What a store gives the chart of a sender. */
 export interface SnapshotSenderInput {
   readonly host: SnapshotSenderHost;
   /** Times in a row that it goes on though nothing came of the last time. */
   readonly patience: number;
 }
 
-interface SenderContext extends SnapshotSenderInput {
+/** How far a sender is. */
+export interface SnapshotSenderContext extends SnapshotSenderInput {
   readonly attempt: number;
   /** The chunk to be sent next. */
   readonly position: number;
@@ -82,9 +85,10 @@ interface SenderContext extends SnapshotSenderInput {
   readonly reason: string;
 }
 
+/** The chart of the sending side of a snapshot; `troupe chart snapshot-sender` draws it. */
 export const snapshotSenderMachine = setup({
   types: {
-    context: {} as SenderContext,
+    context: {} as SnapshotSenderContext,
     input: {} as SnapshotSenderInput,
     events: {} as SnapshotSenderEvent,
   },

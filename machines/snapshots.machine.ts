@@ -9,10 +9,13 @@ export interface SnapshotDesk {
   offered(event: unknown): void;
   /** A message about a transfer of this store, either way. */
   route(event: unknown): void;
+  /** The connection is gone: what is being sent waits. */
   connectionLost(): void;
+  /** It is back: what was being sent goes on. */
   connectionBack(): void;
 }
 
+/** Messages of other stores about snapshots, and the state of the connection. */
 export type SnapshotDeskEvent =
   | { readonly type: 'snapshot.offer' }
   | { readonly type: 'snapshot.answer' }
@@ -23,6 +26,7 @@ export type SnapshotDeskEvent =
   | { readonly type: 'connectionLost' }
   | { readonly type: 'connectionBack' };
 
+/** The chart of a store's snapshot desk; `troupe chart snapshots` draws it. */
 export const snapshotsMachine = setup({
   types: {
     context: {} as { readonly desk: SnapshotDesk },

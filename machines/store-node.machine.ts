@@ -32,9 +32,11 @@ export interface StoreNodeHost {
   heedNotice(event: unknown): void;
   /** Tells the scheduler about this store and the regions that it leads. */
   report(): void;
+  /** Leaderships are handed over, and nothing is served any more. */
   stop(): void;
 }
 
+/** What other nodes and its own parts tell a store. */
 export type StoreNodeEvent =
   /** The peers that are on disk have started. */
   | { readonly type: 'loaded' }
@@ -53,6 +55,7 @@ export type StoreNodeEvent =
   | { readonly type: 'reportDue' }
   | { readonly type: 'failed'; readonly error: Error };
 
+/** The chart of a store's own life; `troupe chart store-node` draws it. */
 export const storeNodeMachine = setup({
   types: {
     context: {} as { readonly host: StoreNodeHost },

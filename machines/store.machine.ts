@@ -16,8 +16,10 @@ export interface StoreInput {
   readonly decision: StoreDecision;
 }
 
+/** What was decided about a store, whether or not it is heard of: it serves, is drained, or is gone for good. */
 export type StoreDecision = 'serving' | 'offline' | 'tombstone';
 
+/** What the scheduler hears of a store, or decides; `now` is milliseconds of its clock. */
 export type StoreEvent =
   | { readonly type: 'heartbeat'; readonly now: number }
   /** `downAfter`: milliseconds without a heartbeat after which its peers are to be replaced. */
@@ -26,12 +28,18 @@ export type StoreEvent =
   | { readonly type: 'broughtBack'; readonly now: number }
   | { readonly type: 'buried' };
 
-interface StoreContext extends StoreInput {
+/** What the scheduler remembers of a store. */
+export interface StoreContext extends StoreInput {
   readonly lastHeartbeat: number;
 }
 
+/**
+ * A store as the scheduler sees it; `disconnected` is silent, `down` silent for so long that its replicas are
+ * replaced.
+ */
 export type StoreState = 'up' | 'disconnected' | 'down' | 'offline' | 'tombstone';
 
+/** The chart of a store at the scheduler; `troupe chart store` draws it. */
 export const storeMachine = setup({
   types: {
     context: {} as StoreContext,

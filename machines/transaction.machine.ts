@@ -29,6 +29,7 @@ export interface TransactionHost {
   removeLocks(): void;
   /** Sends `heartbeatDue` when half of the locks' time is over. */
   armHeartbeat(): void;
+  /** No heartbeat is wanted any more. */
   disarmHeartbeat(): void;
   /** Tells the primary's store that the client is alive. */
   keepAlive(): void;
@@ -36,9 +37,12 @@ export interface TransactionHost {
   ended(outcome: TransactionOutcome): void;
 }
 
+/** How a transaction is committed: with its only prewrite, as soon as its last key is locked, or by its primary. */
 export type CommitWay = 'onePhase' | 'asyncCommit' | 'twoPhase';
+/** What a caller is told; `undetermined`: committed as a whole or not at all, and nobody could say which in time. */
 export type TransactionOutcome = 'committed' | 'rolledBack' | 'undetermined';
 
+/** What the caller wants, and what the host tells of what it was asked to do. */
 export type TransactionEvent =
   | { readonly type: 'commit' }
   /** The caller wants nothing of it. */
@@ -68,16 +72,19 @@ export type TransactionEvent =
   | { readonly type: 'locksRemoved' }
   | { readonly type: 'heartbeatDue' };
 
+/** What a client gives the chart of a transaction. */
 export interface TransactionInput {
   readonly host: TransactionHost;
   /** Commit timestamps that it takes at most: readers could keep it from its end for ever. */
   readonly maxCommitTimestamps: number;
 }
 
-interface TransactionContext extends TransactionInput {
+/** How far a transaction is. */
+export interface TransactionContext extends TransactionInput {
   readonly commitTimestamps: number;
 }
 
+/** The chart of a transaction; `troupe chart transaction` draws it. */
 export const transactionMachine = setup({
   types: {
     context: {} as TransactionContext,

@@ -5,7 +5,8 @@ import { createServer, connect as dial } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 
-const SEARCH_PATH = [process.env.PATH ?? '', '/usr/sbin', '/usr/local/sbin'].join(delimiter);
+/** `PATH`, and where Debian keeps servers. */
+export const SEARCH_PATH = [process.env.PATH ?? '', '/usr/sbin', '/usr/local/sbin'].join(delimiter);
 
 /** Whether a nats-server program is installed; specs that need one skip with a sentence when it is not. */
 export function hasNatsServer(): boolean {

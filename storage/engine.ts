@@ -7,12 +7,14 @@
 
 /** `log` and `raft` hold the Raft logs and states of all peers; the others hold user data as in TiKV. */
 export const COLUMN_FAMILIES = ['default', 'lock', 'write', 'log', 'raft'] as const;
+/** The families of a store: `log` and `raft` are of Raft, the others of data. */
 export type ColumnFamily = (typeof COLUMN_FAMILIES)[number];
 
 /** Changes that become visible together, and survive a power loss together or not at all. Not reusable once written. */
 export interface WriteBatch {
   /** The batch keeps references: neither array may be changed before `Engine.write` resolves. */
   put(cf: ColumnFamily, key: Uint8Array, value: Uint8Array): void;
+  /** Removes a key, whether it is there or not. */
   delete(cf: ColumnFamily, key: Uint8Array): void;
   /** Removes every key in [start, end); nothing when start is not below end. `end` must not be empty. */
   deleteRange(cf: ColumnFamily, start: Uint8Array, end: Uint8Array): void;
@@ -26,6 +28,7 @@ export interface WriteBatch {
 
 /** A view of the engine at one moment. Must be released. */
 export interface EngineSnapshot {
+  /** Lets go of it: what it has kept may be compacted away. */
   release(): void;
 }
 
@@ -47,6 +50,7 @@ export interface ScanOptions extends KeyRange {
   readonly snapshot?: EngineSnapshot;
 }
 
+/** A page of a range: `keys[i]` has the value `values[i]`. */
 export interface ScanResult {
   readonly keys: Uint8Array[];
   readonly values: Uint8Array[];
@@ -77,11 +81,13 @@ export interface SideFiles {
 /** One file open for appending, by one writer. */
 export interface SideFile {
   readonly length: number;
+  /** Writes at the end; durable only after a sync. */
   append(bytes: Uint8Array): Promise<void>;
   /** Cuts the file off, before what is there is continued. */
   truncate(length: number): Promise<void>;
   /** Makes all bytes, and the file's name, durable. */
   sync(): Promise<void>;
+  /** Closes the file; it stays. */
   close(): Promise<void>;
 }
 
@@ -99,6 +105,7 @@ export interface EngineStatistics {
   readonly writesStopped: boolean;
 }
 
+/** An ordered store of bytes in column families: RocksDB on a disk, or a simulated one in specs. */
 export interface Engine {
   readonly files: SideFiles;
   /**
@@ -106,6 +113,7 @@ export interface Engine {
    * began that call is told too, but may be a task that nobody waits for.
    */
   readonly failed: Promise<Error>;
+  /** A batch of changes that happen together or not at all. */
   batch(): WriteBatch;
   /**
    * Applies the batch. When it resolves, reads see it; it is not yet durable. Writes take effect in call order.
@@ -123,8 +131,11 @@ export interface Engine {
     keys: readonly Uint8Array[],
     snapshot?: EngineSnapshot,
   ): Promise<(Uint8Array | undefined)[]>;
+  /** The value of a key, now or in the snapshot; `undefined` when it has none. */
   get(cf: ColumnFamily, key: Uint8Array, snapshot?: EngineSnapshot): Promise<Uint8Array | undefined>;
+  /** A page of a range, in the order of the keys. */
   scan(cf: ColumnFamily, options: ScanOptions): Promise<ScanResult>;
+  /** A view of this moment that no later write changes. Release it. */
   snapshot(): EngineSnapshot;
   /**
    * Bytes of a range, roughly; cheap. RocksDB counts tables by their blocks, where keys share prefixes and old versions

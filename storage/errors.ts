@@ -23,6 +23,7 @@ export type StorageErrorCode =
   /** The bytes of a snapshot are not those that its sender read. */
   | 'corrupt-snapshot';
 
+/** What the storage layer throws; `code` says what kind it is, the sentence what to do. */
 export class StorageError extends Error {
   readonly code: StorageErrorCode;
 

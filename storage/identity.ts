@@ -7,8 +7,10 @@ import { IDENTITY_KEY } from './raft-keys.js';
 /** Layout on disk that this version writes. */
 export const STORAGE_FORMAT = 1;
 
+/** Whose a data directory is: cluster, store, node and format. */
 export type StoreIdentity = raft_serverpb.StoreIdent;
 
+/** Puts the identity into a batch, with the format that this version writes. */
 export function saveIdentity(batch: WriteBatch, identity: Omit<StoreIdentity, 'format'>): void {
   batch.put('raft', IDENTITY_KEY, raft_serverpb.StoreIdent.encode({ ...identity, format: STORAGE_FORMAT }));
 }

@@ -1,4 +1,18 @@
-/** The storage layer: engines, Raft logs and states, stored keys and values. */
+/**
+ * What a store keeps on its disk: an ordered store of bytes (`Engine`: RocksDB, or `SimulatedDisk`, which loses power when
+ * a spec says so), and on top of it Raft logs and region states, the format of keys, and the records of transactions.
+ *
+ * - `openRocksEngine` opens a data directory. It looks at the write-ahead files first, trims what a power loss has torn off, and
+ *   throws a `StorageCorruptionError` for any other damage.
+ * - A write is two steps: `engine.write(batch)` makes it visible, `engine.sync()` makes it durable. Nothing is acknowledged between.
+ * - `openStandalone` and `RawOperations` are a small key-value store on one disk, without Raft.
+ * - `evaluate`, `scanSnapshot` and `collectGarbage` are the store's side of Percolator.
+ *
+ * Nothing here talks to a network. `StorageError` is what is thrown, with a `code`; after a failed write or sync the engine takes nothing
+ * any more (`EngineFailedError`), since nobody can know what is on the disk.
+ *
+ * @module troupe/storage
+ */
 export { writeDamageMarker } from './damage-marker.js';
 export type { WalPosition } from './durability.js';
 export * from './engine.js';
@@ -53,3 +67,4 @@ export {
   type StorageIterator,
   type StorageReader,
 } from './standalone.js';
+export type { WalCheckLogger } from './wal-check.js';

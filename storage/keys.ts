@@ -7,6 +7,7 @@
  */
 import { StorageError } from './errors.js';
 
+/** Whose keys they are: `raw` of single operations, `txn` of transactions. The two never meet. */
 export type KeySpace = 'raw' | 'txn';
 
 /** Bytes of a user key, in both spaces. */
@@ -30,6 +31,7 @@ export function compareBytes(a: Uint8Array, b: Uint8Array): number {
   return a.length - b.length;
 }
 
+/** Whether both hold the same bytes. */
 export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && compareBytes(a, b) === 0;
 }

@@ -63,6 +63,7 @@ const NO_CONF_STATE: ConfState = {
 };
 const NO_APPLY_STATE: ApplyState = { applied: 0, truncated: { index: 0, term: 0 } };
 
+/** The Raft logs and states of all groups of a store, in the families `log` and `raft`. */
 export class RaftLog {
   readonly #engine: Engine;
 
@@ -123,6 +124,7 @@ export class RaftLog {
     }
   }
 
+  /** Puts hard state and membership of a group into a batch. */
   saveState(batch: WriteBatch, group: number, state: GroupState): void {
     const { hardState, apply, confState } = state;
     if (hardState) {

@@ -9,6 +9,7 @@ import { compareBytes, equalBytes, prefixEnd, rawKey, rawRange, userKey } from '
 import { decodeRawValue, encodeRawValue } from './raw-value.js';
 import type { StandaloneStorage } from './standalone.js';
 
+/** A key and its value. */
 export interface RawPair {
   readonly key: Uint8Array;
   readonly value: Uint8Array;
@@ -22,6 +23,7 @@ export interface RawScan extends KeyRange {
   readonly maxBytes?: number;
 }
 
+/** What a compare-and-swap found, and whether it wrote. */
 export interface CompareAndSwapResult {
   readonly swapped: boolean;
   /** What stood there before. */
@@ -39,6 +41,7 @@ interface Pending {
   readonly reject: (error: unknown) => void;
 }
 
+/** Raw operations on a store without Raft; those of one moment share a batch and a sync. */
 export class RawOperations {
   readonly #storage: StandaloneStorage;
   #pending: Pending[] = [];
@@ -62,6 +65,7 @@ export class RawOperations {
     return stored.map((value) => value && decodeRawValue(value).value);
   }
 
+  /** Sets a value; durable when it resolves. */
   put(key: Uint8Array, value: Uint8Array, cf: ColumnFamily = 'default'): Promise<void> {
     return this.batchPut([{ key, value }], cf);
   }
@@ -74,6 +78,7 @@ export class RawOperations {
     });
   }
 
+  /** Removes a key, whether it is there or not; durable when it resolves. */
   delete(key: Uint8Array, cf: ColumnFamily = 'default'): Promise<void> {
     return this.batchDelete([key], cf);
   }

@@ -6,6 +6,7 @@ import { StorageError } from './errors.js';
 
 const EXPIRES = 1;
 
+/** A raw value as it was stored. */
 export interface RawValue {
   /** A view of the stored bytes. */
   readonly value: Uint8Array;
@@ -13,7 +14,10 @@ export interface RawValue {
   readonly expiresAt: number | undefined;
 }
 
-/** @param expiresAt seconds since 1970. */
+/**
+ * A raw value as it is stored: its bytes, an expiry where it has one, a flag byte.
+ * @param expiresAt seconds since 1970; for ever when absent
+ */
 export function encodeRawValue(value: Uint8Array, expiresAt?: number): Buffer {
   if (expiresAt === undefined) {
     const stored = Buffer.allocUnsafe(value.length + 1);

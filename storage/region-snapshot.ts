@@ -26,6 +26,7 @@ const SCAN_KEYS = 256;
 /** Bytes that a pair is taken to have before the first was read: few keys are asked for at first. */
 const EXPECTED_PAIR_BYTES = 16 * 1024;
 
+/** A part of a region's data, in the form in which it travels. */
 export interface SnapshotChunk {
   readonly chunk: Uint8Array;
   /** Where the next chunk begins; `undefined` after the last one. */

@@ -5,6 +5,10 @@ import { COLLECTED_TOMBSTONES_KEY, REGION_RECORDS, regionStateKey } from './raft
 import { regionBounds } from './region-snapshot.js';
 import { SNAPSHOT_FAMILIES } from './snapshot-chunk.js';
 
+/**
+ * What a store keeps of a region: its description, and whether its peer is normal, applying a snapshot, merging or
+ * gone.
+ */
 export type RegionLocalState = raft_serverpb.RegionLocalState;
 
 const SCAN_KEYS = 1024;
@@ -25,6 +29,7 @@ export function deleteRegionData(batch: WriteBatch, range: KeyRange): void {
   for (const cf of SNAPSHOT_FAMILIES) batch.deleteRange(cf, start, end);
 }
 
+/** Removes the record of a region. */
 export function deleteRegionState(batch: WriteBatch, region: number): void {
   batch.delete('raft', regionStateKey(region));
 }

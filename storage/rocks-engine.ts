@@ -59,6 +59,7 @@ const FILES_DIRECTORY = 'snapshots';
 /** What a change takes in the write-ahead file besides its key and value, roughly. */
 const CHANGE_BYTES = 16;
 
+/** Where the data lies, and how much memory and disk it may take. */
 export interface RocksEngineOptions {
   /** The data directory; created when absent. */
   readonly path: string;

@@ -21,11 +21,15 @@ import { compareBytes } from './keys.js';
 import { OrderedMap } from './ordered-map.js';
 import { FileContents, SimulatedFiles } from './simulated-files.js';
 
+/** Chance, time and latency of a simulated disk. */
 export interface SimulatedDiskOptions {
   /** Source of every choice that the disk makes; numbers in [0, 1). */
   readonly random: () => number;
   /** Where completions are scheduled; at once without it. */
-  readonly clock?: { setTimeout(callback: () => void, milliseconds: number): unknown };
+  readonly clock?: {
+    /** Calls back once, so much later. */
+    setTimeout(callback: () => void, milliseconds: number): unknown;
+  };
   /** Milliseconds that a write, sync or read takes; drawn anew for each. Default 0. */
   readonly latency?: (call: 'write' | 'sync' | 'read') => number;
 }
@@ -49,6 +53,7 @@ interface DiskState {
   readonly families: Families;
 }
 
+/** A disk in memory that loses power: what was not synced may be there afterwards or not, as the random source says. */
 export class SimulatedDisk {
   readonly #options: SimulatedDiskOptions;
   /** States that a power loss may leave: the durable one first, then one per unsynced batch. */

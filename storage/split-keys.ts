@@ -18,6 +18,7 @@ export interface SplitLimits {
   readonly maxParts: number;
 }
 
+/** Where a region would be split, and how large it is. */
 export interface SplitFindings {
   /** Where the parts begin, without the first one: strictly inside the range, ascending; none for a region to be left. */
   readonly keys: Uint8Array[];

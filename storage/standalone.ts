@@ -7,6 +7,7 @@ import { StorageError } from './errors.js';
 import { loadIdentity, saveIdentity } from './identity.js';
 import { keyAfter } from './keys.js';
 
+/** One change of a batch. */
 export type Modify =
   | { readonly kind: 'put'; readonly cf: ColumnFamily; readonly key: Uint8Array; readonly value: Uint8Array }
   | { readonly kind: 'delete'; readonly cf: ColumnFamily; readonly key: Uint8Array };
@@ -15,12 +16,15 @@ export type Modify =
 export interface StorageReader {
   /** `undefined` for an absent key. */
   getCF(cf: ColumnFamily, key: Uint8Array): Promise<Uint8Array | undefined>;
+  /** Values in the order of the keys; `undefined` where there is none. */
   multiGetCF(cf: ColumnFamily, keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]>;
   /** Stands nowhere until `seek`. */
   iterCF(cf: ColumnFamily): StorageIterator;
+  /** Lets go of the view. */
   close(): void;
 }
 
+/** A key and its value, as an iterator stands on it. */
 export interface StorageItem {
   readonly key: Uint8Array;
   readonly value: Uint8Array;
@@ -34,6 +38,7 @@ export interface StorageIterator {
   valid(): boolean;
   /** @throws StorageError `closed` when it stands on no key. */
   item(): StorageItem;
+  /** Goes to the next key; at the end `valid()` is false. */
   next(): Promise<void>;
 }
 
@@ -41,7 +46,9 @@ export interface StorageIterator {
 export interface Storage {
   /** All of them or none; durable when it resolves. Calls take effect in order. */
   write(modifies: readonly Modify[]): Promise<void>;
+  /** A view of this moment. Close it. */
   reader(): StorageReader;
+  /** Ends it: every later call is refused. */
   close(): Promise<void>;
 }
 

@@ -31,7 +31,9 @@ import { type Manifest, readManifest } from './manifest.js';
 import { couldBeTorn } from './torn-record.js';
 import { type BadPlace, type LogRecord, readBeyond, readLog } from './wal-format.js';
 
+/** Where an engine says what it has found in its write-ahead files. */
 export interface WalCheckLogger {
+  /** Fields first, then the sentence. */
   warn(details: object, message: string): void;
 }
 

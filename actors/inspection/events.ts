@@ -13,6 +13,7 @@ export type InspectionEvent =
       readonly event: XStateInspectionEvent;
     };
 
+/** Is told of everything that happens in the actors of a node. */
 export type Inspector = (event: InspectionEvent) => void;
 
 /** One local actor at this moment, for tools and specs. */

@@ -17,6 +17,7 @@ import type { InspectionRecord } from './records.js';
 import { Roll, type StateItem } from './roll.js';
 import { namesOf, recordsOf, type Step, StepGatherer, snapshotOf } from './steps.js';
 
+/** What of a node may be shown, and how. */
 export interface InspectionOptions {
   /** What nobody should see of events and contexts, before the rule that hides what is called like a secret. */
   readonly redact?: readonly RedactionRule[];
@@ -71,6 +72,7 @@ interface Hosted extends Looked {
   round: number;
 }
 
+/** What a node tells of itself while somebody looks, and only then. */
 export class Inspection {
   readonly #host: InspectionHost;
   readonly #options: InspectionOptions;
@@ -126,6 +128,7 @@ export class Inspection {
     }));
   }
 
+  /** Tells nobody anything any more. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;

@@ -11,6 +11,7 @@ export const MACHINE_KINDS = [
   '@xstate.action',
   '@xstate.snapshot',
 ] as const;
+/** One of XState's kinds. */
 export type MachineKind = (typeof MACHINE_KINDS)[number];
 
 /**
@@ -18,6 +19,7 @@ export type MachineKind = (typeof MACHINE_KINDS)[number];
  * remark.
  */
 export const OTHER_KINDS = ['life', 'letter', 'state', 'note'] as const;
+/** Everything that an inspector may ask for. */
 export type InspectionKind = MachineKind | (typeof OTHER_KINDS)[number];
 
 /** An announcement on `troupe.<cluster>.inspect`. It holds for `ttl`; who wants to see more announces it again before. */

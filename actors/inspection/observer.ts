@@ -8,21 +8,25 @@ import { type InspectionBatch, readBatch } from './records.js';
 export interface ObserverLink {
   /** To every node. */
   announce(lease: Uint8Array): void;
+  /** Hears and says nothing more. */
   close(): Promise<void>;
 }
 
 /** Makes the way; `receive` gets every batch that any node publishes. */
 export type OpenObserverLink = (receive: (bytes: Uint8Array) => void) => Promise<ObserverLink>;
 
+/** Who looks, by which way, and who is told. */
 export interface ObserverOptions {
   readonly watcher: string;
   readonly clock: Clock;
   readonly open: OpenObserverLink;
+  /** Is given each batch as it comes. */
   readonly onBatch: (batch: InspectionBatch) => void;
   /** Milliseconds that a node goes on telling when nothing is heard of this observer any more (6,000). */
   readonly ttl?: number;
 }
 
+/** What an inspector wants to see, for as long as it says so. */
 export type Wanted = Omit<InspectionLease, 'watcher' | 'ttl'>;
 
 /** What is looked at where nobody says more: every change of state, one in 256 of the other events, 400 records a second and node. */
@@ -30,6 +34,9 @@ export const DEFAULT_WANTED: Wanted = { paths: [''], every: 256, perSecond: 400 
 
 const DEFAULT_TTL_MS = 6_000;
 
+/**
+ * Looks at the nodes of a cluster: it says what it wants, again and again until `close`, and hands on what they tell.
+ */
 export class InspectionObserver {
   readonly #options: ObserverOptions;
   readonly #link: ObserverLink;

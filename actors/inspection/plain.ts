@@ -3,6 +3,7 @@
 /** Says what is shown instead of a value; `undefined` for no opinion. `key` is the property's name, `path` those that lead to it. */
 export type RedactionRule = (key: string, value: unknown, path: readonly string[]) => string | undefined;
 
+/** Stands in the place of what nobody should see. */
 export const REDACTED = '<redacted>';
 
 const SECRETS =

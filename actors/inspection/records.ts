@@ -21,6 +21,7 @@ export interface ShownTransition {
   readonly guard?: string;
 }
 
+/** Something that happened in a statechart. */
 export interface MachineRecord {
   readonly kind: MachineKind;
   /** The node's clock. */
@@ -44,6 +45,7 @@ export interface MachineRecord {
   readonly chart?: unknown;
 }
 
+/** An actor began, ended, failed or was restarted. */
 export interface LifeRecord {
   readonly kind: 'life';
   readonly at: number;
@@ -52,6 +54,7 @@ export interface LifeRecord {
   readonly detail?: string;
 }
 
+/** A dead letter. */
 export interface LetterRecord {
   readonly kind: 'letter';
   readonly at: number;
@@ -71,6 +74,7 @@ export interface StateRecord {
   readonly gone: readonly unknown[];
 }
 
+/** A remark of a part of the node, which its topic names. */
 export interface NoteRecord {
   readonly kind: 'note';
   readonly at: number;
@@ -78,8 +82,10 @@ export interface NoteRecord {
   readonly detail: unknown;
 }
 
+/** One thing that happened, or how something stands. */
 export type InspectionRecord = MachineRecord | LifeRecord | LetterRecord | StateRecord | NoteRecord;
 
+/** What a node tells in one message. */
 export interface InspectionBatch {
   readonly version: 1;
   readonly node: string;

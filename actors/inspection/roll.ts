@@ -2,6 +2,7 @@
 
 import type { Clock } from '../clock.js';
 
+/** One row of what a node tells of its state, told again only when it has changed. */
 export interface StateItem {
   readonly key: string;
   /** While this is the same as the last time, so is the item: a cheap way not to look at it. */

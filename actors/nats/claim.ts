@@ -57,10 +57,12 @@ export class NameClaim {
     });
   }
 
+  /** Tells everybody who holds the name: a lower incarnation hears that it has lost it. */
   announce(): void {
     this.connection.publish(this.subject, this.#message('started'));
   }
 
+  /** Answers no more. */
   release(): void {
     this.#subscription?.unsubscribe();
   }

@@ -15,14 +15,19 @@ import type { Logger } from '../logger.js';
 export interface NatsServers {
   /** One or more URLs; `nats://127.0.0.1:4222` when absent. */
   readonly servers?: string | readonly string[];
+  /** User, with `pass`. */
   readonly user?: string;
+  /** Password of `user`. */
   readonly pass?: string;
+  /** A token instead of user and password. */
   readonly token?: string;
   /** The contents of a `.creds` file. */
   readonly creds?: string | Uint8Array;
   /** An nkey seed (`SU…`). */
   readonly nkeySeed?: string | Uint8Array;
+  /** Any other way to prove who one is. */
   readonly authenticator?: Authenticator;
+  /** Certificates; `null` for none even where a server offers TLS. */
   readonly tls?: TlsOptions | null;
   /** Keeps trying when no server answers at first; a server that refuses the credentials ends it all the same. */
   readonly waitOnFirstConnect?: boolean;

@@ -14,6 +14,7 @@ import { connectNats, type NatsServers, urlsOf } from './connect.js';
 import { openInspectionChannel } from './inspection.js';
 import { registerService, type ServiceOptions } from './service.js';
 
+/** Where the NATS servers are, and how a node uses them. */
 export interface NatsTransportOptions extends NatsServers {
   /** A connection of your own, which stays yours; absent: the transport makes one. */
   readonly connection?: NatsConnection;

@@ -1,5 +1,6 @@
 import { TroupeError } from '../errors.js';
 
+/** What every call of an administrator takes last. */
 export interface AdminCallOptions {
   /** Milliseconds until the call fails; the database's where nothing is said. */
   readonly timeout?: number;

@@ -247,6 +247,7 @@ export class DeleteCall extends Call {
   }
 }
 
+/** What a compare-and-swap found, and whether it wrote. */
 export interface SwapResult {
   /** The key had the expected value, and has the new one now. */
   readonly swapped: boolean;

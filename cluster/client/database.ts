@@ -20,8 +20,10 @@ interface DatabaseParts {
   readonly system: ActorSystem;
   /** Of each space. */
   readonly dispatchers: readonly Dispatcher[];
+  /** Single operations on raw keys. */
   readonly raw: RawSpace;
   readonly transactions: Transactions;
+  /** Regions, stores, schedulers and the collector, to see and to steer. */
   readonly cluster: ClusterAdmin;
   readonly scheduler: SchedulerClient;
   readonly timestamps: TimestampClient;

@@ -48,11 +48,14 @@ export interface GcInfo {
   readonly services: readonly {
     /** Its name, escaped where that is not text. */
     readonly name: string;
+    /** The timestamp that it wants to go on reading at. */
     readonly safePoint: string;
+    /** Milliseconds until it is forgotten, unless it says so again. */
     readonly expiresInMs: number;
   }[];
   /** How many there are. */
   readonly serviceCount: number;
+  /** The one under way. */
   readonly round: GcRoundInfo | null;
   /** The last that ended under the scheduler that leads. */
   readonly last: GcRoundInfo | null;
@@ -113,6 +116,7 @@ export class GcAdmin {
     await this.#enable('false', options);
   }
 
+  /** Lets the collector begin rounds again. */
   async resume(options: AdminCallOptions = {}): Promise<void> {
     await this.#enable('true', options);
   }

@@ -36,8 +36,11 @@ export interface ConnectOptions extends NatsTransportOptions {
   readonly timeout?: number;
   /** This client's name on the network, beginning with `client-`; a random one where nothing is said. */
   readonly name?: string;
+  /** Time for deadlines and pauses; the real one when absent. */
   readonly clock?: Clock;
+  /** Chance for pauses; the real one when absent. */
   readonly random?: Random;
+  /** Where it says what goes wrong behind the calls; nowhere when absent. */
   readonly logger?: Logger;
 }
 

@@ -67,10 +67,15 @@ export interface PlacedRegionInfo extends RegionInfo {
 /** `pausedUntil` of a scheduler that rests until somebody resumes it: the last instant that a `Date` can tell. */
 export const PAUSED_FOR_GOOD = 8_640_000_000_000_000;
 
-const PLACEMENT_STATES = ['collecting', 'scheduling', 'halted'] as const;
+/**
+ * What a scheduler does about placement: it hears of regions first, then it schedules, unless somebody has halted it.
+ */
+export const PLACEMENT_STATES = ['collecting', 'scheduling', 'halted'] as const;
+/** One of `PLACEMENT_STATES`. */
 export type PlacementState = (typeof PLACEMENT_STATES)[number];
 
-const OPERATOR_STATES = [
+/** Where an operator stands; all but `waiting` and `running` are ends. */
+export const OPERATOR_STATES = [
   'waiting',
   'running',
   'success',
@@ -79,6 +84,7 @@ const OPERATOR_STATES = [
   'expired',
   'timedOut',
 ] as const;
+/** One of `OPERATOR_STATES`. */
 export type OperatorState = (typeof OPERATOR_STATES)[number];
 
 /** @throws TroupeError `failed` for what this version does not know */

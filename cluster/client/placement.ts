@@ -22,6 +22,7 @@ export interface PlacementAdminOptions extends WaitingParts {
   readonly timeout: number;
 }
 
+/** How `takeOffline` waits, and whom it tells. */
 export interface TakeOfflineOptions extends AdminCallOptions {
   /** Returns when the store has been drained and is gone (the default), or as soon as the scheduler drains it. */
   readonly wait?: boolean;

@@ -23,7 +23,9 @@ export type Bytes = string | Uint8Array;
 /** Where raw data may live; `default` where nothing is said. */
 export type DataFamily = 'default' | 'lock' | 'write';
 
+/** What every raw call takes last. */
 export interface CallOptions {
+  /** The family of the key; `default` when absent. */
   readonly cf?: DataFamily;
   /** Milliseconds until the call fails; the database's where nothing is said. */
   readonly timeout?: number;
@@ -93,6 +95,7 @@ export class RawSpace {
     return this.#together(keys, options, (terms, key, cf) => new GetCall(terms, checkedKey(key), cf));
   }
 
+  /** Sets the value of a key. @throws TroupeError `undetermined` when it may have happened */
   put(key: Bytes, value: Bytes, options?: CallOptions): Promise<void> {
     try {
       const [k, v] = this.#checkedPair(key, value);
@@ -125,6 +128,7 @@ export class RawSpace {
     }
   }
 
+  /** Removes keys, of any number of regions: not all at one moment. */
   async batchDelete(keys: Iterable<Bytes>, options?: CallOptions): Promise<void> {
     await this.#together(keys, options, (terms, key, cf) => new DeleteCall(terms, checkedKey(key), cf));
   }

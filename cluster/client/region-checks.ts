@@ -21,8 +21,10 @@ export interface RegionCheckReport {
   }[];
 }
 
-const STATES = ['equal', 'different', 'missing'] as const;
-export type ReplicaCheckState = (typeof STATES)[number];
+/** What a comparison says of a replica; `missing`: its store is away, or lags too far behind. */
+export const REPLICA_CHECK_STATES = ['equal', 'different', 'missing'] as const;
+/** One of `REPLICA_CHECK_STATES`. */
+export type ReplicaCheckState = (typeof REPLICA_CHECK_STATES)[number];
 
 export interface CheckTerms {
   /** Milliseconds until the check is given up: all of a region's data is read. */
@@ -77,7 +79,7 @@ function report(region: number, { index, hash, replicas }: troupepb.CheckRegionR
     replicas: replicas.map(({ peer, state, hash: own }) => ({
       peer: peer?.id ?? 0,
       store: peer?.storeId ?? 0,
-      state: STATES.find((known) => known === state) ?? 'missing',
+      state: REPLICA_CHECK_STATES.find((known) => known === state) ?? 'missing',
       hash: hex(own),
     })),
   };

@@ -10,6 +10,7 @@ export interface RegionInfo {
   readonly start: string;
   readonly end: string;
   readonly epoch: RegionEpoch;
+  /** Its replicas, one a store. */
   readonly peers: readonly RegionPeerInfo[];
   /** Store id of the leader; `null` while none is known. */
   readonly leader: number | null;
@@ -21,10 +22,13 @@ export interface RegionInfo {
 
 /** Grows with what a region becomes: `confVer` with each change of membership, `version` with each split and merge. */
 export interface RegionEpoch {
+  /** Grows with each change of membership. */
   readonly confVer: number;
+  /** Grows with each split and merge. */
   readonly version: number;
 }
 
+/** A replica of a region, as its leader last told. */
 export interface RegionPeerInfo {
   readonly id: number;
   readonly store: number;

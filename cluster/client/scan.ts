@@ -3,6 +3,7 @@ import { type CallTerms, type Page, PageCall, type PageQuery } from './call.js';
 import type { Dispatcher } from './dispatcher.js';
 import { keyJustBelow, RAW_SPACE } from './space.js';
 
+/** A key with its value. */
 export interface ScanEntry {
   readonly key: Uint8Array;
   /** Empty when only keys were asked for. */

@@ -7,13 +7,17 @@ import type { Deadline } from './deadline.js';
 import { known, type PlacementInfo, placementInfo } from './placement-info.js';
 import type { RegionInfo } from './region-info.js';
 
-const STORE_STATES = ['Up', 'Disconnected', 'Down', 'Offline', 'Tombstone'] as const;
+/** A store as the scheduler sees it: heard of, silent for seconds, silent for too long, being drained, gone. */
+export const STORE_STATES = ['Up', 'Disconnected', 'Down', 'Offline', 'Tombstone'] as const;
+/** One of `STORE_STATES`. */
 export type StoreState = (typeof STORE_STATES)[number];
 
 /** A store as the scheduler sees it; what `troupe store list --json` prints. */
 export interface StoreInfo {
   readonly id: number;
+  /** Name of its node: `store-1`. */
   readonly node: string;
+  /** Of its process, on its machine. */
   readonly pid: number;
   /**
    * - `Up`, `Disconnected` (silent for seconds), `Down` (silent for so long that its replicas are replaced)
@@ -21,6 +25,7 @@ export interface StoreInfo {
    * - `Tombstone`: it is gone for good
    */
   readonly state: StoreState;
+  /** Where it stands, as placement sees it: `{ zone: "east" }`. */
   readonly labels: Readonly<Record<string, string>>;
   /** Peers that may be added to it, and removed from it, in a minute. */
   readonly limit: number;
@@ -28,11 +33,15 @@ export interface StoreInfo {
   readonly ownLimit: boolean;
   /** Bytes, as it last told; 0 until it has. */
   readonly capacity: number;
+  /** Bytes that are free on the file system of its data. */
   readonly available: number;
+  /** Bytes that are not. */
   readonly used: number;
   /** Replicas that it has, those that it leads, and those that have to catch up, as the scheduler knows the regions. */
   readonly regions: number;
+  /** Regions of which it has the leader. */
   readonly leaders: number;
+  /** Peers that have still to catch up. */
   readonly pending: number;
 }
 

@@ -52,6 +52,7 @@ export interface RaftConfig {
   readonly maxCachedBytes: number;
   /** Uniform in [0, 1): the only source of chance. */
   readonly random: () => number;
+  /** Where the core says what it does; nowhere when absent. */
   readonly log?: ((level: 'debug' | 'info' | 'warn' | 'error', text: string) => void) | undefined;
 }
 

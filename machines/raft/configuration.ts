@@ -25,6 +25,7 @@ export interface Reconfiguration {
   readonly added: ReadonlySet<number>;
 }
 
+/** Nobody is a member. */
 export const EMPTY_CONFIGURATION: Configuration = {
   voters: [],
   outgoing: [],
@@ -98,6 +99,7 @@ export function restoreConfiguration(state: ConfState): Configuration | RaftErro
   return joint instanceof RaftError ? joint : joint.configuration;
 }
 
+/** The form in which membership is saved. */
 export function toConfState(configuration: Configuration): ConfState {
   return {
     voters: configuration.voters,
@@ -119,6 +121,7 @@ export function sameConfState(a: ConfState, b: ConfState): boolean {
   );
 }
 
+/** Whether two majorities are needed: a change of membership is under way (Raft thesis 4.3). */
 export function isJoint(configuration: Configuration): boolean {
   return configuration.outgoing.length > 0;
 }

@@ -107,6 +107,7 @@ export class RaftCore implements AckedIndexes {
 
   // Time
 
+  /** One step of the logical clock. */
   countTick(): void {
     this.electionElapsed++;
     if (this.voteEmbargo > 0) this.voteEmbargo--;
@@ -148,10 +149,12 @@ export class RaftCore implements AckedIndexes {
     return this.log.matches(this.log.committed, this.term);
   }
 
+  /** The last index that the member has acknowledged; `undefined` for a stranger. */
   ackedIndex(id: number): number | undefined {
     return this.progress.get(id)?.match;
   }
 
+  /** Membership as it is saved. */
   confState(): ConfState {
     return toConfState(this.configuration);
   }
@@ -208,6 +211,7 @@ export class RaftCore implements AckedIndexes {
     return draftMessage(type, this.id, to, this.term);
   }
 
+  /** Sends now, or when what it promises is durable. */
   send(message: Message): void {
     if (dependsOnDisk(message.type)) {
       this.messagesAfterAppend.push(message);
@@ -217,22 +221,27 @@ export class RaftCore implements AckedIndexes {
     this.messages.push(message);
   }
 
+  /** What the call under way answers. */
   refuse(code: RaftError['code'], sentence: string): void {
     this.refusal = new RaftError(code, sentence);
   }
 
+  /** Whether a member has a vote, in either half of a joint configuration. */
   isVoter(id: number): boolean {
     return isVoter(this.configuration, id);
   }
 
+  /** For the log; the text is made only where somebody reads it. */
   debug(text: () => string): void {
     this.config.log?.('debug', text());
   }
 
+  /** As `debug`. */
   info(text: () => string): void {
     this.config.log?.('info', text());
   }
 
+  /** As `debug`. */
   warn(text: () => string): void {
     this.config.log?.('warn', text());
   }

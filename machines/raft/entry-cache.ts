@@ -10,6 +10,7 @@ export function entrySize(entry: Entry): number {
   return 4 + varintSize(entry.term) + varintSize(entry.index) + data;
 }
 
+/** Bytes of the entries as the limits of the configuration count them. */
 export function entriesSize(entries: readonly Entry[]): number {
   let size = 0;
   for (const entry of entries) size += entrySize(entry);

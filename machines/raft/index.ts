@@ -1,4 +1,4 @@
-/** Raft as a statechart, to etcd-io/raft's semantics, order of messages and host contract. */
+// Raft as a statechart, to etcd-io/raft's semantics, order of messages and host contract.
 
 export {
   type ConfChange,
@@ -16,6 +16,12 @@ export { makeMessage } from './message.js';
 export type { ProgressState } from './progress.js';
 export * from './quorum.js';
 export { type MemberProgress, type ProposeResult, RawNode } from './raw-node.js';
-export { type RaftContext, type RaftEvent, type RaftInput, raftMachine } from './role.machine.js';
+export {
+  type MessageEvent,
+  type RaftContext,
+  type RaftEvent,
+  type RaftInput,
+  raftMachine,
+} from './role.machine.js';
 export type { ProgressStatus, Status } from './status.js';
 export * from './types.js';

@@ -5,9 +5,11 @@
 
 /** What a voter is known to have acknowledged; `undefined` where nothing is known. */
 export interface AckedIndexes {
+  /** The last index that the member has acknowledged; `undefined` for a stranger. */
   ackedIndex(id: number): number | undefined;
 }
 
+/** Where an election stands: a majority is still to come, cannot come any more, or has come. */
 export type VoteResult = 'pending' | 'lost' | 'won';
 
 /** Voters of a configuration; `outgoing` is empty unless it is joint. */

@@ -388,6 +388,7 @@ export class RawNode {
     return this.core.lead;
   }
 
+  /** The last index that the host has applied. */
   get applied(): number {
     return this.core.log.applied;
   }
@@ -397,14 +398,17 @@ export class RawNode {
     return this.core.log.snapshot;
   }
 
+  /** The last index that is known to be committed. */
   get commit(): number {
     return this.core.log.committed;
   }
 
+  /** The first index that the log still has. */
   get firstIndex(): number {
     return this.core.log.firstIndex;
   }
 
+  /** The last index of the log, durable or not. */
   get lastIndex(): number {
     return this.core.log.lastIndex;
   }
@@ -414,6 +418,7 @@ export class RawNode {
     return this.core.progress.keys();
   }
 
+  /** Whether the peer is a voter or a learner of the configuration in force. */
   isMember(peer: number): boolean {
     return this.core.progress.has(peer);
   }

@@ -16,6 +16,7 @@ import type { Entry, Fetch, InitialState, Message, MessageType, Snapshot } from 
 /** A message between peers, as the event of its name. */
 export type MessageEvent = { [Type in MessageType]: Message & { readonly type: Type } }[MessageType];
 
+/** Everything that may happen to a Raft peer: time, messages, proposals, and what its host has done with a Ready. */
 export type RaftEvent =
   | MessageEvent
   /** One step of the logical clock. */
@@ -43,11 +44,13 @@ export type RaftEvent =
   | { readonly type: 'votesCounted' }
   | { readonly type: 'membershipChanged' };
 
+/** What the role machine works on. */
 export interface RaftContext {
   /** The peer's tables: one object for the life of the actor, changed in place. */
   readonly core: RaftCore;
 }
 
+/** How the peer is set up, and what it finds on its disk. */
 export interface RaftInput {
   readonly config: RaftConfig;
   readonly initial: InitialState;

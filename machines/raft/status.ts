@@ -3,6 +3,7 @@ import type { RaftCore } from './core.js';
 import type { ProgressState } from './progress.js';
 import type { Role } from './types.js';
 
+/** A member as the leader sees it; indexes count from 1. */
 export interface ProgressStatus {
   readonly match: number;
   readonly next: number;
@@ -20,6 +21,7 @@ export interface ProgressStatus {
   readonly inflightFull: boolean;
 }
 
+/** A peer at one moment; 0 for no vote and no leader. */
 export interface Status {
   readonly id: number;
   readonly role: Role;

@@ -33,6 +33,7 @@ export interface ConfState {
   readonly autoLeave: boolean;
 }
 
+/** A state of the applied commands in place of the log up to `index`, whose entry had `term`. */
 export interface Snapshot {
   readonly index: number;
   readonly term: number;
@@ -80,6 +81,7 @@ export interface Message {
   readonly snapshot: Snapshot | undefined;
 }
 
+/** The parts that a peer plays in its group (Raft 5.1; `preCandidate`: Raft thesis 9.6). */
 export type Role = 'follower' | 'preCandidate' | 'candidate' | 'leader';
 
 /** Volatile state, reported when it changes. */
@@ -112,6 +114,7 @@ export interface FetchSnapshot {
   readonly peer: number;
 }
 
+/** What the core wants to have read from storage: it never waits, and goes on when the answer arrives as an event. */
 export type Fetch = FetchEntries | FetchSnapshot;
 
 /** What must be made durable, in this order and in one atomic write: snapshot, entries, hard state. */

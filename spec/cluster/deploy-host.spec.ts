@@ -220,9 +220,9 @@ describe('a host of deployed actors', () => {
   });
 
   it('needs no more than the permissions of the manual, and neither do those who use its actors', async () => {
-    const users = /^```text\n(users = [\s\S]*?)^```$/m.exec(readFileSync(MANUAL, 'utf8'))?.[1] ?? '';
+    const users = /^```conf\n(authorization \{[\s\S]*?)^```$/m.exec(readFileSync(MANUAL, 'utf8'))?.[1] ?? '';
     const variables = 'TROUPE_HOST_PASSWORD: "h"\nTROUPE_APP_PASSWORD: "a"\n';
-    const config = `${variables}authorization { ${users.replaceAll('troupe.demo.', 'troupe.c.')} }\n`;
+    const config = `${variables}${users.replaceAll('troupe.demo.', 'troupe.c.')}`;
     const guarded = await TestNatsServer.start({ config });
     const app = { servers: guarded.url, user: 'troupe-app', pass: 'a', inboxPrefix: '_INBOX_APP' };
     const user = await ActorClient.connect({ nats: app, cluster: 'c', timeoutMs: 3000 });

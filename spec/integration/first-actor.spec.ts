@@ -3,9 +3,9 @@ import { readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { hasNatsServer, TestNatsServer } from '../nats-server.js';
+import { blocksOf, runs } from '../repository/markdown.js';
 import { skip } from '../skip.js';
 import { type RunningCommand, Workplace } from './command.js';
-import { blocksOf } from './guide-blocks.js';
 
 const GUIDE = fileURLToPath(new URL('../../../docs/guides/first-actor.md', import.meta.url));
 const MODULES = fileURLToPath(new URL('../../../node_modules', import.meta.url));
@@ -55,9 +55,10 @@ describe('the guide to the first actor', () => {
     };
     let printed = '';
     let shown = 0;
-    for (const { file, kind, text } of blocks) {
+    for (const block of blocks) {
+      const { file, kind, text } = block;
       if (file !== undefined) writeFileSync(place.path(file), text);
-      else if (kind === 'sh') {
+      else if (kind === 'sh' && runs(block)) {
         printed = '';
         for (const line of text.trimEnd().split('\n')) printed += await run(line);
       } else if (kind === 'text') {

@@ -14,6 +14,7 @@ import { committedWrite, keyOfVersion } from './versions.js';
 const PAGE_RECORDS = 256;
 const PAGE_BYTES = 64 * 1024;
 
+/** What a round of a `GarbageTask` comes to. */
 export interface GarbageResult {
   readonly changes: readonly MvccChange[];
   /** It stopped at its limit: continue from this user key. `undefined` when the range is done. */
@@ -22,6 +23,7 @@ export interface GarbageResult {
   readonly oldestLeft: Timestamp | undefined;
 }
 
+/** Finds the versions of a range that nobody can read any more. */
 export async function collectGarbage(task: GarbageTask, reader: MvccReader): Promise<GarbageResult> {
   const range = txnRange(task.start, task.end);
   const sweep = new Sweep(task);

@@ -6,6 +6,7 @@ import type { Timestamp } from './types.js';
 import { afterVersions, committedWrite } from './versions.js';
 
 /**
+ * The lock, the versions and the values of a key, the newest first: what `troupe mvcc` prints.
  * @param limit write records, and values, at most: the newest
  * @param before only records with a smaller timestamp; 0 for all
  */

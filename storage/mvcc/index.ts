@@ -8,7 +8,7 @@ export { decodeLock, encodeLock } from './lock-record.js';
 export { MvccEngine } from './mvcc-engine.js';
 export { readPoints } from './read-points.js';
 export { MvccReader, type ValuePlace, type WriteQuery } from './reader.js';
-export { RecentKeys } from './recent-keys.js';
+export { type RecentKey, RecentKeys, type RecordChange, type RecordFamily } from './recent-keys.js';
 export type {
   EvaluationRequest,
   GarbageTask,

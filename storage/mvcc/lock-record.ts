@@ -14,6 +14,7 @@ const MIN_COMMIT_TS = 0x63;
 const ASYNC_COMMIT = 0x61;
 const ROLLBACK_TS = 0x72;
 
+/** A lock as its family stores it, in TiKV's format. */
 export function encodeLock(lock: Lock): Uint8Array {
   const writer = new RecordWriter(capacity(lock));
   writer.byte(KINDS[lock.kind]);

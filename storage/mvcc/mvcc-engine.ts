@@ -32,6 +32,7 @@ export class MvccEngine implements Engine {
     return this.#inner.files;
   }
 
+  /** As `Engine.batch`; what it changes of transactional keys is remembered. */
   batch(): WriteBatch {
     return new WatchedBatch(this.#inner.batch());
   }
@@ -58,16 +59,19 @@ export class MvccEngine implements Engine {
     return this.#inner.multiGet(cf, keys, innerOf(snapshot));
   }
 
+  /** As `Engine.get`. */
   get(cf: ColumnFamily, key: Uint8Array, snapshot?: EngineSnapshot): Promise<Uint8Array | undefined> {
     return this.#inner.get(cf, key, innerOf(snapshot));
   }
 
+  /** As `Engine.scan`. */
   scan(cf: ColumnFamily, options: ScanOptions): Promise<ScanResult> {
     const { snapshot } = options;
     if (snapshot === undefined) return this.#inner.scan(cf, options);
     return this.#inner.scan(cf, { ...options, snapshot: openOf(snapshot) });
   }
 
+  /** As `Engine.snapshot`, with the number up to which it shows all batches. */
   snapshot(): EngineSnapshot {
     return new NumberedSnapshot(this.#inner.snapshot(), this.recent.visible);
   }

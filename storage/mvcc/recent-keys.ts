@@ -27,6 +27,7 @@ const KEY_BYTES = 256;
 /** Longer values are read from the engine. */
 const MAX_VALUE_BYTES = 4096;
 
+/** Families that hold records of transactional keys. */
 export type RecordFamily = 'default' | 'lock' | 'write';
 
 /** A change to a record of a transactional key; without a value it is deleted. */
@@ -50,6 +51,7 @@ export interface RecentKey {
   isUsed: boolean;
 }
 
+/** The newest records of keys lately read, in 32 MiB at most; why that is safe stands at the head of this file. */
 export class RecentKeys {
   /** By the stored key's bytes as latin1. Those at the beginning go first, unless they were used since they came there. */
   readonly #keys = new Map<string, RecentKey>();

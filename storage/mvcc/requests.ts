@@ -42,10 +42,12 @@ export interface SnapshotScan extends KnownLocks {
   readonly keysOnly: boolean;
 }
 
+/** A key with its value, or why it cannot be read. */
 export type SnapshotPair =
   | { readonly key: Uint8Array; readonly value: Uint8Array }
   | { readonly key: Uint8Array; readonly error: MvccError };
 
+/** A page of a range at one timestamp. */
 export interface SnapshotScanResult {
   readonly pairs: readonly SnapshotPair[];
   /** It stopped at a limit before the range ended: continue after (or before) `lastKey`. */
@@ -54,6 +56,7 @@ export interface SnapshotScanResult {
   readonly lastKey: Uint8Array | undefined;
 }
 
+/** A range to look for locks in. */
 export interface LockScan {
   readonly start: Uint8Array;
   readonly end: Uint8Array;
@@ -62,6 +65,7 @@ export interface LockScan {
   readonly limit: number;
 }
 
+/** A page of the locks of a range. */
 export interface LockScanResult {
   readonly locks: readonly LockInfo[];
   /** It stopped at a limit: continue after `lastKey`. */
@@ -80,6 +84,7 @@ export interface KeyDescription {
   readonly more: boolean;
 }
 
+/** A range to look for old versions in, with bounds for one step. */
 export interface GarbageTask {
   readonly start: Uint8Array;
   readonly end: Uint8Array;

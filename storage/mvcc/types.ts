@@ -5,6 +5,7 @@
  */
 import type { ColumnFamily } from '../engine.js';
 
+/** A timestamp of the oracle: Unix milliseconds shifted left by 18, and a counter below. It does not fit a `number`. */
 export type Timestamp = bigint;
 
 /** A read at it sees the newest version, whatever comes; nobody is given it. */
@@ -37,6 +38,7 @@ export interface Lock {
   readonly rollbackTs: readonly Timestamp[];
 }
 
+/** What a record of the family `write` says of its key. */
 export type WriteKind = 'put' | 'delete' | 'lock' | 'rollback';
 
 /** In the family `write`, under the key and its commit timestamp; a rollback under its start timestamp. */
@@ -59,8 +61,10 @@ export interface LockInfo extends Lock {
   readonly key: Uint8Array;
 }
 
+/** What a transaction does with a key; `insert` and `checkNotExists` demand that it has no value. */
 export type MutationKind = 'put' | 'delete' | 'lock' | 'insert' | 'checkNotExists';
 
+/** One key that a transaction writes or locks. */
 export interface Mutation {
   readonly kind: MutationKind;
   readonly key: Uint8Array;
@@ -105,6 +109,7 @@ export interface MvccChange {
   readonly value: Uint8Array | undefined;
 }
 
+/** Locks keys for a transaction (Percolator 2.2); `ttl` in milliseconds, `txnSize` in keys of the whole transaction. */
 export interface PrewriteCommand {
   readonly kind: 'prewrite';
   readonly mutations: readonly Mutation[];
@@ -120,6 +125,7 @@ export interface PrewriteCommand {
   readonly tryOnePc: boolean;
 }
 
+/** Turns the locks of a transaction into records at `commitTs`. */
 export interface CommitCommand {
   readonly kind: 'commit';
   readonly keys: readonly Uint8Array[];
@@ -127,12 +133,14 @@ export interface CommitCommand {
   readonly commitTs: Timestamp;
 }
 
+/** Removes the locks of a transaction, and keeps it from locking these keys later. */
 export interface RollbackCommand {
   readonly kind: 'rollback';
   readonly keys: readonly Uint8Array[];
   readonly startTs: Timestamp;
 }
 
+/** Asks the primary what became of a transaction, and rolls it back when its time is over. */
 export interface CheckTxnStatusCommand {
   readonly kind: 'checkTxnStatus';
   readonly primary: Uint8Array;
@@ -144,6 +152,7 @@ export interface CheckTxnStatusCommand {
   readonly verifyIsPrimary: boolean;
 }
 
+/** Asks whether the keys of an async commit are all locked; those that are not can be no more. */
 export interface CheckSecondaryLocksCommand {
   readonly kind: 'checkSecondaryLocks';
   readonly keys: readonly Uint8Array[];
@@ -157,6 +166,7 @@ export interface ResolveLockCommand {
   readonly statuses: ReadonlyMap<Timestamp, Timestamp>;
 }
 
+/** Lets the primary lock live `adviseTtl` milliseconds, if it would not live longer anyway. */
 export interface TxnHeartBeatCommand {
   readonly kind: 'txnHeartBeat';
   readonly primary: Uint8Array;
@@ -164,6 +174,7 @@ export interface TxnHeartBeatCommand {
   readonly adviseTtl: number;
 }
 
+/** What changes records of transactions. */
 export type MvccCommand =
   | PrewriteCommand
   | CommitCommand
@@ -187,6 +198,7 @@ export interface MvccOutcome {
   readonly reply: MvccReply;
 }
 
+/** What a command answers when it was not refused. */
 export type MvccReply =
   /** `minCommitTs` is 0 where it is no async commit (any more), `onePcCommitTs` where it is not committed. */
   | { readonly kind: 'prewrite'; readonly minCommitTs: Timestamp; readonly onePcCommitTs: Timestamp }

@@ -13,6 +13,7 @@ export interface ReadView extends KnownLocks {
   readonly ts: Timestamp;
 }
 
+/** What a lock on a key means to a read at a timestamp. */
 export function sightOf(key: Uint8Array, lock: Lock, { ts, bypass, access }: ReadView): Sight {
   if (lock.kind === 'lock' || lock.kind === 'pessimistic') return 'passed';
   if (lock.startTs > ts || lock.minCommitTs > ts || bypass?.has(lock.startTs)) return 'passed';

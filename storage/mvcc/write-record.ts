@@ -11,6 +11,7 @@ const SHORT_VALUE = 0x76;
 const OVERLAPPED_ROLLBACK = 0x52;
 const PROTECTED = Uint8Array.of(0x70);
 
+/** A record as the family `write` stores it, in TiKV's format. */
 export function encodeWrite(write: Write): Uint8Array {
   const shortValue = write.isProtected ? PROTECTED : write.shortValue;
   const writer = new RecordWriter(14 + (shortValue?.length ?? 0));

@@ -1,18 +1,27 @@
 import { kvrpcpb } from '../../proto/index.js';
 
+/**
+ * What a version says of its key: a value, its removal, a lock that wrote nothing, or a transaction that was rolled
+ * back.
+ */
 export type VersionKind = 'put' | 'delete' | 'lock' | 'rollback';
 
 /** A lock that stands on a key. */
 export interface KeyLock {
   readonly kind: 'put' | 'delete' | 'lock' | 'pessimistic';
+  /** When its transaction began, by the oracle. */
   readonly startTimestamp: bigint;
+  /** The key that decides whether its transaction is committed. */
   readonly primary: Uint8Array;
   /** Milliseconds from the start of its transaction. */
   readonly ttl: number;
   /** Keys that its transaction writes. */
   readonly txnSize: number;
+  /** Its transaction cannot be committed at an earlier one. */
   readonly minCommitTimestamp: bigint;
+  /** Its transaction is committed as soon as all of its keys are locked. */
   readonly useAsyncCommit: boolean;
+  /** The other keys of such a transaction, where this lock stands on its primary. */
   readonly secondaries: readonly Uint8Array[];
 }
 

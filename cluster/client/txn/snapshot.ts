@@ -18,6 +18,7 @@ export interface SafePointHolder {
   release(service: string, deadline: Deadline): Promise<void>;
 }
 
+/** What every read of a transaction or a snapshot takes last. */
 export interface ReadOptions {
   /** Milliseconds until the read fails; the database's where nothing is said. */
   readonly timeout?: number;

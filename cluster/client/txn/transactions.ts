@@ -15,6 +15,7 @@ import { Transaction } from './transaction.js';
 import { TxnRequests } from './txn-requests.js';
 import { WriteBuffer } from './write-buffer.js';
 
+/** How a transaction is committed, and how large it may be. */
 export interface BeginOptions {
   /**
    * Milliseconds from its beginning to its end; the database's where nothing is said. Where its commit is in doubt then,
@@ -35,11 +36,13 @@ export interface BeginOptions {
   readonly maxBytes?: number;
 }
 
+/** How often and how long a transaction is tried. */
 export interface TransactionOptions extends BeginOptions {
   /** How often it is begun anew after a conflict, at most, and within `timeout`, which is that of all tries together (64). */
   readonly retries?: number;
 }
 
+/** Of which moment a snapshot is, and how long it is kept for a client that is gone. */
 export interface SnapshotOptions extends ReadOptions {
   /** Milliseconds that what it reads is kept when this client has gone (60 s). */
   readonly ttl?: number;
@@ -47,6 +50,7 @@ export interface SnapshotOptions extends ReadOptions {
   readonly at?: bigint;
 }
 
+/** Which versions of a key are wanted. */
 export interface VersionsOptions extends ReadOptions {
   /** Only versions committed before this timestamp: goes on where an answer with `more` ended. */
   readonly before?: bigint;

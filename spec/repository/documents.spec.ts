@@ -1,0 +1,172 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { hasNatsServer, SEARCH_PATH } from '../nats-server.js';
+import { skip } from '../skip.js';
+import { type Block, blocksOf, documents, joined, ROOT, RUN_ELSEWHERE, runs } from './markdown.js';
+import { dissect, faultOf, faultOfTroupe, npmScripts, program } from './shell-check.js';
+import { typeFaults } from './type-check.js';
+
+/** Each has a test below; no block is of another language. */
+const KINDS: ReadonlySet<string> = new Set(['sh', 'ts', 'js', 'json', 'conf', 'text']);
+
+/** Blocks run in spec/integration/documents.spec.ts, and where `RUN_ELSEWHERE` says; here is what can be said of all of them. */
+describe('The documents', () => {
+  const all = documents();
+  const ofKind = (kind: string): { path: string; block: Block }[] =>
+    all.flatMap(({ path, blocks }) =>
+      blocks.filter((block) => block.kind === kind).map((block) => ({ path, block })),
+    );
+
+  it('have blocks of the languages that are looked at, and none but programs go unrun', () => {
+    expect(all.map(({ path }) => path)).to.include.members(['README.md', 'docs/cli.md', 'deploy/README.md']);
+    const odd = all.flatMap(({ path, blocks }) =>
+      blocks
+        .filter(({ kind, mark }) => {
+          if (mark === '') return !KINDS.has(kind);
+          return mark !== 'checked' || !['sh', 'ts', 'js'].includes(kind);
+        })
+        .map(({ kind, mark, line }) => `${path}:${line - 1} ${kind} ${mark}`),
+    );
+    expect(odd).to.deep.equal([]);
+  });
+
+  it('have fences that begin their lines, and are closed', () => {
+    expect(() => blocksOf('- a list\n  ```sh\n  ls\n  ```\n')).to.throw('line 2');
+    expect(() => blocksOf('~~~\nls\n~~~\n')).to.throw('line 1');
+    expect(() => blocksOf('text\n```sh\nls\n')).to.throw('line 2 is not closed');
+  });
+
+  it('leave to other specs only what those read', () => {
+    for (const [path, spec] of RUN_ELSEWHERE) {
+      expect(all.some((document) => document.path === path && document.blocks.some(runs))).to.equal(true);
+      expect(readFileSync(join(ROOT, spec), 'utf8')).to.include(path.replace(/^docs\//, ''));
+    }
+    // That one starts files; a part of a program it would not run.
+    const manual = all.find(({ path }) => path === 'docs/actors.md')?.blocks ?? [];
+    expect(manual.filter((block) => runs(block) && block.file === undefined)).to.deep.equal([]);
+  });
+
+  it('show commands that there are, with options that they take', async () => {
+    const faults: string[] = [];
+    for (const { path, blocks } of all) {
+      const scripts = blocks.filter(({ kind }) => kind === 'sh');
+      const { commands, complaints } = dissect(joined(scripts));
+      if (complaints !== '') faults.push(`${path}: ${complaints}`);
+      for (const command of commands) {
+        const fault = await faultOf(command);
+        if (fault !== undefined)
+          faults.push(`${path}:${command.line} ${command.words.join(' ')}\n  ${fault}`);
+      }
+      for (const { line, text } of scripts) {
+        const end = line + text.split('\n').length - 1;
+        if (!commands.some((command) => command.line >= line && command.line < end))
+          faults.push(`${path}:${line} no command was found`);
+      }
+    }
+    expect(faults.join('\n')).to.equal('');
+  });
+
+  it('are not believed when a command is wrong', async () => {
+    expect(await faultOfTroupe(['kv', 'get', 'k', '--limit', '3'])).to.match(/unknown option '--limit'/);
+    expect(await faultOfTroupe(['kv', 'fetch', 'k'])).to.match(/unknown command 'fetch'/);
+    expect(await faultOfTroupe(['kv', 'get'])).to.match(/missing required argument 'key'/);
+    expect(await faultOfTroupe(['kv', 'get', 'k', '--json'])).to.equal(undefined);
+    const { commands } = dissect(
+      "\nA=1 npm run -s sailboat -- x | jq '.a b' > there\nkill -9 $(truope 'a b')\n",
+    );
+    expect(commands).to.have.deep.members([
+      { line: 2, words: ['npm', 'run', '-s', 'sailboat', '--', 'x'] },
+      { line: 2, words: ['jq', '.a b'] },
+      { line: 3, words: ['truope', 'a b'] },
+      { line: 3, words: ['kill', '-9'] },
+    ]);
+    expect(await Promise.all(commands.map(faultOf))).to.have.members([
+      'package.json has no script sailboat',
+      'no document has used truope so far',
+      undefined,
+      undefined,
+    ]);
+    expect(dissect('troupe "status\n').complaints).to.match(/unexpected EOF/);
+    expect(() => dissect('cd there && ./start.sh')).to.throw('./start.sh');
+  });
+
+  it('name in their sentences only scripts, commands and options that there are', () => {
+    const faults: string[] = [];
+    for (const { path, text } of all) {
+      for (const [, script = ''] of text.matchAll(/\bnpm run (?:-s )?([\w:-]+)/g))
+        if (!(script in npmScripts())) faults.push(`${path}: npm run ${script}`);
+      for (const [, words = ''] of text.matchAll(/`troupe ([^`\n]+)`/g)) {
+        const fault = faultOfMention(words.split(/\s+/));
+        if (fault !== undefined) faults.push(`${path}: troupe ${words}: ${fault}`);
+      }
+    }
+    expect(faults.join('\n')).to.equal('');
+  });
+
+  it('show programs whose types are right', () => {
+    expect(typeFaults(all)).to.deep.equal([]);
+  }).timeout(60_000);
+
+  it('show JSON that is some', () => {
+    const blocks = ofKind('json');
+    expect(blocks.length).to.be.greaterThan(0);
+    for (const { path, block } of blocks) {
+      expect(() => JSON.parse(block.text), `${path}:${block.line}`).not.to.throw();
+    }
+  });
+
+  it('show configurations that nats-server takes', function () {
+    if (!hasNatsServer()) skip(this, 'nats-server is not installed');
+    const blocks = ofKind('conf');
+    expect(blocks.length).to.be.greaterThan(0);
+    const directory = mkdtempSync(join(tmpdir(), 'troupe-conf-'));
+    try {
+      for (const { path, block } of blocks) {
+        const file = join(directory, 'nats.conf');
+        writeFileSync(file, block.text);
+        const secrets = [...block.text.matchAll(/: \$([A-Z_]+)/g)].map(([, name]) => [name, 'secret']);
+        const { status, stdout, stderr } = spawnSync('nats-server', ['-t', '-c', file], {
+          encoding: 'utf8',
+          env: { PATH: SEARCH_PATH, ...Object.fromEntries(secrets) },
+        });
+        expect(status, `${path}:${block.line}\n${stdout}${stderr}`).to.equal(0);
+      }
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
+  });
+
+  it('point at files that there are', () => {
+    const broken: string[] = [];
+    for (const { path, text } of all) {
+      for (const [, target = ''] of text.matchAll(/\]\(([^)#\s]+)(?:#[^)]*)?\)/g)) {
+        if (!/^[a-z]+:/.test(target) && !existsSync(join(ROOT, path, '..', target)))
+          broken.push(`${path}: ${target}`);
+      }
+    }
+    expect(broken).to.deep.equal([]);
+  });
+});
+
+/** `troupe store label 2 zone=east`: the words up to the first that is no command, and then every option. */
+function faultOfMention(words: readonly string[]): string | undefined {
+  let command = program;
+  let at = 0;
+  for (; at < words.length; at++) {
+    const next = command.commands.find(
+      (each) => each.name() === words[at] || each.aliases().includes(words[at] ?? ''),
+    );
+    if (next === undefined) break;
+    command = next;
+  }
+  if (at === 0) return /^\W/.test(words[0] ?? '') ? undefined : 'no such command';
+  for (const word of words.slice(at)) {
+    const [flag = ''] = word.split('=');
+    if (flag.startsWith('--') && flag !== '--help' && !command.options.some(({ long }) => long === flag))
+      return `no option ${flag}`;
+  }
+  return undefined;
+}
