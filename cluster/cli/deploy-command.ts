@@ -22,6 +22,7 @@ import {
   parseDuration,
   withConnection,
 } from './settings.js';
+import { exportNodeSpans } from './span-export.js';
 import { didYouMean } from './suggestion.js';
 import { endSoon, say } from './terminal.js';
 import { version } from './version.js';
@@ -147,6 +148,7 @@ async function serveHost(
   const nats = natsOptions(settings);
   const stopWanted = stopRequest();
   keepGoing(logger);
+  const spans = await exportNodeSpans('troupe-host', name ?? basename(place), cluster, logger);
   let served: DeployHost | undefined;
   let pages: OperationsServer | undefined;
   try {
@@ -164,7 +166,7 @@ async function serveHost(
       logger.info({ url: pages.url }, 'metrics and health are served');
     }
     const shared = { cluster, name, dataDir, nats, schedulers, logger, takesFiles, disk: metrics };
-    const running = await DeployHost.start(shared);
+    const running = await DeployHost.start({ ...shared, tracerProvider: spans?.provider });
     served = running;
     metrics.attach(running);
     let ended: Promise<TroupeError | undefined>;
@@ -189,6 +191,7 @@ async function serveHost(
     }
   } finally {
     await pages?.close();
+    await spans?.close();
     endSoon();
   }
 }

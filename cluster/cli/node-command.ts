@@ -18,6 +18,7 @@ import {
   parseCount,
   withConnection,
 } from './settings.js';
+import { exportNodeSpans } from './span-export.js';
 import { type SplitFlags, splitLimits, withSplitOptions } from './split-options.js';
 import { endSoon } from './terminal.js';
 import { version } from './version.js';
@@ -133,6 +134,8 @@ async function runNode(role: 'scheduler' | 'store', options: NodeFlags): Promise
     logger,
   };
   const stopWanted = stopRequest();
+  const spans =
+    role === 'store' ? await exportNodeSpans('troupe-store', name, settings.cluster, logger) : undefined;
   let running: RunningNode | undefined;
   let pages: OperationsServer | undefined;
   try {
@@ -148,7 +151,9 @@ async function runNode(role: 'scheduler' | 'store', options: NodeFlags): Promise
       // Loaded here, so that the commands of clients do not load RocksDB.
       if (role === 'store') {
         const { startStore } = await import('../store/index.js');
-        return startStore({ ...shared, standalone: options.standalone === true, tuning: { split } });
+        const traced = spans === undefined ? {} : { tracerProvider: spans.provider };
+        const standalone = options.standalone === true;
+        return startStore({ ...shared, ...traced, standalone, tuning: { split } });
       }
       const { startScheduler } = await import('../scheduler/index.js');
       const { rejoin = false, haltScheduling = false } = options;
@@ -180,6 +185,7 @@ async function runNode(role: 'scheduler' | 'store', options: NodeFlags): Promise
     throw error;
   } finally {
     await pages?.close();
+    await spans?.close();
     if (process.connected) process.disconnect();
     endSoon();
   }

@@ -13,6 +13,7 @@ import { readLogLine } from './log-lines.js';
 import { type NodeDamagedError, StoreGoneError } from './node-process.js';
 import { type ScaleService, serveScaling } from './scale-channel.js';
 import { connectionSettings, parseCount, withConnection } from './settings.js';
+import { tellExportFlaw } from './span-export.js';
 import { type SplitFlags, splitArguments, withSplitOptions } from './split-options.js';
 import {
   confirmed,
@@ -111,6 +112,7 @@ async function up(options: UpOptions & Readonly<Record<string, unknown>>): Promi
       const names = schedulerNames(schedulers).join(', ');
       throw new TroupeError('usage', `--rejoin: "${rejoin}" is none of the schedulers ${names}`);
     }
+    await tellExportFlaw();
     display.begin();
     cluster = await LocalCluster.start({
       settings,

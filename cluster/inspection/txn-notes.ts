@@ -91,7 +91,8 @@ function askedOf(request: troupepb.RegionRequest): Asked | undefined {
   return undefined;
 }
 
-function outcomeOf(response: troupepb.RegionResponse): string {
+/** `conflict`, `locked`, …; `undefined` where the request was carried out. */
+export function refusalIn(response: troupepb.RegionResponse): string | undefined {
   const { prewrite, commit, batchRollback, checkTxnStatus, txnHeartBeat, checkSecondaryLocks, resolveLock } =
     response;
   const told =
@@ -103,7 +104,13 @@ function outcomeOf(response: troupepb.RegionResponse): string {
     checkSecondaryLocks ??
     resolveLock;
   const [error] = errorsOf(told);
-  if (error !== undefined) return errorName(error);
+  return error === undefined ? undefined : errorName(error);
+}
+
+function outcomeOf(response: troupepb.RegionResponse): string {
+  const refusal = refusalIn(response);
+  if (refusal !== undefined) return refusal;
+  const { prewrite } = response;
   if (prewrite !== undefined && prewrite.onePcCommitTs !== 0n)
     return `committed at ${prewrite.onePcCommitTs}`;
   return 'ok';
