@@ -39,6 +39,8 @@ export interface HostOptions {
   readonly disk?: DiskObserver;
   /** Whether files may be handed to it: whoever may publish there runs code here. */
   readonly takesFiles: boolean;
+  /** Whether inspectors may attach (true). */
+  readonly inspection?: boolean;
 }
 
 const FORMAT = 1;
@@ -124,7 +126,7 @@ export class DeployHost {
         cluster,
         node,
         role: 'server',
-        inspection: nodeInspection(),
+        inspection: (options.inspection ?? true) && nodeInspection(),
         transport: natsTransport({
           connection,
           service: { name: 'troupe-host', description: `hosts of deployed actors of the cluster ${cluster}` },

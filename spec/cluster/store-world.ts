@@ -14,6 +14,7 @@ export interface StoreStart {
   readonly disk?: string;
   readonly tuning?: StoreTuning;
   readonly logger?: Logger;
+  readonly inspection?: boolean;
 }
 
 export const CLUSTER = 'spec';
@@ -90,6 +91,7 @@ export class StoreWorld {
         incarnation: ++this.#lives,
         ...(options.tuning === undefined ? {} : { tuning: options.tuning }),
         ...(options.logger === undefined ? {} : { logger: options.logger }),
+        ...(options.inspection === undefined ? {} : { inspection: options.inspection }),
       }),
     );
   }
