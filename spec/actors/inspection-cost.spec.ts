@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { createActor, setup } from 'xstate';
+import { type AnyActor, createActor, setup } from 'xstate';
 import {
   type ActorSystemOptions,
   type Clock,
@@ -11,19 +11,44 @@ import {
 import { QuietTransitions } from '../../actors/quiet-transitions.js';
 import { TestCluster } from './fixtures.js';
 
+type XStateSystem = AnyActor['system'];
+
 /** Knocks leave it as it is, pushes do not. */
 const door = setup({
-  types: { context: {} as { note: string }, events: {} as { type: 'knock' } | { type: 'push' } },
-  actions: { listen: () => {} },
+  types: {
+    context: {} as { note: string; seen: (system: XStateSystem) => void },
+    events: {} as { type: 'knock' } | { type: 'push' },
+    input: {} as { readonly seen: (system: XStateSystem) => void } | undefined,
+  },
+  actions: { listen: ({ context, self }) => context.seen(self.system) },
 }).createMachine({
   id: 'door',
-  context: { note: 'oak' },
+  context: ({ input }) => ({ note: 'oak', seen: input?.seen ?? (() => {}) }),
   initial: 'closed',
   states: {
     closed: { on: { knock: { actions: 'listen' }, push: 'opened' } },
     opened: { on: { push: 'closed' } },
   },
 });
+
+/** Counts those who observe what XState does. */
+class Observers {
+  count = 0;
+
+  of(system: XStateSystem): void {
+    const inspect = system.inspect.bind(system);
+    system.inspect = (observer) => {
+      this.count++;
+      const subscription = inspect(observer);
+      return {
+        unsubscribe: () => {
+          this.count--;
+          subscription.unsubscribe();
+        },
+      };
+    };
+  }
+}
 
 /** Its time moves while something is computed, as far as a spec says how long that takes. */
 class BusyClock implements Clock {
@@ -110,41 +135,36 @@ describe('what inspection costs', () => {
       const system = await world.node(inspection);
       const guest = createActor(door).start();
       let asked = 0;
-      let observers = 0;
-      const inspect = guest.system.inspect.bind(guest.system);
-      guest.system.inspect = (observer) => {
-        observers++;
-        const subscription = inspect(observer);
-        return {
-          unsubscribe: () => {
-            observers--;
-            subscription.unsubscribe();
-          },
-        };
-      };
+      const observers = new Observers();
+      observers.of(guest.system);
       system.inspection.addGuests(() => {
         asked++;
         return [{ path: 'guest', actor: guest }];
       });
-      const actor = system.spawn(door, { path: 'door' });
+      let known: XStateSystem | undefined;
+      const seen = (found: XStateSystem) => {
+        if (known === undefined) observers.of(found);
+        known = found;
+      };
+      const actor = system.spawn(door, { path: 'door', input: { seen } });
+      actor.tell({ type: 'knock' });
       await world.pass(10);
       if (attach) {
-        const observer = await world.look();
+        const observer = await world.look({ ...DEFAULT_WANTED, every: 2 });
         await world.pass(3_000);
-        expect({ observers, attached: system.inspection.attached }).to.deep.equal({
-          observers: 1,
-          attached: true,
-        });
+        expect(system.inspection.attached).to.equal(true);
+        expect(observers.count).to.equal(1);
         await observer.close();
         await world.pass(10);
       }
       const before = { asked, timers: world.clock.timers, shown: world.cluster.network.counts.shown };
       const quiet = short();
       for (let i = 0; i < 500; i++) actor.tell({ type: 'knock' });
+      for (let i = 0; i < 4; i++) actor.tell({ type: 'push' });
       system.inspection.note('thing', () => asked++);
       await world.pass(30_000);
       return {
-        observers,
+        observers: observers.count,
         quiet: quiet.count,
         asked: asked - before.asked,
         timers: world.clock.timers - before.timers,
