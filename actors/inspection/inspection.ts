@@ -233,31 +233,34 @@ export class Inspection {
     this.#host.unshown((path, events) => {
       for (const held of this.#leases.values()) if (held.seesPath(path)) held.leaves('@xstate.event', events);
     });
-    try {
-      if (this.#pace.isDue(now)) this.#survey(now);
-      this.#introduce(now);
-    } catch (error) {
-      // What is shown must never take down what is looked at.
-      this.#host.logger.error({ err: error }, 'the inspection could not tell what there is');
-    }
+    this.#guarded(() => this.#introduce(now));
+    const began = clock.now();
+    const isDue = this.#pace.isDue(began);
+    if (isDue) this.#guarded(() => this.#survey(now));
     this.#outbox.send();
+    if (isDue) this.#pace.looked(began, clock.now());
     this.#tick ??= clock.setTimeout(
       this.#look,
       this.#hellos.size > 0 ? TICK_MS : this.#pace.tick(clock.now()),
     );
   };
 
+  /** What is shown must never take down what is looked at. */
+  #guarded(tell: () => void): void {
+    try {
+      tell();
+    } catch (error) {
+      this.#host.logger.error({ err: error }, 'the inspection could not tell what there is');
+    }
+  }
+
   /** What there is now, as far as it is new or has changed. */
   #survey(now: number): void {
-    try {
-      this.#findGuests();
-      for (const roll of this.#rolls) {
-        const told = roll.changes();
-        if (told !== undefined && this.#wants('state'))
-          this.#outbox.gather({ kind: 'state', at: now, ...told });
-      }
-    } finally {
-      this.#pace.looked(now, this.#host.clock.now());
+    this.#findGuests();
+    if (!this.#wants('state')) return;
+    for (const roll of this.#rolls) {
+      const told = roll.changes();
+      if (told !== undefined) this.#outbox.gather({ kind: 'state', at: now, ...told });
     }
   }
 
