@@ -15,6 +15,7 @@ import { Outbox } from './outbox.js';
 import { Pace, TICK_MS } from './pace.js';
 import { plainOf, type RedactionRule } from './plain.js';
 import { Roll, type StateItem } from './roll.js';
+import { definitionOf } from './stately.js';
 import { namesOf, recordsOf, type Step, StepGatherer, snapshotOf } from './steps.js';
 
 export interface InspectionOptions {
@@ -328,6 +329,7 @@ export class Inspection {
         snapshot: snapshotOf(actor.getSnapshot(), names.machine, this.#showing),
         ...(info === undefined ? {} : { queued: info.queued }),
         ...this.#chartOf(path, actor),
+        ...this.#definitionOf(path, actor),
       });
     }
   }
@@ -343,6 +345,12 @@ export class Inspection {
     } catch {
       return {};
     }
+  }
+
+  #definitionOf(path: string, actor: AnyActorRef): { readonly definition?: string } {
+    const asked = [...this.#leases.values()].some((held) => held.lease.stately && held.seesPath(path));
+    const definition = asked ? definitionOf((actor as { readonly logic?: unknown }).logic) : undefined;
+    return definition === undefined ? {} : { definition };
   }
 
   #told(event: InspectionEvent): void {

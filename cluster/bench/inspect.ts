@@ -264,12 +264,14 @@ class BenchWorld {
   }
 
   async #answer(watcher: ChildProcess): Promise<WatcherAnswer> {
-    const ended = once(watcher, 'exit').then(() => {
+    const over = new AbortController();
+    const { signal } = over;
+    const ended = once(watcher, 'exit', { signal }).then(() => {
       throw new Error('the inspector has ended');
     });
-    const answered: Promise<WatcherAnswer> = once(watcher, 'message').then(([answer]) => answer);
-    ended.catch(() => {});
-    return Promise.race([answered, ended]);
+    const answered = once(watcher, 'message', { signal }).then(([answer]): WatcherAnswer => answer);
+    for (const either of [ended, answered]) either.catch(() => {});
+    return Promise.race([answered, ended]).finally(() => over.abort());
   }
 }
 
