@@ -17,10 +17,12 @@ import {
   type ConnectionSettings,
   checkToken,
   connectionSettings,
+  inspectionAllowed,
   parseAddress,
   parseCount,
   parseDuration,
   withConnection,
+  withInspection,
 } from './settings.js';
 import { exportNodeSpans } from './span-export.js';
 import { didYouMean } from './suggestion.js';
@@ -52,7 +54,7 @@ interface DeployFlags extends HostFlags {
 }
 
 export function addDeployCommands(program: Command): void {
-  withConnection(
+  const deploying = withConnection(
     program
       .command('deploy')
       .summary("host a file's machine as an actor")
@@ -70,8 +72,9 @@ export function addDeployCommands(program: Command): void {
       .option('--data <dir>', 'where the state is kept')
       .option(...HTTP)
       .option('--log-level <level>', LEVELS.join(', '), process.env.TROUPE_LOG_LEVEL ?? 'warn'),
-  ).action(deploy);
-  withConnection(
+  );
+  withInspection(deploying).action(deploy);
+  const hosting = withConnection(
     program
       .command('host')
       .summary('run a host that machines are handed to')
@@ -82,7 +85,8 @@ export function addDeployCommands(program: Command): void {
       .option('--data <dir>', 'where state and files are kept')
       .option(...HTTP)
       .option('--log-level <level>', LEVELS.join(', '), process.env.TROUPE_LOG_LEVEL ?? 'info'),
-  ).action(host);
+  );
+  withInspection(hosting).action(host);
 }
 
 async function deploy(word: string, flags: DeployFlags): Promise<void> {
@@ -135,12 +139,14 @@ async function host(flags: HostFlags): Promise<void> {
 async function serveHost(
   settings: ConnectionSettings,
   name: string | undefined,
-  { data, http = process.env.TROUPE_HTTP, logLevel }: HostFlags,
+  flags: HostFlags,
   place: string,
   takesFiles: boolean,
   begin: (running: DeployHost) => Promise<TroupeError | undefined>,
 ): Promise<void> {
+  const { data, http = process.env.TROUPE_HTTP, logLevel } = flags;
   const { cluster, schedulers } = settings;
+  const inspection = inspectionAllowed(flags);
   const address = http === undefined || http === '' ? undefined : parseAddress('--http', http);
   const dataDir = data ?? join(stateHome(), 'troupe', cluster, place);
   makeDirectory('--data', dataDir);
@@ -165,8 +171,19 @@ async function serveHost(
       });
       logger.info({ url: pages.url }, 'metrics and health are served');
     }
-    const shared = { cluster, name, dataDir, nats, schedulers, logger, takesFiles, disk: metrics };
-    const running = await DeployHost.start({ ...shared, tracerProvider: spans?.provider });
+    const shared = {
+      cluster,
+      name,
+      dataDir,
+      nats,
+      schedulers,
+      logger,
+      takesFiles,
+      inspection,
+      disk: metrics,
+      tracerProvider: spans?.provider,
+    };
+    const running = await DeployHost.start(shared);
     served = running;
     metrics.attach(running);
     let ended: Promise<TroupeError | undefined>;

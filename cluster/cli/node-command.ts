@@ -14,9 +14,11 @@ import {
   type ConnectionSettings,
   checkToken,
   connectionSettings,
+  inspectionAllowed,
   parseAddress,
   parseCount,
   withConnection,
+  withInspection,
 } from './settings.js';
 import { exportNodeSpans } from './span-export.js';
 import { type SplitFlags, splitLimits, withSplitOptions } from './split-options.js';
@@ -89,7 +91,7 @@ export function addNodeCommands(program: Command): void {
   );
   withSplitOptions(store);
   for (const role of ['scheduler', 'store'] as const) {
-    withNodeOptions(nodeGroup(program, role))
+    withInspection(withNodeOptions(nodeGroup(program, role)))
       .option('--log-level <level>', LEVELS.join(', '), process.env.TROUPE_LOG_LEVEL ?? 'info')
       .option(
         '--http <address>',
@@ -116,6 +118,7 @@ async function runNode(role: 'scheduler' | 'store', options: NodeFlags): Promise
   const address = http === undefined || http === '' ? undefined : parseAddress('--http', http);
   const expectedStores = parseCount('--expected-stores', options.expectedStores ?? '3', 1, 7);
   const split = splitLimits(options);
+  const inspection = inspectionAllowed(options);
   const logger = nodeLogger(name, logLevel);
   makeDirectory('--data', data);
   if (role === 'store' && process.env.UV_THREADPOOL_SIZE === undefined) {
@@ -131,6 +134,7 @@ async function runNode(role: 'scheduler' | 'store', options: NodeFlags): Promise
     disk: metrics,
     nats: natsOptions(settings),
     schedulers: settings.schedulers,
+    inspection,
     logger,
   };
   const stopWanted = stopRequest();

@@ -45,6 +45,8 @@ export interface HostOptions {
   readonly takesFiles: boolean;
   /** Who takes spans; where nothing is said, the provider that is registered when the host starts. */
   readonly tracerProvider?: TracerProvider | undefined;
+  /** Whether inspectors may attach (true). */
+  readonly inspection?: boolean;
 }
 
 const FORMAT = 1;
@@ -134,7 +136,7 @@ export class DeployHost {
         cluster,
         node,
         role: 'server',
-        inspection: nodeInspection(),
+        inspection: (options.inspection ?? true) && nodeInspection(),
         transport: natsTransport({
           connection,
           service: { name: 'troupe-host', description: `hosts of deployed actors of the cluster ${cluster}` },

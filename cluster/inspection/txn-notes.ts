@@ -14,8 +14,15 @@ export function noteTxn(
   request: troupepb.RegionRequest,
   response: troupepb.RegionResponse,
 ): void {
-  const note = txnNote(region, request, response);
-  if (note !== undefined) inspection.note('txn', () => note);
+  // Made only where somebody takes it: a busy store answers many more of these than it may tell of.
+  if (isOfTransaction(request)) inspection.note('txn', () => txnNote(region, request, response));
+}
+
+function isOfTransaction(request: troupepb.RegionRequest): boolean {
+  const { prewrite, commit, batchRollback, checkTxnStatus, checkSecondaryLocks, txnHeartBeat, resolveLock } =
+    request;
+  const asked = prewrite ?? commit ?? batchRollback ?? checkTxnStatus ?? checkSecondaryLocks ?? txnHeartBeat;
+  return asked !== undefined || (resolveLock !== undefined && resolveLock.startVersion !== 0n);
 }
 
 /** `undefined` for a request that is about no single transaction. */

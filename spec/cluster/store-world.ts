@@ -16,6 +16,7 @@ export interface StoreStart {
   readonly tuning?: StoreTuning;
   readonly logger?: Logger;
   readonly tracerProvider?: TracerProvider;
+  readonly inspection?: boolean;
 }
 
 export const CLUSTER = 'spec';
@@ -93,6 +94,7 @@ export class StoreWorld {
         ...(options.tuning === undefined ? {} : { tuning: options.tuning }),
         ...(options.logger === undefined ? {} : { logger: options.logger }),
         ...(options.tracerProvider === undefined ? {} : { tracerProvider: options.tracerProvider }),
+        ...(options.inspection === undefined ? {} : { inspection: options.inspection }),
       }),
     );
   }
