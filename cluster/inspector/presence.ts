@@ -1,0 +1,40 @@
+/** Which nodes are heard of, and what is to be said when that changes. */
+
+/** A node that was not heard of for so long is shown as silent. */
+export const SILENT_MS = 2_500;
+
+interface Heard {
+  readonly heardAt: number;
+}
+
+/** When NATS is back, nodes are given time to be heard again. */
+const GRACE_MS = 5_000;
+
+export class Presence {
+  readonly #silent = new Set<string>();
+  #away = false;
+  #backAt = Number.NEGATIVE_INFINITY;
+
+  /**
+   * @param away whether NATS is: then nothing is to be heard of any node, and that is no news of theirs
+   * @returns sentences about what is new
+   */
+  look(nodes: ReadonlyMap<string, Heard>, away: boolean, now: number): string[] {
+    const said: string[] = [];
+    if (away !== this.#away) {
+      this.#away = away;
+      if (!away) this.#backAt = now;
+      said.push(away ? 'NATS does not answer: nothing is heard of any node' : 'NATS answers again');
+    }
+    if (away || now - this.#backAt < GRACE_MS) return said;
+    for (const [node, { heardAt }] of nodes) {
+      const silent = now - heardAt > SILENT_MS;
+      if (silent && !this.#silent.has(node)) {
+        this.#silent.add(node);
+        said.push(`${node} is not heard of`);
+      } else if (!silent && this.#silent.delete(node)) said.push(`${node} is heard of again`);
+    }
+    for (const node of this.#silent) if (!nodes.has(node)) this.#silent.delete(node);
+    return said;
+  }
+}
