@@ -119,6 +119,7 @@ export class ClusterModel {
     // Of an earlier life of the node nothing is left.
     if (known !== undefined && known.incarnation !== incarnation) {
       this.#forgetNode(node);
+      this.#presence.met(node);
       this.say(`${node} was started anew`);
     }
     this.nodes.set(node, {

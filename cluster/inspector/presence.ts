@@ -15,6 +15,11 @@ export class Presence {
   #away = false;
   #backAt = Number.NEGATIVE_INFINITY;
 
+  /** A node that says of itself that it is there again. */
+  met(node: string): void {
+    this.#silent.delete(node);
+  }
+
   /**
    * @param away whether NATS is: then nothing is to be heard of any node, and that is no news of theirs
    * @returns sentences about what is new

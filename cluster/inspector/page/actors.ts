@@ -62,7 +62,7 @@ export function actorsView(page: Page, argument: string): View {
   });
   const chart = new LiveChart();
   const title = h('h2', {}, address || 'No actor is chosen');
-  const facts = h('p', { class: 'facts' });
+  const facts = h('p', { class: 'facts' }, address === '' ? 'Choose one of the list.' : '');
   const slider = h('input', {
     type: 'range',
     min: 1,

@@ -206,9 +206,12 @@ function updateStore(head: HTMLElement, store: Store, place: number, page: Page)
   const [name, state, load, kill] = head.children;
   const swatch = name?.firstElementChild;
   if (state === undefined || load === undefined || !(kill instanceof HTMLButtonElement)) return;
-  const seen = store.silent && store.state === 'up' ? 'silent' : store.state;
+  const summary = page.summary();
+  const away = summary?.away === true;
+  const seen =
+    store.silent && away ? 'unknown' : store.silent && store.state === 'up' ? 'silent' : store.state;
   setText(state, `#${store.id} · ${seen}`);
-  toggle(head, 'bad', seen !== 'up');
+  toggle(head, 'bad', seen !== 'up' && seen !== 'unknown');
   if (swatch) setAttribute(swatch, 'class', `swatch hue-${place % 8}`);
   setText(load, `${count(store.leaders)} of ${count(store.regions)} led`);
   setAttribute(
@@ -216,10 +219,9 @@ function updateStore(head: HTMLElement, store: Store, place: number, page: Page)
     'title',
     store.capacity > 0 ? `${bytes(store.used)} of ${bytes(store.capacity)} used` : undefined,
   );
-  const summary = page.summary();
   kill.hidden = summary?.canKill !== true;
   // Without NATS nobody knows who runs.
-  const gone = store.silent && summary?.away !== true;
+  const gone = store.silent && !away;
   kill.disabled = gone || page.lost();
   setAttribute(kill, 'title', gone ? 'it does not run at the moment' : undefined);
   setAttribute(kill, 'aria-label', `Kill ${store.node}`);

@@ -63,6 +63,7 @@ export function regionDialog(region: Region, stores: readonly Store[]): void {
       });
     }),
   );
+  key.focus();
 }
 
 function named({ id, node }: Store): [number, string] {
