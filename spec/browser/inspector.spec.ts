@@ -128,7 +128,7 @@ describe('the inspector in a browser', () => {
     await page.keyboard.press('/');
     const busy = await leadingPeer('rkey-1');
     await page.keyboard.type(busy);
-    await page.locator('#results a').first().waitFor();
+    await page.locator('#results a', { hasText: busy }).first().waitFor();
     await page.keyboard.press('Enter');
     await page.locator('.found [aria-current]', { hasText: busy }).waitFor();
     await page.locator('.chart [data-state="peer.active.normal"].active').waitFor({ timeout: 60_000 });
@@ -154,7 +154,7 @@ describe('the inspector in a browser', () => {
     const { page } = await open('#/actors');
     await page.keyboard.press('/');
     await page.keyboard.type('kettle');
-    // Before the answer is there: the first of it is meant.
+    await page.locator('#results a', { hasText: 'deployed/kettle' }).waitFor();
     await page.keyboard.press('Enter');
     await page.locator('.chart [data-state="kettle.cold"].active').waitFor({ timeout: 30_000 });
     const sent = await place.run(['send', 'kettle', '{"type":"heat"}', '--nats', nats.url]);

@@ -5,6 +5,8 @@ import type { Found, SearchView } from './wire.js';
 
 /** Milliseconds after the last key. */
 const PAUSE_MS = 120;
+/** Milliseconds until it is asked again for what was not found. */
+const AGAIN_MS = 1_000;
 
 export class Search {
   readonly #field: HTMLInputElement;
@@ -36,6 +38,7 @@ export class Search {
       // What is listed still answers another question: it is not gone to.
       this.#asked++;
       this.#options = [];
+      this.#at = 0;
       this.#timer = window.setTimeout(() => void this.#ask(), PAUSE_MS);
     });
     field.addEventListener('focus', () => {
@@ -81,6 +84,8 @@ export class Search {
     }
     if (asked !== this.#asked) return;
     this.#show(text, told);
+    // Who has only begun to look is still being told of what there is.
+    if (told?.found.length === 0) this.#timer = window.setTimeout(() => void this.#ask(), AGAIN_MS);
     const [first] = this.#options;
     if (this.#goFirst && first !== undefined) this.#choose(first);
   }
@@ -106,7 +111,7 @@ export class Search {
     );
     this.#list.hidden = false;
     this.#field.setAttribute('aria-expanded', 'true');
-    this.#mark(0);
+    this.#mark(this.#at);
   }
 
   #mark(at: number): void {
