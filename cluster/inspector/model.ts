@@ -52,6 +52,8 @@ export interface KnownNode {
   sequence: number;
   /** Unix milliseconds of this machine. */
   heardAt: number;
+  /** When it was heard of first. */
+  readonly since: number;
   /** Batches that were lost on the way. */
   lost: number;
 }
@@ -72,6 +74,8 @@ export interface Moment {
 }
 
 const MOST_ACTORS = 100_000;
+/** Of a node that serves nothing of the cluster (a tool, a host of deployed actors) nothing is kept when it was silent for so long. */
+const FORGET_MS = 30_000;
 const MOST_TRACES = 16;
 const ROLE_CHANGES = 64;
 
@@ -126,6 +130,7 @@ export class ClusterModel {
       incarnation,
       sequence,
       heardAt: this.#now(),
+      since: known?.since ?? this.#now(),
       lost: (known?.lost ?? 0) + lost,
     });
     this.version++;
@@ -167,7 +172,15 @@ export class ClusterModel {
   /** Looks who is heard of, and what can be said of regions by now. @param away whether NATS is */
   look(away: boolean): void {
     const now = this.#now();
-    for (const text of this.#presence.look(this.nodes, away, now)) this.say(text, now);
+    const stores = new Set([...this.stores.values()].map(({ node }) => node));
+    // Schedulers are the members of the group that has no region.
+    const serves = (node: string): boolean => stores.has(node) || this.members.has(`${node}/0`);
+    for (const text of this.#presence.look(this.nodes, serves, away, now)) this.say(text, now);
+    for (const [node, { heardAt }] of this.nodes) {
+      if (away || now - heardAt < FORGET_MS || serves(node)) continue;
+      this.nodes.delete(node);
+      this.#forgetNode(node);
+    }
     for (const text of this.#regionMoments.settle(now)) this.say(text, now);
   }
 

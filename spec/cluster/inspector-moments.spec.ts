@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { ClusterModel } from '../../cluster/inspector/model.js';
 import { escapeKey, rawKey } from '../../storage/keys.js';
-import { regionItem, storeItem, Teller } from './inspector-samples.js';
+import { raftItem, regionItem, storeItem, Teller } from './inspector-samples.js';
 
 const raw = (key: string): string => escapeKey(rawKey(Buffer.from(key)));
 const region = (id: number, start: string, end: string, epoch = '1/1'): object =>
@@ -76,6 +76,8 @@ describe('what the inspector says has happened', () => {
 
   it('tells of nodes that fall silent, return, and begin anew', () => {
     const store = new Teller('store-1');
+    model.take({ ...scheduler.state('stores', [storeItem(1)]), wall: now });
+    model.take({ ...scheduler.state('raft', [raftItem(0)]), wall: now });
     model.take(store.batch([], now));
     expect(said()).to.deep.equal([]);
     now += 3_000;
@@ -86,6 +88,26 @@ describe('what the inspector says has happened', () => {
     said();
     model.take(new Teller('store-1', 2).batch([], now));
     expect(said().slice(-2)).to.deep.equal(['store-1 is not heard of', 'store-1 was started anew']);
+  });
+
+  it('makes no news of a tool that comes and goes, and forgets it', () => {
+    const tool = new Teller('host-1');
+    model.take(tool.batch([], now));
+    now += 10_000;
+    model.take(scheduler.batch([], now));
+    expect(said()).to.deep.equal([]);
+    expect([...model.nodes.keys()]).to.include('host-1');
+    // One that stayed a while is missed.
+    const host = new Teller('host-2');
+    model.take(host.batch([], now));
+    now += 10_000;
+    model.take(host.batch([], now));
+    now += 5_000;
+    model.take(scheduler.batch([], now));
+    expect(said()).to.deep.equal(['host-2 is not heard of']);
+    now += 10_000;
+    said();
+    expect([...model.nodes.keys()]).to.not.include('host-1');
   });
 
   it('does not blame the nodes while NATS is away, nor in the moment when it is back', () => {
