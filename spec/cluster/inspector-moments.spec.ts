@@ -111,6 +111,7 @@ describe('what the inspector says has happened', () => {
   });
 
   it('does not blame the nodes while NATS is away, nor in the moment when it is back', () => {
+    model.take({ ...scheduler.state('raft', [raftItem(0)]), wall: now });
     expect(said(true)).to.deep.equal(['NATS does not answer: nothing is heard of any node']);
     now += 60_000;
     expect(said(true)).to.have.length(1);

@@ -121,6 +121,7 @@ describe('what the inspector makes of what it is told', () => {
     const active = (value?: string) => ({ value, status: 'active' });
     model.take(
       node.batch([
+        { kind: '@xstate.actor', ...of('bell'), snapshot: active('silent') },
         { kind: '@xstate.actor', ...of(), snapshot: active('closed') },
         // The child's records stand between those of the actor's own step.
         { kind: '@xstate.action', ...of(), action: { type: 'ring' } },
