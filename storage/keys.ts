@@ -237,6 +237,16 @@ export function timestampOf(key: Uint8Array): bigint {
   return new DataView(key.buffer, key.byteOffset + key.length - 8, 8).getBigUint64(0) ^ TIMESTAMP_BITS;
 }
 
+/** A stored key for people, who know their own keys: `raw "m"`, `txn "m"`; what is no key of either space as it is stored. */
+export function describeStoredKey(stored: Uint8Array): string {
+  try {
+    const { space, key } = userKey(stored);
+    return `${space} "${escapeKey(key)}"`;
+  } catch {
+    return `"${escapeKey(stored)}"`;
+  }
+}
+
 const BACKSLASH = 0x5c;
 const HEX = '0123456789abcdef';
 

@@ -45,7 +45,11 @@ async function inspect(flags: InspectFlags): Promise<void> {
   const port = parseCount('--port', flags.port, 0, 65_535);
   const { host, stately = false } = flags;
   const inspector = await startInspector(settings, { port, host, stately });
-  print(`The inspector of cluster "${settings.cluster}" is on ${inspector.url}`);
+  const { token } = inspector;
+  print(
+    `The inspector of cluster "${settings.cluster}" is on ${inspector.url}${token ? '?token=TOKEN' : ''}`,
+  );
+  if (token) say('TOKEN is what TROUPE_INSPECT_TOKEN holds; the browser keeps it in a cookie then.');
   say('Ctrl-C stops it.');
   await new Promise<void>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => resolve());
@@ -54,11 +58,23 @@ async function inspect(flags: InspectFlags): Promise<void> {
   endSoon();
 }
 
+/** @returns whether a server is reached at the moment */
+function watchConnection(connection: Awaited<ReturnType<typeof connectNats>>): () => boolean {
+  let connected = true;
+  void (async () => {
+    for await (const { type } of connection.status()) {
+      if (type === 'disconnect') connected = false;
+      else if (type === 'reconnect') connected = true;
+    }
+  })();
+  return () => connected;
+}
+
 /** The page of a cluster, with a connection of its own. @throws TroupeError */
 export async function startInspector(
   settings: ConnectionSettings,
   { port, host, stately = false, killStore }: InspectorSettings,
-): Promise<{ readonly url: string; close(): Promise<void> }> {
+): Promise<{ readonly url: string; readonly token: boolean; close(): Promise<void> }> {
   const { Inspector: server } = await import('../inspector/server.js');
   const connection = await connectNats(
     natsOptions(settings),
@@ -82,6 +98,7 @@ export async function startInspector(
         });
         return database;
       },
+      connected: watchConnection(connection),
       port,
       host,
       stately,
@@ -94,6 +111,7 @@ export async function startInspector(
   }
   return {
     url: inspector.url,
+    token: token !== undefined && token !== '',
     close: async () => {
       await inspector.close();
       await (await database?.catch(() => undefined))?.close();

@@ -1,5 +1,5 @@
 import { AskError } from '../../actors/index.js';
-import { escapeKey } from '../../storage/keys.js';
+import { describeStoredKey } from '../../storage/keys.js';
 import type { metapb, raft_cmdpb } from '../../storage/proto/index.js';
 import { TroupeError } from '../errors.js';
 import type { SchedulerClient } from '../pd-client.js';
@@ -199,7 +199,7 @@ class ChangeUnderWay {
       );
     }
     const { ref } = this.#change;
-    const name = 'id' in ref ? `Region ${ref.id}` : `The region of "${escapeKey(ref.key)}"`;
+    const name = 'id' in ref ? `Region ${ref.id}` : `The region of ${describeStoredKey(ref.key)}`;
     return new TroupeError(
       this.#heard ? 'timeout' : 'unavailable',
       `${name} was not changed within ${time}: ${why}. Try again later, or give it longer.`,

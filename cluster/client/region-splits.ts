@@ -1,4 +1,11 @@
-import { compareBytes, equalBytes, escapeKey, type KeySpace, rawKey, txnKey } from '../../storage/keys.js';
+import {
+  compareBytes,
+  describeStoredKey,
+  equalBytes,
+  type KeySpace,
+  rawKey,
+  txnKey,
+} from '../../storage/keys.js';
 import { type metapb, raft_cmdpb } from '../../storage/proto/index.js';
 import { TroupeError } from '../errors.js';
 import { type Bytes, checkedKey } from './raw.js';
@@ -88,10 +95,10 @@ async function awaitParts(
     for (const start of starts) {
       const { region, ...told } = await parts.scheduler.getRegion(start, deadline.terms);
       if (region === undefined || epochOf(region).version < version) {
-        return `the scheduler knows the part that begins at "${escapeKey(start)}"`;
+        return `the scheduler knows the part that begins at ${describeStoredKey(start)}`;
       }
       if (told.leader === undefined)
-        return `region ${region.id}, the part that begins at "${escapeKey(start)}", has a leader`;
+        return `region ${region.id}, the part that begins at ${describeStoredKey(start)}, has a leader`;
       // It may have been merged with a neighbour, or split further.
       found.set(region.id, regionInfo({ region, ...told }));
     }

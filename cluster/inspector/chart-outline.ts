@@ -1,5 +1,6 @@
 /** A chart without its small print: states, and arrows with the names of their events. For several charts side by side. */
 
+import { triggerText } from '../charts/labels.js';
 import type { Chart, ChartState, ChartTransition } from '../charts/model.js';
 
 /** Names on one arrow. */
@@ -53,5 +54,5 @@ function arrows({ id, transitions }: ChartState): ChartTransition[] {
 
 function nameOf({ trigger }: ChartTransition): string {
   if (trigger.kind === 'event') return trigger.event;
-  return trigger.kind === 'after' ? `after ${trigger.delay}` : trigger.kind;
+  return trigger.kind === 'after' ? triggerText(trigger) : trigger.kind;
 }

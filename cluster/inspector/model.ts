@@ -15,6 +15,8 @@ import {
   type StoreItem,
 } from '../inspection/items.js';
 import { HeatMap } from './heat-map.js';
+import { Presence } from './presence.js';
+import { RegionMoments } from './region-moments.js';
 import { Ring } from './ring.js';
 import { ActorTrace } from './trace.js';
 import { Transactions } from './transactions.js';
@@ -36,6 +38,8 @@ export interface RoleChange {
 
 export interface KnownActor {
   readonly address: string;
+  /** The address as it is sorted. */
+  readonly order: string;
   machine: string;
   value: unknown;
   status: string;
@@ -48,6 +52,8 @@ export interface KnownNode {
   sequence: number;
   /** Unix milliseconds of this machine. */
   heardAt: number;
+  /** When it was heard of first. */
+  readonly since: number;
   /** Batches that were lost on the way. */
   lost: number;
 }
@@ -68,6 +74,8 @@ export interface Moment {
 }
 
 const MOST_ACTORS = 100_000;
+/** Of a node that serves nothing of the cluster (a tool, a host of deployed actors) nothing is kept when it was silent for so long. */
+const FORGET_MS = 30_000;
 const MOST_TRACES = 16;
 const ROLE_CHANGES = 64;
 
@@ -94,6 +102,12 @@ export class ClusterModel {
   readonly #now: () => number;
   #sorted: { readonly version: number; readonly regions: readonly RegionItem[] } | undefined;
   #regionsVersion = 0;
+  /** By name; some may be gone, and those that came since the last look stand behind it. */
+  #byName: KnownActor[] = [];
+  #newcomers: KnownActor[] = [];
+  #actorsGone = false;
+  readonly #presence = new Presence();
+  readonly #regionMoments = new RegionMoments();
 
   /** @param now Unix milliseconds */
   constructor(now: () => number) {
@@ -107,11 +121,16 @@ export class ClusterModel {
     const known = this.nodes.get(node);
     const lost = known?.incarnation === incarnation ? Math.max(0, sequence - known.sequence - 1) : 0;
     // Of an earlier life of the node nothing is left.
-    if (known !== undefined && known.incarnation !== incarnation) this.#forgetNode(node);
+    if (known !== undefined && known.incarnation !== incarnation) {
+      this.#forgetNode(node);
+      this.#presence.met(node);
+      this.say(`${node} was started anew`);
+    }
     this.nodes.set(node, {
       incarnation,
       sequence,
       heardAt: this.#now(),
+      since: known?.since ?? this.#now(),
       lost: (known?.lost ?? 0) + lost,
     });
     this.version++;
@@ -130,6 +149,39 @@ export class ClusterModel {
       this.#sorted = { version: this.#regionsVersion, regions };
     }
     return this.#sorted.regions;
+  }
+
+  /** Actors by name, numbers in it by their value: `store-2` before `store-10`. */
+  sortedActors(): readonly KnownActor[] {
+    if (this.#actorsGone) this.#byName = this.#byName.filter((one) => this.actors.get(one.address) === one);
+    if (this.#newcomers.length > 0) {
+      const come = this.#newcomers.filter((one) => this.actors.get(one.address) === one);
+      // Nearly sorted already, of which sorting makes use.
+      this.#byName = [...this.#byName, ...come].sort((a, b) => (a.order < b.order ? -1 : 1));
+    }
+    this.#newcomers = [];
+    this.#actorsGone = false;
+    return this.#byName;
+  }
+
+  /** Notes that something happened. @param at Unix milliseconds */
+  say(text: string, at = this.#now()): void {
+    this.moments.push({ at, text });
+  }
+
+  /** Looks who is heard of, and what can be said of regions by now. @param away whether NATS is */
+  look(away: boolean): void {
+    const now = this.#now();
+    const stores = new Set([...this.stores.values()].map(({ node }) => node));
+    // Schedulers are the members of the group that has no region.
+    const serves = (node: string): boolean => stores.has(node) || this.members.has(`${node}/0`);
+    for (const text of this.#presence.look(this.nodes, serves, away, now)) this.say(text, now);
+    for (const [node, { heardAt }] of this.nodes) {
+      if (away || now - heardAt < FORGET_MS || serves(node)) continue;
+      this.nodes.delete(node);
+      this.#forgetNode(node);
+    }
+    for (const text of this.#regionMoments.settle(now)) this.say(text, now);
   }
 
   /** The replicas of a region that stores have told of. */
@@ -160,6 +212,8 @@ export class ClusterModel {
     this.operators.clear();
     this.members.clear();
     this.actors.clear();
+    this.#byName = [];
+    this.#newcomers = [];
     this.traces.clear();
     this.placement = undefined;
     this.#regionsVersion++;
@@ -168,7 +222,7 @@ export class ClusterModel {
 
   #forgetNode(node: string): void {
     for (const [key, member] of this.members) if (member.node === node) this.members.delete(key);
-    for (const address of this.actors.keys()) if (address.startsWith(`${node}/`)) this.actors.delete(address);
+    for (const address of this.actors.keys()) if (address.startsWith(`${node}/`)) this.#forgetActor(address);
   }
 
   #record(node: string, record: InspectionRecord, at: number): void {
@@ -187,9 +241,8 @@ export class ClusterModel {
         break;
       case 'life': {
         const address = `${node}/${record.path}`;
-        if (record.what === 'stopped') this.actors.delete(address);
-        if (record.what === 'failed')
-          this.moments.push({ at, text: `${address} failed: ${record.detail ?? ''}` });
+        if (record.what === 'stopped') this.#forgetActor(address);
+        if (record.what === 'failed') this.say(`${address} failed: ${record.detail ?? ''}`, at);
         this.traces.get(address)?.life(at, record.what, record.detail);
         break;
       }
@@ -215,11 +268,17 @@ export class ClusterModel {
     this.traces.get(address)?.add(at, record);
   }
 
+  #forgetActor(address: string): void {
+    if (this.actors.delete(address)) this.#actorsGone = true;
+  }
+
   #actor(address: string): KnownActor | undefined {
     let actor = this.actors.get(address);
     if (actor === undefined && this.actors.size < MOST_ACTORS) {
-      actor = { address, machine: '', value: '', status: 'active', queued: 0, restarts: 0 };
+      const order = address.replace(/\d+/g, (digits) => digits.padStart(12, '0'));
+      actor = { address, order, machine: '', value: '', status: 'active', queued: 0, restarts: 0 };
       this.actors.set(address, actor);
+      this.#newcomers.push(actor);
     }
     return actor;
   }
@@ -227,6 +286,7 @@ export class ClusterModel {
   #state(node: string, { topic, items, gone }: StateRecord, at: number): void {
     switch (topic) {
       case 'stores':
+        this.#storesChanged(items, at);
         update(this.stores, items, gone, isStoreItem, ({ id }) => id);
         break;
       case 'regions':
@@ -236,10 +296,7 @@ export class ClusterModel {
         for (const item of items.filter(isOperatorItem)) {
           const before = this.operators.get(item.region);
           if (before?.steps.join() !== item.steps.join())
-            this.moments.push({
-              at,
-              text: `region ${item.region}: ${item.steps.join(', then ')} (${item.by})`,
-            });
+            this.say(`region ${item.region}: ${item.steps.join(', then ')} (${item.by})`, at);
         }
         update(this.operators, items, gone, isOperatorItem, ({ region }) => region);
         break;
@@ -252,23 +309,37 @@ export class ClusterModel {
       case 'actors':
         for (const item of items)
           if (isActorItem(item)) Object.assign(this.#actor(`${node}/${item.path}`) ?? {}, told(item));
-        for (const path of gone) this.actors.delete(`${node}/${String(path)}`);
+        for (const path of gone) this.#forgetActor(`${node}/${String(path)}`);
         break;
       default:
         break;
     }
   }
 
+  #storesChanged(items: readonly unknown[], at: number): void {
+    for (const { id, node, state } of items.filter(isStoreItem)) {
+      const before = this.stores.get(id);
+      if (before === undefined || before.state === state) continue;
+      this.say(state === 'up' ? `${node} is up again` : `${node} is ${state}`, at);
+    }
+  }
+
   #regions(items: readonly unknown[], gone: readonly unknown[], at: number): void {
+    // Who begins to look learns of all of them: none of these is new.
+    const first = this.regions.size === 0;
     for (const item of items.filter(isRegionItem)) {
       const before = this.regions.get(item.id);
-      if (before !== undefined && before.epoch.split('/')[1] !== item.epoch.split('/')[1])
-        this.moments.push({
-          at,
-          text: `region ${item.id} is now ${item.start || 'the first key'} to ${item.end || 'the last'}`,
-        });
+      if (before !== undefined) this.#regionMoments.changed(before, item, at);
+      else if (!first) this.#regionMoments.came(item, at);
       if (before !== undefined && before.leader !== item.leader && item.leader !== 0)
-        this.moments.push({ at, text: `region ${item.id} is led by store ${item.leader}` });
+        this.say(
+          `region ${item.id} is led by ${this.stores.get(item.leader)?.node ?? `store ${item.leader}`}`,
+          at,
+        );
+    }
+    for (const id of gone) {
+      const before = this.regions.get(Number(id));
+      if (before !== undefined) this.#regionMoments.went(before, at);
     }
     update(this.regions, items, gone, isRegionItem, ({ id }) => id);
     this.#regionsVersion++;

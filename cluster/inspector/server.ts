@@ -5,6 +5,7 @@
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import { DEFAULT_WANTED, InspectionObserver, type OpenObserverLink, realClock } from '../../actors/index.js';
 import { exitCodeOf, TroupeError } from '../errors.js';
 import type { Database } from '../index.js';
@@ -12,6 +13,7 @@ import { Access, isLoopback } from './access.js';
 import { ChartPictures } from './chart-pictures.js';
 import { ClusterModel } from './model.js';
 import { pageFiles } from './page-files.js';
+import { searchModel } from './search.js';
 import { steer } from './steering.js';
 import { readQuery, type ViewQuery, Views } from './views.js';
 
@@ -26,6 +28,8 @@ export interface InspectorOptions {
   readonly host?: string;
   readonly token?: string;
   readonly killStore?: (node: string) => void;
+  /** Whether NATS answers; always, where it is not given. */
+  readonly connected?: () => boolean;
   /** Nodes also tell in the form of Stately's viewer. */
   readonly stately?: boolean;
   /** Milliseconds that nodes go on being looked at when the last page was closed (10,000): a reload finds everything in place. */
@@ -60,6 +64,7 @@ interface Stream {
 }
 
 export class Inspector {
+  /** Of the page, by a name that can be gone to. */
   readonly url: string;
   readonly #options: InspectorOptions;
   readonly #server: Server;
@@ -91,7 +96,8 @@ export class Inspector {
     this.#model = model;
     this.#views = new Views(model, this.#charts, Date.now);
     this.#access = new Access(host, token);
-    this.url = `http://${host.includes(':') ? `[${host}]` : host}:${port}/`;
+    const name = nameOfHost(host);
+    this.url = `http://${name.includes(':') ? `[${name}]` : name}:${port}/`;
     server.on('request', (request, response) => void this.#serve(request, response));
     this.#timer = setInterval(() => this.#frame(), FRAME_MS);
     this.#timer.unref();
@@ -167,6 +173,9 @@ export class Inspector {
       this.#look();
       const query = readQuery(searchParams);
       sendJson(response, 200, { summary: this.#summary(), view: this.#views.of(query) });
+    } else if (pathname === '/api/search') {
+      this.#look();
+      sendJson(response, 200, searchModel(this.#model, (searchParams.get('text') ?? '').slice(0, 256)));
     } else if (pathname === '/api/chart') {
       const svg = await this.#charts.svg(
         searchParams.get('machine') ?? '',
@@ -241,7 +250,10 @@ export class Inspector {
       this.#observer.forgo('all');
       this.#model.clear();
     }
-    if (this.#looking) heat.sample(this.#model.sortedRegions());
+    if (this.#looking) {
+      heat.sample(this.#model.sortedRegions());
+      this.#model.look(this.#away);
+    }
     for (const stream of this.#streams) this.#send(stream);
   }
 
@@ -263,12 +275,17 @@ export class Inspector {
     response.write(`event: summary\ndata: ${JSON.stringify(summary)}\n\n`);
   }
 
+  get #away(): boolean {
+    return this.#options.connected?.() === false;
+  }
+
   #summary(): object {
     const { perSecond, leftOutPerSecond } = this.#rate;
     const { cluster, killStore } = this.#options;
     return {
       cluster,
       canKill: killStore !== undefined,
+      away: this.#away,
       perSecond,
       leftOutPerSecond,
       ...this.#views.summary(),
@@ -286,6 +303,8 @@ export class Inspector {
     const wish = parsed(await bodyOf(request));
     const { database, killStore } = this.#options;
     const done = await steer({ database, ...(killStore === undefined ? {} : { killStore }) }, wish);
+    // What else is done shows by itself.
+    if (wish.action === 'kill') this.#model.say(`${String(wish.node)} was killed on this page`);
     sendJson(response, 200, { done });
   }
 
@@ -295,6 +314,14 @@ export class Inspector {
     const status = error instanceof TroupeError ? STATUS[exitCodeOf(error)] : 500;
     sendJson(response, status ?? 500, { error: message });
   }
+}
+
+/** Of an address that stands for all of this machine's, one that others can go to. */
+function nameOfHost(host: string): string {
+  if (host !== '0.0.0.0' && host !== '::') return host;
+  const addresses = Object.values(networkInterfaces()).flatMap((known) => known ?? []);
+  const outside = addresses.find(({ internal, family }) => !internal && family === 'IPv4');
+  return outside?.address ?? '127.0.0.1';
 }
 
 /** By the exit code that the command line would give. */

@@ -17,14 +17,22 @@ export interface TraceStep {
   readonly value: unknown;
   readonly status: string;
   readonly context: unknown;
+  /** Which of the actor's own children it is a step of; `undefined` for its own. */
   readonly child: string | undefined;
 }
 
 const STEPS = 300;
+/** Children whose steps are not complete; one that is stopped in the middle leaves some. */
+const MOST_CHILDREN = 64;
+
+type Pending = Partial<Record<MachineRecord['kind'], MachineRecord[]>>;
 
 export class ActorTrace {
   readonly #steps = new Ring<TraceStep>(STEPS);
-  #pending: Partial<Record<MachineRecord['kind'], MachineRecord[]>> = {};
+  /** Of the actor itself (under its empty name), and of each that it has invoked or spawned. */
+  readonly #pending = new Map<string, Pending>();
+  /** What the actor itself was last. */
+  #own: TraceStep | undefined;
   #number = 0;
   /** The machine's definition, where the node sent it. */
   chart: unknown;
@@ -39,17 +47,24 @@ export class ActorTrace {
   }
 
   add(at: number, record: MachineRecord): void {
-    if (record.chart !== undefined) this.chart = record.chart;
-    if (record.machine !== undefined && record.child === undefined) this.machine = record.machine;
+    const { child } = record;
+    if (record.chart !== undefined && child === undefined) this.chart = record.chart;
+    if (record.machine !== undefined && child === undefined) this.machine = record.machine;
     if (record.kind === '@xstate.actor' && record.snapshot !== undefined) {
       // A newcomer is introduced to everybody: nothing has happened to it.
-      if (this.#number === 0) this.#push(at, record, 'begin to look', record.snapshot);
+      // After a restart it says as what the actor begins again.
+      if (child !== undefined) return;
+      if (this.#own === undefined) this.#push(at, record, 'begin to look', record.snapshot);
+      else if (this.#own.value === undefined) this.#push(at, record, 'begin', record.snapshot);
       return;
     }
     if (record.kind !== '@xstate.snapshot') {
-      const list = this.#pending[record.kind] ?? [];
+      if (!this.#pending.has(child ?? '') && this.#pending.size >= MOST_CHILDREN) this.#pending.clear();
+      const pending = this.#pending.get(child ?? '') ?? {};
+      const list = pending[record.kind] ?? [];
       if (list.length < 32) list.push(record);
-      this.#pending[record.kind] = list;
+      pending[record.kind] = list;
+      this.#pending.set(child ?? '', pending);
       return;
     }
     this.#push(
@@ -73,11 +88,12 @@ export class ActorTrace {
     event: string,
     snapshot: { readonly value: unknown; readonly status: string; readonly context?: unknown },
   ): void {
-    const pending = this.#pending;
-    this.#pending = {};
+    const child = record?.child;
+    const pending = this.#pending.get(child ?? '') ?? {};
+    this.#pending.delete(child ?? '');
     const step = pending['@xstate.transition']?.at(-1);
     const sent = pending['@xstate.event']?.at(-1);
-    this.#steps.push({
+    const made: TraceStep = {
       number: ++this.#number,
       at,
       event,
@@ -89,7 +105,9 @@ export class ActorTrace {
       value: snapshot.value,
       status: snapshot.status,
       context: snapshot.context,
-      child: record?.child,
-    });
+      child,
+    };
+    this.#steps.push(made);
+    if (child === undefined) this.#own = made;
   }
 }

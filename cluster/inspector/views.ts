@@ -5,7 +5,9 @@
 
 import type { RegionItem } from '../inspection/items.js';
 import type { ChartPictures } from './chart-pictures.js';
-import type { ClusterModel, Member } from './model.js';
+import { holderOf, shownKey, spacesOf } from './keys.js';
+import type { ClusterModel, KnownActor, Member } from './model.js';
+import { SILENT_MS } from './presence.js';
 
 export interface ViewQuery {
   readonly view: string;
@@ -21,8 +23,6 @@ export interface ViewQuery {
 
 const MOST_ROWS = 200;
 const MOST_FOUND = 200;
-/** A node that was not heard of for so long is shown as silent. */
-export const SILENT_MS = 2_500;
 /** The key space in the overview strip. */
 const STRIP = 240;
 
@@ -64,7 +64,10 @@ export class Views {
       case 'letters':
         return { letters: this.model.letters.all.slice(-MOST_FOUND).reverse() };
       case 'heat':
-        return { rows: this.model.heat.rows, columns: this.model.heat.columns };
+        return {
+          rows: this.model.heat.rows.map((row) => ({ ...row, start: shownKey(row.start) })),
+          columns: this.model.heat.columns,
+        };
       default:
         return this.#cluster(query);
     }
@@ -95,8 +98,9 @@ export class Views {
   #cluster({ search, offset, limit }: ViewQuery): object {
     const { stores, operators, moments } = this.model;
     const all = this.model.sortedRegions();
-    const found = search === '' ? all : all.filter((region) => matches(region, search));
+    const found = search === '' ? all : all.filter(matching(search));
     const now = this.now();
+    const places = new Map(all.map((region, index) => [region.id, index]));
     return {
       stores: [...stores.values()]
         .sort((a, b) => a.id - b.id)
@@ -108,9 +112,15 @@ export class Views {
       offset,
       regions: found.slice(offset, offset + limit).map((region) => {
         const operator = operators.get(region.id);
-        const { startHex: _, ...shown } = region;
+        const { startHex: _, start, end, ...shown } = region;
+        const place = places.get(region.id) ?? 0;
+        const neighbours = [all[place - 1], all[place + 1]].flatMap((one) => one?.id ?? []);
         return {
           ...shown,
+          start: shownKey(start),
+          end: shownKey(end),
+          spaces: spacesOf(region),
+          neighbours,
           ...(operator === undefined ? {} : { operator: `${operator.steps[operator.step] ?? 'done'}` }),
         };
       }),
@@ -122,33 +132,23 @@ export class Views {
 
   #actors({ search, address, offset, limit, after }: ViewQuery): object {
     const wanted = search.toLowerCase();
-    const found: object[] = [];
-    let total = 0;
-    // A key is looked for among regions, whose peers are meant then.
-    const regions = wanted === '' ? undefined : this.#regionsOfKey(search);
-    for (const actor of this.model.actors.values()) {
-      const named =
-        wanted === '' ||
-        actor.address.toLowerCase().includes(wanted) ||
-        actor.machine.toLowerCase().includes(wanted) ||
-        JSON.stringify(actor.value ?? '')
-          .toLowerCase()
-          .includes(wanted) ||
-        regions?.some((prefix) => actor.address.includes(prefix)) === true;
-      if (!named) continue;
-      if (total++ >= offset && found.length < limit) found.push(actor);
-    }
+    const all = this.model.sortedActors();
+    const found = wanted === '' ? all : all.filter((actor) => isNamed(actor, wanted));
+    const actors = found.slice(offset, offset + limit).map(({ order: _, ...shown }) => shown);
+    const total = found.length;
     const trace = address === '' ? undefined : this.model.traces.get(address);
-    if (address === '') return { total, offset, actors: found };
+    if (address === '') return { total, offset, actors };
     const actor = this.model.actors.get(address);
     const machine = trace?.machine || actor?.machine || '';
     if (trace?.chart !== undefined) this.charts.learn(machine, trace.chart);
     return {
       total,
       offset,
-      actors: found,
+      actors,
       selected: {
         address,
+        // Its place in the list, for who wants to see it there.
+        place: actor === undefined ? -1 : found.indexOf(actor),
         machine,
         drawn: this.charts.knows(machine),
         known: actor !== undefined,
@@ -166,27 +166,22 @@ export class Views {
     };
   }
 
-  /** Beginnings of the addresses of peers whose region holds a key. */
-  #regionsOfKey(key: string): string[] {
-    return this.model
-      .sortedRegions()
-      .flatMap((region) => (holds(region, key) ? [`/region/${region.id}/`] : []));
-  }
-
-  #raft({ region: asked, search }: ViewQuery): object {
-    const all = this.model.sortedRegions();
-    const found = search === '' ? all : all.filter((region) => matches(region, search));
+  #raft({ region: asked }: ViewQuery): object {
+    const found = this.model.sortedRegions();
     const region = asked > 0 ? this.model.regions.get(asked) : found[0];
     const id = region?.id ?? asked;
     const now = this.now();
+    const members = this.model.membersOf(id);
     return {
       total: found.length,
-      regions: found.slice(0, MOST_FOUND).map(({ id: one, start, end }) => ({ id: one, start, end })),
+      regions: found.slice(0, MOST_FOUND).map(({ id: one }) => one),
       region: id,
-      start: region?.start ?? '',
-      end: region?.end ?? '',
+      // Before the scheduler has told of any region, nobody knows of which there are.
+      missing: region === undefined && members.length === 0 && found.length > 0,
+      start: shownKey(region?.start ?? ''),
+      end: shownKey(region?.end ?? ''),
       epoch: region?.epoch ?? '',
-      members: this.model.membersOf(id).map((member) => this.#member(member, region, now)),
+      members: members.map((member) => this.#member(member, region, now)),
     };
   }
 
@@ -224,19 +219,19 @@ export class Views {
   }
 }
 
-function matches(region: RegionItem, search: string): boolean {
-  const number = /^(?:region[/ ])?(\d+)$/.exec(search)?.[1];
-  if (number !== undefined && String(region.id) === number) return true;
-  if (search.startsWith('store ')) return region.peers.some(({ store }) => String(store) === search.slice(6));
-  return number === undefined && (holds(region, search) || Object.values(region.state).includes(search));
+/** By id, by store, by state, or by a user key that it holds. */
+function matching(search: string): (region: RegionItem) => boolean {
+  const wanted = search.trim();
+  const number = /^(?:region[/ ])?(\d+)$/.exec(wanted)?.[1];
+  if (number !== undefined) return ({ id }) => String(id) === number;
+  if (wanted.startsWith('store '))
+    return ({ peers }) => peers.some(({ store }) => String(store) === wanted.slice(6));
+  const holds = holderOf(wanted);
+  return (region) => Object.values(region.state).includes(wanted) || holds(region).length > 0;
 }
 
-/** Whether the region holds the user key, in either space. */
-function holds({ start, end }: RegionItem, key: string): boolean {
-  return ['r', 'x'].some((space) => {
-    const stored = `${space}${key}`;
-    return start <= stored && (end === '' || stored < end);
-  });
+function isNamed({ address, machine, value }: KnownActor, wanted: string): boolean {
+  return [address, machine, JSON.stringify(value ?? '')].some((text) => text.toLowerCase().includes(wanted));
 }
 
 /** The key space at a glance: for each part who leads, and whether something is wrong. */

@@ -65,7 +65,7 @@ describe('the inspector of a large cluster in a browser', () => {
     await page.locator('.region .id', { hasText: first }).waitFor();
     expect(await page.locator('.region').count()).to.be.below(120);
     await page.evaluate(`location.hash = '#/actors'`);
-    await page.locator('.found li').nth(20).waitFor();
+    await page.locator('.found .row').nth(10).waitFor();
     await page.evaluate(`location.hash = '#/heat'`);
     await page.locator('canvas').waitFor();
     // Layout shift as Chromium reckons it (web.dev/cls): of 1, all that is on the screen moved by all of the screen.

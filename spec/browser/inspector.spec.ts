@@ -10,11 +10,15 @@ import { accessibilityFaults, chromiumPath, launch, Watched } from './browser.js
 
 /** "Election timeout" in a target is 20 ticks of 100 ms (design.md section 3). */
 const TWO_ELECTION_TIMEOUTS = 4_000;
-const KETTLE = `import { createMachine } from 'xstate';
+const KETTLE = `import { createMachine, fromPromise } from 'xstate';
 export const kettle = createMachine({
   id: 'kettle',
   initial: 'cold',
-  states: { cold: { on: { heat: 'hot' } }, hot: { on: { cool: 'cold' } } },
+  states: {
+    cold: { on: { heat: 'filling' } },
+    filling: { invoke: { src: fromPromise(async () => 1), onDone: 'hot' } },
+    hot: { on: { cool: 'cold' } },
+  },
 });
 `;
 const TABS = ['cluster', 'raft', 'actors', 'transactions', 'heat', 'letters'];
@@ -85,13 +89,21 @@ describe('the inspector in a browser', () => {
     expect(await rows.count()).to.equal(1);
     await page.getByRole('button', { name: 'Steer region 1' }).click();
     await page.locator('#split-key').fill('key-2');
-    await page.getByRole('button', { name: 'Split …' }).click();
+    await page.locator('#split-key').press('Enter');
     // Nothing is done before the question is answered.
-    expect(await page.locator('#dialog-title').textContent()).to.match(/Split region 1 at “key-2”\?/);
+    expect(await page.locator('#dialog-title').textContent()).to.match(
+      /Split region 1 at the raw key “key-2”\?/,
+    );
     await page.locator('[data-confirm]').click();
-    await page.locator('.region .range', { hasText: 'rkey-2 … +∞' }).waitFor({ timeout: 10_000 });
+    await page.locator('.region .range', { hasText: 'raw key-2 … +∞' }).waitFor({ timeout: 10_000 });
     expect(await rows.count()).to.equal(2);
     await page.locator('.cell.leader').nth(1).waitFor();
+    await page.locator('.moments li', { hasText: 'region 1 split at key-2 (raw)' }).waitFor();
+    // The view's own key is no other view, and a hash that is none is corrected.
+    await page.keyboard.press('1');
+    await page.evaluate(`location.hash = '#/nonsense'`);
+    await page.waitForURL(/#\/cluster$/);
+    await rows.nth(1).waitFor();
   });
 
   it('follows a transaction across regions', async () => {
@@ -116,7 +128,9 @@ describe('the inspector in a browser', () => {
     await page.keyboard.press('/');
     const busy = await leadingPeer('rkey-1');
     await page.keyboard.type(busy);
-    await page.locator('.found a', { hasText: new RegExp(`${busy}(?![/\\d])`) }).click();
+    await page.locator('#results a', { hasText: busy }).first().waitFor();
+    await page.keyboard.press('Enter');
+    await page.locator('.found [aria-current]', { hasText: busy }).waitFor();
     await page.locator('.chart [data-state="peer.active.normal"].active').waitFor({ timeout: 60_000 });
     expect(decodeURIComponent(page.url())).to.include(busy);
     const events = page.locator('.events li');
@@ -140,15 +154,17 @@ describe('the inspector in a browser', () => {
     const { page } = await open('#/actors');
     await page.keyboard.press('/');
     await page.keyboard.type('kettle');
-    await page
-      .locator('.found a', { hasText: /kettle/ })
-      .first()
-      .click();
+    await page.locator('#results a', { hasText: 'deployed/kettle' }).waitFor();
+    await page.keyboard.press('Enter');
     await page.locator('.chart [data-state="kettle.cold"].active').waitFor({ timeout: 30_000 });
     const sent = await place.run(['send', 'kettle', '{"type":"heat"}', '--nats', nats.url]);
     expect(sent).to.include({ code: 0 });
     await page.locator('.chart [data-state="kettle.hot"].active').waitFor({ timeout: 10_000 });
     await page.locator('.events li', { hasText: 'heat' }).first().waitFor();
+    // The promise that it has invoked tells too, and is not the kettle itself.
+    await page.locator('.events .of-child', { hasText: 'resolved' }).waitFor();
+    await page.locator('.facts', { hasText: /^kettle\s+·\s+hot/ }).waitFor();
+    await page.locator('.chart [data-state="kettle.hot"].active').waitFor();
     host.signal('SIGINT');
     await host.ended;
   });

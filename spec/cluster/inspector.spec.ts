@@ -89,6 +89,77 @@ describe('what the inspector makes of what it is told', () => {
     expect(viewOf(model, 'view=raft&region=1').members).to.have.length(1);
   });
 
+  it('lists actors by name, numbers in it by their value, whenever they came', () => {
+    const model = new ClusterModel(() => 1_000);
+    const [ten, two] = [new Teller('store-10'), new Teller('store-2')];
+    const actor = (path: string): object => ({ path, status: 'active', queued: 0, restarts: 0 });
+    const listed = (query = ''): string[] =>
+      (viewOf(model, `view=actors&${query}`).actors as { address: string }[]).map(({ address }) => address);
+    model.take(ten.state('actors', ['b', 'a'].map(actor)));
+    model.take(two.state('actors', ['c/10', 'c/9'].map(actor)));
+    expect(listed()).to.deep.equal(['store-2/c/9', 'store-2/c/10', 'store-10/a', 'store-10/b']);
+    model.take(two.state('actors', [actor('b')], ['c/9']));
+    expect(listed()).to.deep.equal(['store-2/b', 'store-2/c/10', 'store-10/a', 'store-10/b']);
+    expect(listed('offset=1&limit=2')).to.deep.equal(['store-2/c/10', 'store-10/a']);
+    const { selected } = viewOf(model, 'view=actors&address=store-10/b&limit=1');
+    expect(selected).to.deep.include({ place: 3, known: true });
+    // One that comes again under the same name is one, and not two.
+    model.take(two.state('actors', [], ['b']));
+    model.take(two.state('actors', [actor('b')]));
+    expect(listed('search=STORE-2')).to.deep.equal(['store-2/b', 'store-2/c/10']);
+  });
+
+  it("keeps an actor's steps apart from those of what it has invoked", () => {
+    const model = new ClusterModel(() => 1_000);
+    const node = new Teller('node');
+    const trace = model.trace('node/door');
+    const of = (child?: string) => ({
+      at: 0,
+      path: 'door',
+      ...(child === undefined ? { machine: 'door' } : { child }),
+    });
+    const active = (value?: string) => ({ value, status: 'active' });
+    model.take(
+      node.batch([
+        { kind: '@xstate.actor', ...of('bell'), snapshot: active('silent') },
+        { kind: '@xstate.actor', ...of(), snapshot: active('closed') },
+        // The child's records stand between those of the actor's own step.
+        { kind: '@xstate.action', ...of(), action: { type: 'ring' } },
+        { kind: '@xstate.actor', ...of('0.door.fetching') },
+        {
+          kind: '@xstate.snapshot',
+          ...of('0.door.fetching'),
+          event: { type: 'xstate.init' },
+          snapshot: active(),
+        },
+        { kind: '@xstate.snapshot', ...of(), event: { type: 'fetch' }, snapshot: active('fetching') },
+        {
+          kind: '@xstate.snapshot',
+          ...of('0.door.fetching'),
+          event: { type: 'xstate.promise.resolve' },
+          snapshot: { value: undefined, status: 'done' },
+        },
+      ]),
+    );
+    expect(
+      trace.steps.map(({ child, event, value, actions }) => [child, event, value, actions]),
+    ).to.deep.equal([
+      [undefined, 'begin to look', 'closed', []],
+      ['0.door.fetching', 'xstate.init', undefined, []],
+      [undefined, 'fetch', 'fetching', ['ring']],
+      ['0.door.fetching', 'xstate.promise.resolve', undefined, []],
+    ]);
+    expect(trace.machine).to.equal('door');
+  });
+
+  it('says that there is no such region, and no such actor, once it can know', () => {
+    const empty = new ClusterModel(() => 1_000);
+    expect(viewOf(empty, 'view=raft&region=99')).to.include({ missing: false });
+    expect(viewOf(modelOf(3), 'view=raft&region=99')).to.include({ missing: true });
+    expect(viewOf(modelOf(3), 'view=raft&region=2')).to.include({ missing: false });
+    expect(viewOf(modelOf(3), 'view=actors&address=nope').selected).to.include({ known: false, place: -1 });
+  });
+
   it('puts a transaction together from what its regions were asked', () => {
     const model = modelOf(3);
     const note = (at: number, detail: object) =>
@@ -245,6 +316,11 @@ describe('the inspector behind a token', () => {
     expect(
       (await ask('/', { authorization: `Bearer ${token}`, origin: 'http://evil.example' })).status,
     ).to.equal(403);
+  });
+
+  it('is gone to by a name that can be gone to', async () => {
+    inspector = await start('0.0.0.0', 'a token of some length');
+    expect(new URL(inspector.url).hostname).to.not.equal('0.0.0.0');
   });
 
   it('says in one sentence that its port is taken', async () => {

@@ -2,12 +2,16 @@
 
 import { LiveChart } from './chart.js';
 import { clock, count, h, keyed, setAttribute, setText, toggle, valueText } from './dom.js';
+import { Filter } from './filter.js';
+import { Rows } from './rows.js';
 import type { Page, View } from './view.js';
 import type { ActorsView, Step } from './wire.js';
+import { childText, eventText, many, shownSteps } from './words.js';
+
+type Actor = ActorsView['actors'][number];
 
 /** Steps that the page keeps. */
 const MOST_STEPS = 300;
-const FOUND = 80;
 
 export function actorsView(page: Page, argument: string): View {
   const address = argument;
@@ -16,17 +20,56 @@ export function actorsView(page: Page, argument: string): View {
   let pinned = 0;
   let last: ActorsView['selected'];
   const found = h('p', { class: 'total' });
-  const list = h('ul', { class: 'plain found', 'aria-label': 'Actors' });
+  let revealed = false;
+  const filter = new Filter('narrow the list', () => {
+    rows.rewind();
+    page.ask(query());
+  });
+  const rows = new Rows<Actor>({
+    label: 'Actors',
+    kind: 'found',
+    keyOf: (one) => one.address,
+    make: (one) =>
+      h(
+        'div',
+        { class: 'row', role: 'listitem' },
+        h(
+          'a',
+          { href: `#/actors/${encodeURIComponent(one.address)}`, title: one.address },
+          h('b', {}, one.address),
+          h('span', {}),
+        ),
+      ),
+    update: (item, one) => {
+      const value = item.querySelector('span');
+      if (value !== null)
+        setText(
+          value,
+          [one.machine, valueText(one.value), one.queued > 0 ? `${one.queued} waiting` : '']
+            .filter((part) => part !== '')
+            .join(' · '),
+        );
+      setAttribute(item, 'aria-current', one.address === address ? 'true' : undefined);
+    },
+    want: () => page.ask(query()),
+  });
+  const query = () => ({
+    view: 'actors',
+    search: filter.text,
+    offset: rows.offset,
+    limit: rows.limit,
+    ...(address === '' ? {} : { address }),
+  });
   const chart = new LiveChart();
   const title = h('h2', {}, address || 'No actor is chosen');
-  const facts = h('p', { class: 'facts' });
+  const facts = h('p', { class: 'facts' }, address === '' ? 'Choose one of the list.' : '');
   const slider = h('input', {
     type: 'range',
     min: 1,
     max: 1,
     value: 1,
     'aria-label': 'Time travel: step',
-    oninput: () => pin(Number(slider.value)),
+    oninput: () => pin(own()[Number(slider.value) - 1]?.number ?? 0),
   });
   const live = h('button', { type: 'button', class: 'small', onclick: () => pin(0) }, 'Live');
   const zoom = (): void => {
@@ -54,37 +97,54 @@ export function actorsView(page: Page, argument: string): View {
   const element = h(
     'div',
     { class: `actors${address === '' ? ' none' : ''}` },
-    h('aside', { class: 'finder' }, found, list),
+    h('aside', { class: 'finder' }, filter.element, found, rows.element),
     selected,
   );
 
+  /** The slider and the arrows go over the actor's own steps; those of its children are chosen in the list. */
+  const own = (): Step[] => steps.filter(({ child }) => child === undefined);
+
   function pin(number: number): void {
-    const newest = steps.at(-1)?.number ?? 0;
-    pinned = number >= newest ? 0 : number;
+    const newest = own().at(-1)?.number ?? 0;
+    pinned = number === newest ? 0 : number;
     draw();
   }
 
   function move(by: number): void {
-    const index = pinned === 0 ? steps.length - 1 : steps.findIndex(({ number }) => number === pinned);
-    const next = steps[Math.max(0, index + by)];
+    const all = own();
+    const at = shownSteps(steps, pinned).own;
+    const next = all[Math.max(0, (at === undefined ? 0 : all.indexOf(at)) + by)];
     if (next !== undefined) pin(next.number);
   }
 
   function draw(): void {
-    const newest = steps.at(-1);
-    const step = pinned === 0 ? newest : (steps.find(({ number }) => number === pinned) ?? steps[0]);
-    slider.min = String(steps[0]?.number ?? 1);
-    slider.max = String(newest?.number ?? 1);
-    slider.value = String(step?.number ?? 1);
+    const all = own();
+    const { own: step, chosen } = shownSteps(steps, pinned);
+    slider.min = '1';
+    slider.max = String(Math.max(1, all.length));
+    slider.value = String(step === undefined ? 1 : all.indexOf(step) + 1);
     toggle(live, 'on', pinned === 0);
     setText(live, pinned === 0 ? 'Live' : 'Back to live');
-    setText(when, step === undefined ? '' : `${clock(step.at)}  ·  step ${count(step.number)}`);
+    setText(
+      when,
+      step === undefined
+        ? ''
+        : `${clock(step.at)}  ·  ${all.indexOf(step) + 1} of ${many(all.length, 'step')}`,
+    );
+    const nobody = last !== undefined && !last.known && steps.length === 0;
+    toggle(element, 'missing', nobody);
+    if (nobody && last !== undefined) {
+      setText(title, `There is no actor ${address}`);
+      setText(facts, 'It may have stopped, or its node is not heard of. Choose one of the list.');
+      return;
+    }
+    setText(title, address || 'No actor is chosen');
     if (last !== undefined) {
       const parts = [
         last.machine || 'not a machine',
         last.known ? valueText(step?.value ?? step?.status) : 'gone',
         `${count(last.queued)} in the mailbox`,
-        `${count(last.restarts)} ${last.restarts === 1 ? 'restart' : 'restarts'}`,
+        many(last.restarts, 'restart'),
       ];
       setText(facts, parts.join('  ·  '));
       if (step !== undefined)
@@ -102,15 +162,42 @@ export function actorsView(page: Page, argument: string): View {
             'button',
             { type: 'button', onclick: () => pin(one.number) },
             h('time', {}, clock(one.at)),
-            h('b', {}, one.child === undefined ? one.event : `${one.child}: ${one.event}`),
+            h(
+              'b',
+              { title: one.event },
+              ...(one.child === undefined
+                ? []
+                : [
+                    h(
+                      'i',
+                      { class: 'child', title: `a child of the actor: ${one.child}` },
+                      childText(one.child),
+                    ),
+                    ' ',
+                  ]),
+              eventText(one.event),
+            ),
             h('span', {}, stepText(one)),
           ),
         ),
-      (item, one) => toggle(item, 'on', one.number === step?.number),
+      (item, one) => {
+        toggle(item, 'of-child', one.child !== undefined);
+        toggle(item, 'on', one.number === chosen?.number);
+      },
     );
     setText(
       detail,
-      step === undefined ? '' : JSON.stringify({ event: step.detail, context: step.context }, null, 2),
+      chosen === undefined
+        ? ''
+        : JSON.stringify(
+            {
+              ...(chosen.child === undefined ? {} : { child: chosen.child }),
+              event: chosen.detail,
+              context: chosen.context,
+            },
+            null,
+            2,
+          ),
     );
     keyed(
       guards,
@@ -128,46 +215,19 @@ export function actorsView(page: Page, argument: string): View {
 
   return {
     element,
-    query: () => ({
-      view: 'actors',
-      search: page.search(),
-      limit: FOUND,
-      ...(address === '' ? {} : { address }),
-    }),
+    query,
     show(data) {
       const view = data as ActorsView;
-      const more =
-        view.total > view.actors.length
-          ? `, the first ${view.actors.length} shown: search for the others`
-          : '';
-      setText(found, `${count(view.total)} actors${more}`);
-      keyed(
-        list,
-        view.actors,
-        (one) => one.address,
-        (one) =>
-          h(
-            'li',
-            {},
-            h(
-              'a',
-              { href: `#/actors/${encodeURIComponent(one.address)}` },
-              h('b', {}, one.address),
-              h('span', {}),
-            ),
-          ),
-        (item, one) => {
-          const value = item.querySelector('span');
-          if (value !== null)
-            setText(
-              value,
-              [one.machine, valueText(one.value), one.queued > 0 ? `${one.queued} waiting` : '']
-                .filter((part) => part !== '')
-                .join(' · '),
-            );
-          setAttribute(item, 'aria-current', one.address === address ? 'true' : undefined);
-        },
+      setText(
+        found,
+        view.total === 0 && filter.text !== '' ? 'No actor has that in it.' : many(view.total, 'actor'),
       );
+      rows.show(view.actors, view.offset, view.total);
+      const { place = -1 } = view.selected ?? {};
+      if (!revealed && place >= 0) {
+        revealed = true;
+        rows.reveal(place);
+      }
       if (view.selected === undefined) return;
       last = view.selected;
       const newest = steps.at(-1)?.number ?? 0;

@@ -1,11 +1,13 @@
 /** Stores as columns, regions by range as rows: who has what, who leads, and what is under way. */
 
-import { bytes, clock, count, h, keyed, s, setAttribute, setText, shortKey, toggle } from './dom.js';
+import { bytes, clock, count, h, keyed, s, setAttribute, setText, setWords, toggle } from './dom.js';
+import { Filter } from './filter.js';
 import { regionDialog } from './region-dialog.js';
 import { Rows } from './rows.js';
 import { confirmed } from './steer.js';
 import type { Page, View } from './view.js';
 import type { ClusterView, Peer, Region, Store } from './wire.js';
+import { rangeText, rangeWords } from './words.js';
 
 export function clusterView(page: Page): View {
   let stores: readonly Store[] = [];
@@ -18,6 +20,11 @@ export function clusterView(page: Page): View {
     preserveAspectRatio: 'none',
   });
   const total = h('p', { class: 'total' });
+  const filter = new Filter('id, key, state, store 2', () => {
+    rows.rewind();
+    page.ask(query());
+  });
+  filter.element.setAttribute('aria-label', 'Narrow the list of regions');
   const rows = new Rows<Region>({
     label: 'Regions by key',
     keyOf: ({ id }) => String(id),
@@ -36,7 +43,7 @@ export function clusterView(page: Page): View {
       { class: 'map', 'aria-label': 'Regions' },
       heads,
       strip as unknown as HTMLElement,
-      total,
+      h('div', { class: 'narrow' }, filter.element, total),
       rows.element,
     ),
     h(
@@ -50,7 +57,7 @@ export function clusterView(page: Page): View {
       moments,
     ),
   );
-  const query = () => ({ view: 'cluster', search: page.search(), offset: rows.offset, limit: rows.limit });
+  const query = () => ({ view: 'cluster', search: filter.text, offset: rows.offset, limit: rows.limit });
 
   function makeRow(id: number): HTMLElement {
     const row = h('div', { class: 'row region', role: 'listitem', 'data-region': id });
@@ -66,9 +73,10 @@ export function clusterView(page: Page): View {
           type: 'button',
           class: 'more',
           'aria-label': `Steer region ${id}`,
+          'data-steers': true,
           onclick: () => {
             const region = shown.find((one) => one.id === id);
-            if (region !== undefined) regionDialog(region, stores, shown);
+            if (region !== undefined) regionDialog(region, stores);
           },
         },
         '⋯',
@@ -80,9 +88,8 @@ export function clusterView(page: Page): View {
   function updateRow(row: HTMLElement, region: Region): void {
     const [, range, size, cells, note] = row.children;
     if (range === undefined || size === undefined || cells === undefined || note === undefined) return;
-    const text = rangeText(region);
-    setText(range, text);
-    setAttribute(range, 'title', `${region.start} … ${region.end}`);
+    setWords(range, rangeWords(region.start, region.end));
+    setAttribute(range, 'title', rangeText(region.start, region.end));
     setText(size, region.size === 0 ? '' : bytes(region.size));
     keyed(
       cells,
@@ -106,6 +113,8 @@ export function clusterView(page: Page): View {
     setAttribute(note, 'title', region.operator ?? (trouble || undefined));
     toggle(row, 'busy', region.operator !== undefined);
     toggle(row, 'trouble', region.operator === undefined && trouble !== '');
+    const { lastElementChild: steer } = row;
+    if (steer instanceof HTMLButtonElement) steer.disabled = page.lost();
   }
 
   return {
@@ -124,7 +133,10 @@ export function clusterView(page: Page): View {
         (head, store) => updateStore(head, store, stores.indexOf(store), page),
       );
       showStrip(strip, view, stores);
-      setText(total, page.search() === '' ? '' : `${count(view.total)} found`);
+      setText(
+        total,
+        filter.text === '' ? '' : view.total === 0 ? 'No region is found.' : `${count(view.total)} found`,
+      );
       rows.show(view.regions, view.offset, view.total);
       const { operators: list } = view;
       keyed(
@@ -172,10 +184,6 @@ function peerText(peer: Peer | undefined, region: Region): string {
   return region.leader === peer.store ? 'leader' : 'follower';
 }
 
-function rangeText({ start, end }: Region): string {
-  return `${start === '' ? '−∞' : shortKey(start)} … ${end === '' ? '+∞' : shortKey(end)}`;
-}
-
 function troubleOf({ leader, state, peers }: Region): string {
   if (leader === 0) return 'no leader known';
   if (peers.some(({ down }) => down)) return 'a peer is down';
@@ -190,7 +198,7 @@ function makeStore(store: Store): HTMLElement {
     h('strong', {}, h('i', { class: 'swatch' }), store.node),
     h('span', { class: 'state' }),
     h('span', { class: 'load' }),
-    h('button', { type: 'button', class: 'kill', hidden: true }, 'Kill'),
+    h('button', { type: 'button', class: 'kill', hidden: true, 'data-steers': true }, 'Kill'),
   );
 }
 
@@ -198,9 +206,12 @@ function updateStore(head: HTMLElement, store: Store, place: number, page: Page)
   const [name, state, load, kill] = head.children;
   const swatch = name?.firstElementChild;
   if (state === undefined || load === undefined || !(kill instanceof HTMLButtonElement)) return;
-  const seen = store.silent && store.state === 'up' ? 'silent' : store.state;
+  const summary = page.summary();
+  const away = summary?.away === true;
+  const seen =
+    store.silent && away ? 'unknown' : store.silent && store.state === 'up' ? 'silent' : store.state;
   setText(state, `#${store.id} · ${seen}`);
-  toggle(head, 'bad', seen !== 'up');
+  toggle(head, 'bad', seen !== 'up' && seen !== 'unknown');
   if (swatch) setAttribute(swatch, 'class', `swatch hue-${place % 8}`);
   setText(load, `${count(store.leaders)} of ${count(store.regions)} led`);
   setAttribute(
@@ -208,7 +219,11 @@ function updateStore(head: HTMLElement, store: Store, place: number, page: Page)
     'title',
     store.capacity > 0 ? `${bytes(store.used)} of ${bytes(store.capacity)} used` : undefined,
   );
-  kill.hidden = page.summary()?.canKill !== true;
+  kill.hidden = summary?.canKill !== true;
+  // Without NATS nobody knows who runs.
+  const gone = store.silent && !away;
+  kill.disabled = gone || page.lost();
+  setAttribute(kill, 'title', gone ? 'it does not run at the moment' : undefined);
   setAttribute(kill, 'aria-label', `Kill ${store.node}`);
   kill.onclick = () => {
     const { node } = store;
@@ -244,10 +259,16 @@ function showSchedulers(list: HTMLElement, page: Page): void {
     summary?.schedulers ?? [],
     ({ name }) => name,
     ({ name }) =>
-      h('li', { class: 'scheduler' }, h('span', {}, name), h('button', { type: 'button', class: 'small' })),
+      h(
+        'li',
+        { class: 'scheduler' },
+        h('span', {}, name),
+        h('button', { type: 'button', class: 'small', 'data-steers': true }),
+      ),
     (item, { name, pausedUntil }) => {
       const button = item.lastElementChild;
       if (!(button instanceof HTMLButtonElement)) return;
+      button.disabled = page.lost();
       const rests = pausedUntil > Date.now();
       setText(button, rests ? 'Resume' : 'Pause');
       setAttribute(button, 'aria-label', `${rests ? 'Resume' : 'Pause'} ${name}`);

@@ -1,5 +1,7 @@
 /** The little that the views need of a framework: making elements, and keeping lists without tearing them down. */
 
+import type { Word } from './words.js';
+
 export type Child = Node | string | undefined;
 type Attributes = Readonly<Record<string, string | number | boolean | ((event: Event) => void) | undefined>>;
 
@@ -29,6 +31,18 @@ function setAttributes(element: Element, attributes: Attributes): void {
     if (typeof value === 'function') element.addEventListener(name.replace(/^on/, ''), value);
     else element.setAttribute(name, value === true ? '' : String(value));
   }
+}
+
+/** The same, with the names of key spaces set apart. */
+export function setWords(element: Element, words: readonly Word[]): void {
+  const text = words.map((word) => word.text).join(' ');
+  if (element.textContent === text) return;
+  element.replaceChildren(
+    ...words.flatMap((word, index) => [
+      ...(index > 0 ? [' '] : []),
+      word.space ? h('i', { class: 'space' }, word.text) : word.text,
+    ]),
+  );
 }
 
 /** Sets the text only when it is another: selections and screen readers are left alone. */
@@ -111,9 +125,4 @@ export function valueText(value: unknown): string {
       return text === '' ? key : `${key}.${text}`;
     })
     .join(', ');
-}
-
-/** A stored key without the filling of transactional ones, which says nothing to people. */
-export function shortKey(stored: string): string {
-  return stored.startsWith('x') ? stored.replace(/(?:\\x00)*\\x[0-9a-f]{2}$/, '') : stored;
 }

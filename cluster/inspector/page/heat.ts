@@ -1,12 +1,14 @@
 /** Where the traffic is: keys downwards, time to the right. */
 
-import { bytes, clock, h, keyed, setAttribute, setText, shortKey } from './dom.js';
+import { bytes, clock, h, keyed, setAttribute, setText } from './dom.js';
 import type { Page, View } from './view.js';
-import type { HeatView } from './wire.js';
+import type { HeatView, ShownKey } from './wire.js';
+import { startText } from './words.js';
 
 const COLUMNS = 120;
+const FIRST: ShownKey = { space: '', key: '' };
 
-export function heatView(page: Page): View {
+export function heatView(_page: Page): View {
   let what: 'written' | 'read' = 'written';
   let last: HeatView | undefined;
   const canvas = h('canvas', {
@@ -59,7 +61,7 @@ export function heatView(page: Page): View {
     const at = Math.min(values.length - 1, Math.max(0, Math.floor(y * values.length)));
     setText(
       under,
-      `${clock(column.at).slice(0, 8)}  ·  from ${last.rows[at]?.start || '−∞'}  ·  ${bytes(values[at] ?? 0)}/s`,
+      `${clock(column.at).slice(0, 8)}  ·  from ${startText(last.rows[at]?.start ?? FIRST)}  ·  ${bytes(values[at] ?? 0)}/s`,
     );
   }
 
@@ -106,7 +108,7 @@ export function heatView(page: Page): View {
       shown,
       ({ firstRegion }) => String(firstRegion),
       () => h('li'),
-      (item, { start }) => setText(item, shortKey(start) || '−∞'),
+      (item, { start }) => setText(item, startText(start)),
     );
     const now = columns.at(-1)?.[what] ?? [];
     const hot = rows
@@ -127,7 +129,7 @@ export function heatView(page: Page): View {
         if (one === undefined || link === null) return;
         setText(
           link,
-          `region ${one.firstRegion}${one.regions > 1 ? ` and ${one.regions - 1} more` : ''}, from ${shortKey(one.start) || '−∞'}: ${bytes(one.value)}/s`,
+          `region ${one.firstRegion}${one.regions > 1 ? ` and ${one.regions - 1} more` : ''}, from ${startText(one.start)}: ${bytes(one.value)}/s`,
         );
       },
     );
@@ -135,7 +137,7 @@ export function heatView(page: Page): View {
 
   return {
     element,
-    query: () => ({ view: 'heat', search: page.search() }),
+    query: () => ({ view: 'heat' }),
     show(data) {
       last = data as HeatView;
       draw();

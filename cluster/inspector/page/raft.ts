@@ -1,20 +1,23 @@
 /** A Raft group: its members' charts side by side, on one axis of terms, with log, commit and applied. */
 
 import { LiveChart } from './chart.js';
-import { count, h, keyed, setAttribute, setText, toggle, valueText } from './dom.js';
+import { count, h, keyed, setAttribute, setText, setWords, toggle, valueText } from './dom.js';
 import type { Page, View } from './view.js';
 import type { Member, RaftView } from './wire.js';
+import { rangeWords } from './words.js';
 
 interface Card {
   readonly element: HTMLElement;
   readonly chart: LiveChart;
 }
 
+const NO_REGION = -1;
 /** Terms that the axis shows. */
 const TERMS = 14;
 
 export function raftView(page: Page, argument: string): View {
-  const asked = Math.max(0, Number(argument) || 0);
+  const wrong = argument !== '' && !/^\d{1,15}$/.test(argument);
+  const asked = wrong ? 0 : Number(argument);
   const title = h('h2', { id: 'raft-title' }, 'Raft group');
   const range = h('p', { class: 'range' });
   const list = h('select', {
@@ -35,28 +38,42 @@ export function raftView(page: Page, argument: string): View {
     element,
     query: () => ({
       view: 'raft',
-      search: page.search(),
-      ...(page.search() === '' || asked > 0 ? { region: asked } : {}),
+      region: asked,
     }),
     show(data) {
       const view = data as RaftView;
-      setText(title, view.region === 0 ? 'No region is known yet' : `Region ${view.region}`);
+      const none = view.missing || wrong;
+      toggle(element, 'none', none);
       setText(
-        range,
-        view.region === 0 ? '' : `${view.start || '−∞'} … ${view.end || '+∞'}  ·  epoch ${view.epoch}`,
+        title,
+        none
+          ? `There is no region ${argument}`
+          : view.region === 0
+            ? 'No region is known yet'
+            : `Region ${view.region}`,
       );
-      const options = view.regions.some(({ id }) => id === view.region)
-        ? view.regions
-        : [{ id: view.region, start: view.start, end: view.end }, ...view.regions];
+      setWords(
+        range,
+        none
+          ? [{ text: 'It may have been merged with a neighbour. Choose one that is there.', space: false }]
+          : view.region === 0
+            ? []
+            : [
+                ...rangeWords(view.start, view.end),
+                ...(view.epoch === '' ? [] : [{ text: ` ·  epoch ${view.epoch}`, space: false }]),
+              ],
+      );
+      const chosen = none ? NO_REGION : view.region;
+      const options = view.regions.includes(chosen) ? view.regions : [chosen, ...view.regions];
       keyed(
         list,
         options,
-        ({ id }) => String(id),
-        ({ id }) => h('option', { value: id }, `region ${id}`),
+        String,
+        (id) => h('option', { value: id }, id === NO_REGION ? 'choose …' : `region ${id}`),
         () => {},
       );
-      if (document.activeElement !== list) list.value = String(view.region);
-      const members = [...view.members].sort((a, b) => (a.node < b.node ? -1 : 1));
+      if (document.activeElement !== list) list.value = String(chosen);
+      const members = (none ? [] : [...view.members]).sort((a, b) => (a.node < b.node ? -1 : 1));
       showAxis(axis, members);
       keyed(
         cards,
@@ -67,7 +84,7 @@ export function raftView(page: Page, argument: string): View {
           known.set(node, card);
           return card.element;
         },
-        (_, member) => updateCard(known.get(member.node), member, members),
+        (_, member) => updateCard(known.get(member.node), member, members, view.region),
       );
     },
     key(event) {
@@ -111,7 +128,12 @@ function makeCard(node: string): Card {
   return { element, chart };
 }
 
-function updateCard(card: Card | undefined, member: Member, members: readonly Member[]): void {
+function updateCard(
+  card: Card | undefined,
+  member: Member,
+  members: readonly Member[],
+  region: number,
+): void {
   if (card === undefined) return;
   const { element, chart } = card;
   const { node, peer, role, term, first, last, commit, applied, silent, asleep, active, value } = member;
@@ -126,7 +148,6 @@ function updateCard(card: Card | undefined, member: Member, members: readonly Me
     bar === undefined
   )
     return;
-  const region = location.hash.match(/\d+$/)?.[0] ?? '';
   setAttribute(name, 'href', `#/actors/${encodeURIComponent(`${node}/region/${region}/peer/${peer}/raft`)}`);
   setText(roleText, silent ? 'silent' : asleep ? `${role}, asleep` : role);
   setAttribute(element, 'data-role', silent ? 'silent' : role);

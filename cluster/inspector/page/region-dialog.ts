@@ -4,8 +4,8 @@ import { h } from './dom.js';
 import { choices, confirmed } from './steer.js';
 import type { Region, Store } from './wire.js';
 
-export function regionDialog(region: Region, stores: readonly Store[], shown: readonly Region[]): void {
-  const { id, peers, leader } = region;
+export function regionDialog(region: Region, stores: readonly Store[]): void {
+  const { id, peers, leader, spaces, neighbours } = region;
   const has = (store: Store): boolean => peers.some((peer) => peer.store === store.id);
   const key = h('input', {
     id: 'split-key',
@@ -13,12 +13,14 @@ export function regionDialog(region: Region, stores: readonly Store[], shown: re
     autocomplete: 'off',
     spellcheck: 'false',
   });
-  const neighbours = shown.filter(
-    (one) => one.id !== id && (one.start === region.end || one.end === region.start),
+  const space = h(
+    'select',
+    { id: 'split-space', 'aria-label': 'Key space' },
+    ...spaces.map((one) => h('option', { value: one }, one)),
   );
   const target = select(
     'merge-target',
-    neighbours.map((one) => [one.id, `region ${one.id}`]),
+    neighbours.map((one) => [one, `region ${one}`]),
   );
   const next = select(
     'transfer-store',
@@ -28,14 +30,13 @@ export function regionDialog(region: Region, stores: readonly Store[], shown: re
   const to = select('move-to', stores.filter((store) => !has(store) && store.state === 'up').map(named));
   choices(
     `Region ${id}`,
-    line('Split at', [key], 'Split …', () => {
+    line('Split at', [space, key], 'Split …', () => {
       const at = key.value.trim();
-      const where = at === '' ? 'in the middle of its data' : `at “${at}”`;
-      const space = region.start.startsWith('x') ? 'txn' : 'raw';
+      const where = at === '' ? 'in the middle of its data' : `at the ${space.value} key “${at}”`;
       confirmed(`Split region ${id} ${where}?`, 'Split', {
         action: 'split',
         region: id,
-        ...(at === '' ? {} : { key: at, space }),
+        ...(at === '' ? {} : { key: at, space: space.value }),
       });
     }),
     line('Merge into', [target], 'Merge …', () => {
@@ -62,6 +63,7 @@ export function regionDialog(region: Region, stores: readonly Store[], shown: re
       });
     }),
   );
+  key.focus();
 }
 
 function named({ id, node }: Store): [number, string] {
@@ -77,15 +79,33 @@ function nameOf(list: HTMLSelectElement): string {
 }
 
 function line(label: string, fields: readonly HTMLElement[], verb: string, act: () => void): HTMLElement {
-  const [first] = fields;
   const impossible = fields.some((field) => field instanceof HTMLSelectElement && field.options.length === 0);
-  for (const field of fields.slice(1))
-    if (field instanceof HTMLSelectElement) field.setAttribute('aria-label', 'to');
+  const named = fields.find((field) => field.id !== '' && !field.hasAttribute('aria-label'));
+  for (const field of fields)
+    if (field !== named && field instanceof HTMLSelectElement && !field.hasAttribute('aria-label'))
+      field.setAttribute('aria-label', 'to');
   return h(
-    'div',
-    { class: 'line' },
-    h('label', { for: first?.id }, label),
-    h('span', { class: 'fields' }, ...fields),
-    h('button', { type: 'button', disabled: impossible, onclick: act }, verb),
+    'form',
+    {
+      class: 'line',
+      onsubmit: (event: Event) => {
+        event.preventDefault();
+        act();
+      },
+    },
+    h('label', impossible ? {} : { for: named?.id }, label),
+    h(
+      'span',
+      { class: 'fields' },
+      ...(impossible ? [h('span', { class: 'none' }, IMPOSSIBLE[label])] : fields),
+    ),
+    h('button', { type: 'submit', disabled: impossible }, verb),
   );
 }
+
+/** Why there is nothing to choose from. */
+const IMPOSSIBLE: Readonly<Record<string, string>> = {
+  'Merge into': 'it has no neighbour',
+  'Lead by': 'it has no other peer',
+  'Move from': 'no other store is up without one',
+};

@@ -4,6 +4,8 @@ import { h, keyed } from './dom.js';
 
 export interface RowsOptions<T> {
   readonly label: string;
+  /** Class of the list. */
+  readonly kind?: string;
   readonly keyOf: (item: T) => string;
   readonly make: (item: T) => HTMLElement;
   readonly update: (element: HTMLElement, item: T) => void;
@@ -25,7 +27,7 @@ export class Rows<T> {
     this.#options = options;
     this.element = h(
       'div',
-      { class: 'rows', tabindex: 0, role: 'list', 'aria-label': options.label },
+      { class: `rows ${options.kind ?? ''}`.trim(), tabindex: 0, role: 'list', 'aria-label': options.label },
       this.#space,
     );
     this.element.addEventListener('scroll', () => {
@@ -43,9 +45,25 @@ export class Rows<T> {
     return this.#offset;
   }
 
+  /** Scrolls so far that a row is on the screen. */
+  reveal(place: number): void {
+    const height = this.#height;
+    const { scrollTop, clientHeight } = this.element;
+    const top = place * height;
+    if (top >= scrollTop && top + height <= scrollTop + clientHeight) return;
+    this.element.scrollTop = Math.max(0, top - clientHeight / 3);
+  }
+
+  /** From the first row on: another list is shown. */
+  rewind(): void {
+    this.#offset = 0;
+    this.element.scrollTop = 0;
+  }
+
   show(items: readonly T[], offset: number, total: number): void {
     const height = this.#height;
     this.#space.style.height = `${total * height}px`;
+    this.element.style.setProperty('--total', String(total));
     const { keyOf, make, update } = this.#options;
     const placed = items.map((item, index) => ({ item, top: (offset + index) * height }));
     keyed(

@@ -1,12 +1,30 @@
 /** A transaction's life across regions, as stores were asked for it. */
 
-import { clock, count, h, keyed, setAttribute, setText } from './dom.js';
+import { clock, count, h, keyed, setAttribute, setText, toggle } from './dom.js';
+import { Filter } from './filter.js';
 import type { Page, View } from './view.js';
 import type { TransactionsView, TxnStep } from './wire.js';
+import { many } from './words.js';
 
 export function transactionsView(page: Page, argument: string): View {
   const found = h('p', { class: 'total' });
   const list = h('ul', { class: 'plain found', 'aria-label': 'Transactions' });
+  /** The newest that was told of, and what the list shows: it does not move under a pointer, nor while it is paused. */
+  let latest: TransactionsView | undefined;
+  let paused = false;
+  let pointed = false;
+  let listed = '';
+  const filter = new Filter('narrow the list', () => {
+    listed = '';
+    page.ask(query());
+  });
+  const pause = h(
+    'button',
+    { type: 'button', class: 'small', title: 'key p', onclick: () => setPaused(!paused) },
+    'Pause',
+  );
+  list.addEventListener('pointerenter', () => setPointed(true));
+  list.addEventListener('pointerleave', () => setPointed(false));
   const title = h('h2', {}, argument === '' ? 'No transaction is chosen' : `Transaction ${argument}`);
   const facts = h(
     'p',
@@ -18,7 +36,7 @@ export function transactionsView(page: Page, argument: string): View {
   const element = h(
     'div',
     { class: `actors transactions${argument === '' ? ' none' : ''}` },
-    h('aside', { class: 'finder' }, found, list),
+    h('aside', { class: 'finder' }, filter.element, h('div', { class: 'over' }, found, pause), list),
     h(
       'section',
       { class: 'selected', 'aria-label': 'Transaction' },
@@ -47,43 +65,77 @@ export function transactionsView(page: Page, argument: string): View {
       ),
     ),
   );
+  const query = () => ({
+    view: 'transactions',
+    search: filter.text,
+    limit: 100,
+    ...(argument === '' ? {} : { txn: argument }),
+  });
+
+  function setPaused(now: boolean): void {
+    paused = now;
+    setText(pause, now ? 'Go on' : 'Pause');
+    toggle(pause, 'on', now);
+    showList();
+  }
+
+  function setPointed(now: boolean): void {
+    pointed = now;
+    showList();
+  }
+
+  function showList(): void {
+    if (latest === undefined) return;
+    const { total, transactions } = latest;
+    const held = (paused || pointed) && listed === filter.text && list.childElementCount > 0;
+    setText(
+      found,
+      total === 0 && filter.text !== ''
+        ? 'None of them has that in it.'
+        : `${count(total)} seen lately${held ? (paused ? ', paused' : ', held') : ''}`,
+    );
+    if (held) return;
+    listed = filter.text;
+    keyed(
+      list,
+      transactions,
+      ({ startTs }) => startTs,
+      ({ startTs, began }) =>
+        h(
+          'li',
+          {},
+          h(
+            'a',
+            { href: `#/transactions/${startTs}` },
+            h('b', {}, `${clock(began)}  ${startTs}`),
+            h('span', {}),
+          ),
+        ),
+      (item, one) => {
+        const text = item.querySelector('span');
+        if (text !== null)
+          setText(
+            text,
+            [one.outcome, many(one.regions, 'region'), one.key].filter((part) => part !== '').join(' · '),
+          );
+        setAttribute(item, 'aria-current', one.startTs === argument ? 'true' : undefined);
+        setAttribute(item, 'data-outcome', one.outcome.replace(/ .*/, ''));
+      },
+    );
+  }
+
   return {
     element,
-    query: () => ({
-      view: 'transactions',
-      search: page.search(),
-      limit: 100,
-      ...(argument === '' ? {} : { txn: argument }),
-    }),
+    query,
+    key(event) {
+      if (event.key !== 'p') return false;
+      setPaused(!paused);
+      return true;
+    },
     show(data) {
       const view = data as TransactionsView;
-      setText(found, `${count(view.total)} seen lately`);
-      keyed(
-        list,
-        view.transactions,
-        ({ startTs }) => startTs,
-        ({ startTs, began }) =>
-          h(
-            'li',
-            {},
-            h(
-              'a',
-              { href: `#/transactions/${startTs}` },
-              h('b', {}, `${clock(began)}  ${startTs}`),
-              h('span', {}),
-            ),
-          ),
-        (item, one) => {
-          const text = item.querySelector('span');
-          if (text !== null)
-            setText(
-              text,
-              `${one.outcome} · ${one.regions} ${one.regions === 1 ? 'region' : 'regions'} · ${one.key}`,
-            );
-          setAttribute(item, 'aria-current', one.startTs === argument ? 'true' : undefined);
-          setAttribute(item, 'data-outcome', one.outcome.replace(/ .*/, ''));
-        },
-      );
+      latest = view;
+      showList();
       const { selected } = view;
       if (selected === undefined) {
         if (argument !== '') setText(facts, 'It was not seen, or too many came after it.');
@@ -92,7 +144,11 @@ export function transactionsView(page: Page, argument: string): View {
       const took = selected.last - selected.began;
       setText(
         facts,
-        `${selected.outcome}  ·  ${selected.regions.length} ${selected.regions.length === 1 ? 'region' : 'regions'}  ·  ${took.toFixed(1)} ms`,
+        [
+          selected.outcome,
+          many(selected.regions.length, 'region'),
+          timeText(selected.steps.length, took),
+        ].join('  ·  '),
       );
       showLanes(lanes, selected.regions, selected.steps, selected.began, Math.max(1, took));
       keyed(
@@ -117,6 +173,12 @@ export function transactionsView(page: Page, argument: string): View {
       );
     },
   };
+}
+
+/** Stores tell when they were asked: of a single request there is no time between. */
+function timeText(steps: number, took: number): string {
+  if (steps === 1) return 'in one request';
+  return took < 0.1 ? 'less than 0.1 ms' : `${took.toFixed(1)} ms from the first request to the last`;
 }
 
 function showLanes(

@@ -3,8 +3,8 @@ import type { Query, Summary } from './wire.js';
 /** What a view has of the page around it. */
 export interface Page {
   readonly summary: () => Summary | undefined;
-  /** What is looked for. */
-  readonly search: () => string;
+  /** Whether the inspector answers. */
+  readonly lost: () => boolean;
   /** Asks for another part of the same view. */
   readonly ask: (query: Query) => void;
   readonly go: (hash: string) => void;

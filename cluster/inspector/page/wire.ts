@@ -8,13 +8,16 @@ import type {
   StoreItem,
 } from '../../inspection/items.js';
 import type { HeatColumn, HeatRow } from '../heat-map.js';
+import type { Found, SearchView, ShownKey, Space } from '../shown.js';
 import type { TxnStep } from '../transactions.js';
 
-export type { RegionPeerItem as Peer, TxnStep };
+export type { Found, RegionPeerItem as Peer, SearchView, ShownKey, Space, TxnStep };
 
 export interface Summary {
   readonly cluster: string;
   readonly canKill: boolean;
+  /** NATS is: nothing is heard of any node. */
+  readonly away: boolean;
   readonly perSecond: number;
   readonly leftOutPerSecond: number;
   readonly now: number;
@@ -33,7 +36,12 @@ export interface Store extends StoreItem {
   readonly silent: boolean;
 }
 
-export interface Region extends Omit<RegionItem, 'startHex'> {
+export interface Region extends Omit<RegionItem, 'startHex' | 'start' | 'end'> {
+  readonly start: ShownKey;
+  readonly end: ShownKey;
+  readonly spaces: readonly Space[];
+  /** Into which it may be merged. */
+  readonly neighbours: readonly number[];
   /** The step under way. */
   readonly operator?: string;
 }
@@ -64,10 +72,12 @@ export interface Member extends Omit<RaftItem, 'region'> {
 
 export interface RaftView {
   readonly total: number;
-  readonly regions: readonly { readonly id: number; readonly start: string; readonly end: string }[];
+  readonly regions: readonly number[];
   readonly region: number;
-  readonly start: string;
-  readonly end: string;
+  /** There is no such region. */
+  readonly missing: boolean;
+  readonly start: ShownKey;
+  readonly end: ShownKey;
   readonly epoch: string;
   readonly members: readonly Member[];
 }
@@ -109,6 +119,8 @@ export interface ActorsView {
   readonly selected?: {
     readonly address: string;
     readonly machine: string;
+    /** Its place in the list; -1 for none. */
+    readonly place: number;
     readonly drawn: boolean;
     readonly known: boolean;
     readonly queued: number;
@@ -152,7 +164,7 @@ export interface LettersView {
 }
 
 export interface HeatView {
-  readonly rows: readonly HeatRow[];
+  readonly rows: readonly (Omit<HeatRow, 'start'> & { readonly start: ShownKey })[];
   readonly columns: readonly HeatColumn[];
 }
 

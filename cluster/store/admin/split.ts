@@ -1,4 +1,4 @@
-import { compareBytes, escapeKey, withoutTimestamp } from '../../../storage/keys.js';
+import { compareBytes, describeStoredKey, escapeKey, withoutTimestamp } from '../../../storage/keys.js';
 import type { metapb, raft_cmdpb } from '../../../storage/proto/index.js';
 import { epochOf } from './epoch.js';
 import { type Refusal, refusal } from './refusal.js';
@@ -18,12 +18,12 @@ export function refuseSplitKeys(region: metapb.Region, keys: readonly Uint8Array
   }
   let previous: Uint8Array | undefined;
   for (const key of keys) {
-    const name = escapeKey(key);
+    const name = describeStoredKey(key);
     if (previous !== undefined) {
       const order = compareBytes(previous, key);
-      if (order === 0) return refusal('split-key-duplicate', `the split key "${name}" is given twice`);
+      if (order === 0) return refusal('split-key-duplicate', `the split key ${name} is given twice`);
       if (order > 0)
-        return refusal('split-keys-order', `the split key "${name}" is out of order: sort the keys`);
+        return refusal('split-keys-order', `the split key ${name} is out of order: sort the keys`);
     }
     previous = key;
     const { startKey, endKey } = region;
@@ -31,17 +31,21 @@ export function refuseSplitKeys(region: metapb.Region, keys: readonly Uint8Array
     if (atStart === 0 || key.length === 0) {
       return refusal(
         'split-key-at-start',
-        `region ${region.id} begins at "${name}" already: there is nothing to split`,
+        `region ${region.id} begins at ${name} already: there is nothing to split`,
       );
     }
     if (atStart < 0 || (endKey.length > 0 && compareBytes(key, endKey) >= 0)) {
       return refusal(
         'split-key-outside',
-        `the split key "${name}" is not in region ${region.id} ["${escapeKey(startKey)}", "${escapeKey(endKey)}"): look the region up again`,
+        `the split key ${name} is not in region ${region.id} (${boundName(startKey, 'the first key')} to ${boundName(endKey, 'the last')}): look the region up again`,
       );
     }
   }
   return undefined;
+}
+
+function boundName(bound: Uint8Array, open: string): string {
+  return bound.length === 0 ? open : describeStoredKey(bound);
 }
 
 /**
