@@ -70,7 +70,10 @@ export function addNodeCommands(program: Command): void {
         'Runs a scheduler node: bootstrap, ids, the registry of stores and regions, and where these are placed. The commands below it see and steer placement.\n\nExamples:\n  troupe scheduler --name scheduler-1 --data /var/lib/troupe/scheduler-1 --cluster prod\n  troupe scheduler --name scheduler-2 --schedulers scheduler-1,scheduler-2,scheduler-3 --data /var/lib/troupe/scheduler-2',
       )
       .option('--halt-scheduling', 'place no regions until `scheduler config halt-scheduling false` is said')
-      .option('--rejoin', 'its data directory is lost: an empty one takes its place while the others run')
+      .option(
+        '--rejoin',
+        'its data directory is lost: an empty one takes its place while the others run (env: TROUPE_REJOIN, the name of this node)',
+      )
       .option(
         '--expected-stores <count>',
         'stores that make the first region, at the first start of a cluster',
@@ -151,7 +154,9 @@ async function runNode(role: 'scheduler' | 'store', options: NodeFlags): Promise
         return startStore({ ...shared, standalone: options.standalone === true, tuning: { split } });
       }
       const { startScheduler } = await import('../scheduler/index.js');
-      const { rejoin = false, haltScheduling = false } = options;
+      const { haltScheduling = false } = options;
+      // By name, so that it can be said where all schedulers share their settings.
+      const rejoin = options.rejoin === true || process.env.TROUPE_REJOIN === name;
       return startScheduler({ ...shared, expectedStores, rejoin, haltScheduling });
     };
     const node = await Promise.race([start(), stopWanted]);
