@@ -188,7 +188,7 @@ async function serveHost(
       throw error;
     }
   } finally {
-    await pages?.close();
+    pages?.serveToTheEnd();
     endSoon();
   }
 }

@@ -38,6 +38,7 @@ import {
 import { checkVersion, notLeader } from './region-check.js';
 import type { FlowCount } from './region-flow.js';
 import { RegionStateMachine, type RegionSurroundings } from './region-state-machine.js';
+import type { RequestTimes } from './request-times.js';
 import type { RegionSize } from './split/index.js';
 import { divideCall, type StoreTxn, spacesOf, type TxnRegion } from './txn/index.js';
 import { WriteTurn } from './write-turn.js';
@@ -74,6 +75,8 @@ export interface ReplicaOptions {
   readonly maxEntryBytes: number;
   readonly size: RegionSize;
   readonly flow: FlowCount;
+  /** Of all clients' requests to this store. */
+  readonly requestTimes: RequestTimes;
   readonly changes: RegionChangesOptions;
   readonly surroundings: (replica: RegionReplica) => RegionSurroundings;
   /** Regions of this store that came of the same split as this one. */
@@ -578,7 +581,7 @@ export class RegionReplica
 
   #callOf(event: RegionEvent): RegionCall {
     const { replyTo } = event as RegionEvent & { readonly replyTo?: ReplyTo<troupepb.RegionResponses> };
-    return new RegionCall(event, replyTo, this);
+    return new RegionCall(event, replyTo, this, this.#options.requestTimes);
   }
 
   /** Why the region cannot serve an event now. */

@@ -13,8 +13,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
+import { realClock } from '../../actors/index.js';
 import { NodeMetrics } from '../../cluster/operations/index.js';
 import { measuresOfRole } from '../../cluster/operations/measures.js';
+import { RequestTimes } from '../../cluster/store/request-times.js';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 const read = (...parts: string[]) => readFileSync(join(ROOT, ...parts), 'utf8');
@@ -28,6 +30,7 @@ describe('The deployment files', () => {
       system: node as never,
       engine: { statistics: () => Promise.reject(new Error('none')) } as never,
       measures: {},
+      requestTimes: new RequestTimes(realClock),
     });
     const page = await metrics.text();
     const known = new Set([
