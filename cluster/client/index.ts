@@ -4,12 +4,15 @@ import {
   ActorSystemError,
   type Clock,
   type Logger,
+  NATS_OPTIONS,
   type NatsTransportOptions,
   natsTransport,
   type Random,
   realClock,
   type Transport,
+  unknownOption,
 } from '../../actors/index.js';
+import { TroupeError } from '../errors.js';
 import { clusterError } from '../node-options.js';
 import { SchedulerClient } from '../pd-client.js';
 import { codecs } from '../protocol.js';
@@ -44,6 +47,17 @@ export interface ConnectOptions extends NatsTransportOptions {
   readonly logger?: Logger;
 }
 
+/** Beside those of NATS. */
+const OWN_OPTIONS = {
+  transport: true,
+  schedulers: true,
+  timeout: true,
+  name: true,
+  clock: true,
+  random: true,
+  logger: true,
+} satisfies Record<Exclude<keyof ConnectOptions, keyof NatsTransportOptions>, true>;
+
 const DEFAULT_TIMEOUT_MS = 10_000;
 
 /**
@@ -59,9 +73,13 @@ export async function connect(options: ConnectOptions): Promise<Database> {
     schedulers = ['scheduler-1'],
     timeout: givenTimeout = DEFAULT_TIMEOUT_MS,
     name,
+    clock = realClock,
+    random = Math.random,
+    logger,
     ...nats
   } = options;
-  const { clock = realClock, random = Math.random, logger } = options;
+  const unknown = unknownOption(options, [...NATS_OPTIONS, ...Object.keys(OWN_OPTIONS)], 'connect');
+  if (unknown !== undefined) throw new TroupeError('usage', unknown);
   const timeout = checkedTimeout(givenTimeout, 'usage');
   const system = await startClient(
     cluster,

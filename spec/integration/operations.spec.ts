@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
+import { connect } from '../../cluster/index.js';
 import { hasNatsServer, TestNatsServer } from '../nats-server.js';
 import { skip } from '../skip.js';
 import { eventually, type RunningCommand, Workplace } from './command.js';
@@ -66,12 +67,21 @@ describe('A deployment under least privilege', function () {
     expect(text).to.match(/^troupe_store_peers 1$/m);
     expect(text).to.include('# TYPE troupe_request_duration_seconds histogram\n');
     const safePoint = /^troupe_gc_safe_point_seconds (\S+)$/m.exec(text)?.[1];
-    if (safePoint !== undefined) expect(Date.now() / 1000 - Number(safePoint), safePoint).to.be.lessThan(3600);
+    if (safePoint !== undefined)
+      expect(Date.now() / 1000 - Number(safePoint), safePoint).to.be.lessThan(3600);
     expect(text).to.match(/^troupe_disk_sync_duration_seconds_count [1-9]/m);
     expect(text).to.match(/^troupe_rocksdb_memtable_bytes [1-9]/m);
     expect(text).to.match(/^nodejs_eventloop_lag_p99_seconds /m);
     expect(await page('scheduler-1', '/healthz')).to.deep.equal([200, 'ok\n']);
     expect((await page('scheduler-1', '/metrics'))[1]).to.match(/^troupe_scheduler_stores 3$/m);
+  });
+
+  it('serves a program that says who it is', async () => {
+    const who = { user: 'troupe-client', pass: 'c', inboxPrefix: '_INBOX_CLIENT' };
+    const db = await connect({ servers: nats.url, cluster: 'prod', ...who });
+    await db.raw.put('from', 'a program');
+    expect(Buffer.from((await db.raw.get('from')) ?? []).toString()).to.equal('a program');
+    await db.close();
   });
 
   it('shows itself to an operator', async () => {
