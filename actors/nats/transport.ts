@@ -12,6 +12,7 @@ import type {
 import { NameClaim } from './claim.js';
 import { connectNats, type NatsServers, urlsOf } from './connect.js';
 import { openInspectionChannel } from './inspection.js';
+import { NATS_OPTIONS, unknownOption } from './known-options.js';
 import { registerService, type ServiceOptions } from './service.js';
 
 /** Where the NATS servers are, and how a node uses them. */
@@ -33,8 +34,13 @@ const DEFAULT_MAX_PAYLOAD = 1024 * 1024;
 /** Milliseconds that the server has to take what is left when a node closes. */
 const DRAIN_TIMEOUT = 2000;
 
-/** Messages over NATS: one connection, one subscription per lane of the node, frames as they are. */
+/**
+ * Messages over NATS: one connection, one subscription per lane of the node, frames as they are.
+ * @throws ActorSystemError `invalid-argument` for an option that there is not
+ */
 export function natsTransport(options: NatsTransportOptions = {}): Transport {
+  const unknown = unknownOption(options, NATS_OPTIONS, 'natsTransport');
+  if (unknown !== undefined) throw new ActorSystemError('invalid-argument', unknown);
   return new NatsTransport(options);
 }
 

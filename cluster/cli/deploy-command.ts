@@ -207,8 +207,8 @@ async function serveHost(
       throw error;
     }
   } finally {
-    await pages?.close();
     await spans?.close();
+    pages?.serveToTheEnd();
     endSoon();
   }
 }

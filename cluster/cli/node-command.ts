@@ -1,6 +1,7 @@
 /** `troupe scheduler` and `troupe store`: one node in this process, until a signal or its launcher ends it. */
 
 import type { Command } from 'commander';
+import type { Logger } from '../../actors/index.js';
 import { exitCodeOf, TroupeError } from '../errors.js';
 import type { MeasuredNode } from '../operations/metrics.js';
 import type { OperationsServer } from '../operations/server.js';
@@ -73,7 +74,10 @@ export function addNodeCommands(program: Command): void {
         'Runs a scheduler node: bootstrap, ids, the registry of stores and regions, and where these are placed. The commands below it see and steer placement.\n\nExamples:\n  troupe scheduler --name scheduler-1 --data /var/lib/troupe/scheduler-1 --cluster prod\n  troupe scheduler --name scheduler-2 --schedulers scheduler-1,scheduler-2,scheduler-3 --data /var/lib/troupe/scheduler-2',
       )
       .option('--halt-scheduling', 'place no regions until `scheduler config halt-scheduling false` is said')
-      .option('--rejoin', 'its data directory is lost: an empty one takes its place while the others run')
+      .option(
+        '--rejoin',
+        'its data directory is lost: an empty one takes its place while the others run (env: TROUPE_REJOIN, the name of this node)',
+      )
       .option(
         '--expected-stores <count>',
         'stores that make the first region, at the first start of a cluster',
@@ -160,7 +164,9 @@ async function runNode(role: 'scheduler' | 'store', options: NodeFlags): Promise
         return startStore({ ...shared, ...traced, standalone, tuning: { split } });
       }
       const { startScheduler } = await import('../scheduler/index.js');
-      const { rejoin = false, haltScheduling = false } = options;
+      const { haltScheduling = false } = options;
+      // By name, so that it can be said where all schedulers share their settings.
+      const rejoin = options.rejoin === true || process.env.TROUPE_REJOIN === name;
       return startScheduler({ ...shared, expectedStores, rejoin, haltScheduling });
     };
     const node = await Promise.race([start(), stopWanted]);
@@ -175,11 +181,13 @@ async function runNode(role: 'scheduler' | 'store', options: NodeFlags): Promise
     });
     logger.info({ cluster: settings.cluster, nats: settings.nats }, `the ${role} serves`);
     report({ kind: 'serving' });
-    // A launcher stops all of its nodes: there is nobody to hand over to.
     const leave = async (): Promise<void> => {
-      if (process.send === undefined) await node.handOver(HAND_OVER_MS);
+      logger.info({}, 'asked to stop');
+      // A launcher stops all of its nodes: there is nobody to hand over to.
+      if (process.send === undefined) await handOver(node, logger);
     };
     await serve(node, name, stopWanted, leave);
+    logger.info({}, `the ${role} is closed: everything that it acknowledged is on its disk`);
   } catch (failure) {
     const error = role === 'store' ? await explained(failure, name, data, settings) : failure;
     const message = error instanceof Error ? error.message : String(error);
@@ -188,11 +196,22 @@ async function runNode(role: 'scheduler' | 'store', options: NodeFlags): Promise
     report({ kind: 'failed', message, exitCode: exitCodeOf(error), ...repair, ...(gone ? { gone } : {}) });
     throw error;
   } finally {
-    await pages?.close();
     await spans?.close();
+    pages?.serveToTheEnd();
     if (process.connected) process.disconnect();
     endSoon();
   }
+}
+
+/** The node is not ready from then on, and leads nothing that another can lead. */
+async function handOver(node: RunningNode, logger: Logger): Promise<void> {
+  const { leaders, leads } = node.measures;
+  const led = leaders ?? leads ?? 0;
+  const since = performance.now();
+  const left = await node.handOver(HAND_OVER_MS);
+  const ms = Math.round(performance.now() - since);
+  const handedOver = Math.max(0, led - left);
+  logger.info({ led, handedOver, ms }, `not ready any more; ${handedOver} of ${led} leaderships handed over`);
 }
 
 /** Where damage is behind the failure: what it means, and the command that repairs it. */

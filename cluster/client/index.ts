@@ -5,12 +5,15 @@ import {
   ActorSystemError,
   type Clock,
   type Logger,
+  NATS_OPTIONS,
   type NatsTransportOptions,
   natsTransport,
   type Random,
   realClock,
   type Transport,
+  unknownOption,
 } from '../../actors/index.js';
+import { TroupeError } from '../errors.js';
 import { clusterError } from '../node-options.js';
 import { SchedulerClient } from '../pd-client.js';
 import { codecs } from '../protocol.js';
@@ -49,6 +52,18 @@ export interface ConnectOptions extends NatsTransportOptions {
   readonly tracerProvider?: TracerProvider;
 }
 
+/** Beside those of NATS. */
+const OWN_OPTIONS = {
+  transport: true,
+  schedulers: true,
+  timeout: true,
+  name: true,
+  clock: true,
+  random: true,
+  logger: true,
+  tracerProvider: true,
+} satisfies Record<Exclude<keyof ConnectOptions, keyof NatsTransportOptions>, true>;
+
 const DEFAULT_TIMEOUT_MS = 10_000;
 
 /**
@@ -65,9 +80,13 @@ export async function connect(options: ConnectOptions): Promise<Database> {
     timeout: givenTimeout = DEFAULT_TIMEOUT_MS,
     name,
     tracerProvider,
+    clock = realClock,
+    random = Math.random,
+    logger,
     ...nats
   } = options;
-  const { clock = realClock, random = Math.random, logger } = options;
+  const unknown = unknownOption(options, [...NATS_OPTIONS, ...Object.keys(OWN_OPTIONS)], 'connect');
+  if (unknown !== undefined) throw new TroupeError('usage', unknown);
   const timeout = checkedTimeout(givenTimeout, 'usage');
   const system = await startClient(
     cluster,

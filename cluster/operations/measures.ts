@@ -13,8 +13,11 @@ export interface Measure {
   readonly read: () => Reading | Promise<Reading>;
 }
 
-/** What is kept as a number under a name: metric without its prefix, sentence, and what a unit of it is in base units. */
-type Row = readonly [metric: string, help: string, unit?: number];
+/**
+ * What is kept as a number under a name: metric without its prefix, sentence, what a unit of it is in base units, and whether 0 stands
+ * for "none yet". Of that there is no sample: a date of 1970 would set off every alert on its age.
+ */
+type Row = readonly [metric: string, help: string, unit?: number, zeroIsNone?: 'zero-is-none'];
 const MILLISECONDS = 0.001;
 
 const ACTORS: Readonly<Partial<Record<keyof Metrics, Row>>> = {
@@ -81,8 +84,18 @@ const STORE: Readonly<Record<string, Row>> = {
   bytesWritten: ['store_written_bytes_total', 'Bytes of these keys and their values.'],
   txnCommands: ['txn_commands', 'Commands of transactions under way.'],
   txnMemoryLocks: ['txn_memory_locks', 'Keys locked in memory while a commit is on its way to the disk.'],
-  txnSafePoint: ['txn_safe_point_seconds', 'Unix time before which no snapshot is served.', MILLISECONDS],
-  gcSafePoint: ['gc_safe_point_seconds', 'Unix time before which old versions are removed.', MILLISECONDS],
+  txnSafePoint: [
+    'txn_safe_point_seconds',
+    'Unix time before which no snapshot is served.',
+    MILLISECONDS,
+    'zero-is-none',
+  ],
+  gcSafePoint: [
+    'gc_safe_point_seconds',
+    'Unix time before which old versions are removed.',
+    MILLISECONDS,
+    'zero-is-none',
+  ],
 };
 
 const SCHEDULER: Readonly<Record<string, Row>> = {
@@ -91,8 +104,18 @@ const SCHEDULER: Readonly<Record<string, Row>> = {
   stores: ['scheduler_stores', 'Stores that are registered and not gone.'],
   regions: ['scheduler_regions', 'Regions of the cluster.'],
   operators: ['scheduler_operators', 'Changes of regions under way.'],
-  txnSafePoint: ['txn_safe_point_seconds', 'Unix time before which no snapshot is served.', MILLISECONDS],
-  gcSafePoint: ['gc_safe_point_seconds', 'Unix time before which old versions are removed.', MILLISECONDS],
+  txnSafePoint: [
+    'txn_safe_point_seconds',
+    'Unix time before which no snapshot is served.',
+    MILLISECONDS,
+    'zero-is-none',
+  ],
+  gcSafePoint: [
+    'gc_safe_point_seconds',
+    'Unix time before which old versions are removed.',
+    MILLISECONDS,
+    'zero-is-none',
+  ],
 };
 
 const HOST: Readonly<Record<string, Row>> = {
@@ -178,14 +201,14 @@ export function measuresOfRole(
   return Object.entries(ROLES[role]).map(([name, row]) => measureOf(row, () => once()[name]));
 }
 
-function measureOf([metric, help, unit = 1]: Row, value: () => number | undefined): Measure {
+function measureOf([metric, help, unit = 1, zeroIsNone]: Row, value: () => number | undefined): Measure {
   return {
     type: metric.endsWith('_total') ? 'counter' : 'gauge',
     name: `troupe_${metric}`,
     help,
     read: () => {
       const now = value();
-      return now === undefined ? [] : [[now * unit, {}]];
+      return now === undefined || (now === 0 && zeroIsNone !== undefined) ? [] : [[now * unit, {}]];
     },
   };
 }

@@ -6,7 +6,9 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import type { ActorSystem } from '../../actors/index.js';
 import type { Engine } from '../../storage/index.js';
 import type { DiskObserver } from '../raft/host.js';
+import type { RequestTimes } from '../store/request-times.js';
 import { type Measure, measuresOfActors, measuresOfDisk, measuresOfRole } from './measures.js';
+import { requestLines } from './request-lines.js';
 
 /** What is asked of a running node. */
 export interface MeasuredNode {
@@ -14,6 +16,8 @@ export interface MeasuredNode {
   readonly engine: Engine;
   /** By the names in `measures.ts`; what is not there is not shown. */
   readonly measures: Readonly<Record<string, number>>;
+  /** What clients ask of a store. */
+  readonly requestTimes?: RequestTimes;
 }
 
 export interface NodeLabels {
@@ -33,11 +37,15 @@ export class NodeMetrics implements DiskObserver {
   readonly #writes: Histogram;
   readonly #syncs: Histogram;
   readonly #batches: Histogram;
+  #requests: RequestTimes | undefined;
 
   constructor(labels: NodeLabels) {
     this.#labels = labels;
     const registers = [this.#registry];
     collectDefaultMetrics({ register: this.#registry });
+    // Gauges under the name of counters: `rate()` of them means nothing. `nodejs_active_resources` and its like say the same.
+    for (const what of ['handles', 'requests', 'resources'])
+      this.#registry.removeSingleMetric(`nodejs_active_${what}_total`);
     const { cluster, node, role, version } = labels;
     new Gauge({
       name: 'troupe_node_info',
@@ -79,14 +87,16 @@ export class NodeMetrics implements DiskObserver {
 
   /** From now on a scrape shows what the node says. */
   attach(node: MeasuredNode): void {
+    this.#requests = node.requestTimes;
     for (const measure of measuresOfActors(node.system)) this.#add(measure);
     for (const measure of measuresOfDisk(node.engine)) this.#add(measure);
     for (const measure of measuresOfRole(this.#labels.role, () => node.measures)) this.#add(measure);
   }
 
   /** The page of a scrape. */
-  text(): Promise<string> {
-    return this.#registry.metrics();
+  async text(): Promise<string> {
+    const page = await this.#registry.metrics();
+    return this.#requests === undefined ? page : page + requestLines(this.#requests);
   }
 
   #add({ type, name, help, labels = [], read }: Measure): void {
@@ -96,6 +106,8 @@ export class NodeMetrics implements DiskObserver {
         ...settings,
         async collect() {
           this.reset();
+          // A metric without labels is 0 after a reset; where there is nothing to tell, it should tell nothing.
+          if (labels.length === 0) this.remove();
           for (const [value, values] of await read()) this.set(values, value);
         },
       });
@@ -104,6 +116,8 @@ export class NodeMetrics implements DiskObserver {
         ...settings,
         async collect() {
           this.reset();
+          // A metric without labels is 0 after a reset; where there is nothing to tell, it should tell nothing.
+          if (labels.length === 0) this.remove();
           for (const [value, values] of await read()) this.inc(values, value);
         },
       });

@@ -13,6 +13,8 @@ export interface OperationsPages {
 
 export interface OperationsServer {
   readonly url: string;
+  /** Goes on answering for as long as something else keeps the process: who asks whether it is ready is told that it is not. */
+  serveToTheEnd(): void;
   close(): Promise<void>;
 }
 
@@ -55,6 +57,10 @@ export async function serveOperations(
   const host = address.host.includes(':') ? `[${address.host}]` : address.host;
   return {
     url: `http://${host}:${port}`,
+    serveToTheEnd: () => {
+      server.unref();
+      server.closeIdleConnections();
+    },
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());

@@ -46,6 +46,7 @@ import { RegionOrders } from './region-orders.js';
 import { RegionSplits } from './region-splits.js';
 import type { ChangeRegionEvent, RegionReplica } from './replica.js';
 import { type DiskUsage, Reporter } from './reporter.js';
+import { RequestTimes } from './request-times.js';
 import { RestingRegions } from './resting-regions.js';
 import { StoreSafePoints } from './safe-points.js';
 import { RegionSnapshots } from './snapshots/index.js';
@@ -118,6 +119,7 @@ export class StoreNode implements StoreNodeHost {
   readonly #parts: StoreParts;
   /** Of all regions that are led here. */
   readonly #flow = new FlowCount();
+  readonly requestTimes: RequestTimes;
   readonly #tasks: TaskQueue;
   readonly #host: RaftHost;
   readonly #logGc: LogGc;
@@ -149,6 +151,7 @@ export class StoreNode implements StoreNodeHost {
     this.#parts = parts;
     this.name = system.node;
     this.storeId = identity.storeId;
+    this.requestTimes = new RequestTimes(clock);
     this.failed = new Promise((resolve) => {
       this.#fail = resolve;
     });
@@ -246,6 +249,7 @@ export class StoreNode implements StoreNodeHost {
       started: () => this.#actor.tell({ type: 'regionStarted' }),
       mergeInterval: parts.tuning?.mergeInterval,
       flow,
+      requestTimes: this.requestTimes,
       refusedAsBusy: () => this.#refusedAsBusy++,
       changes: {
         allocateIds: (count) => parts.scheduler.allocIds(count),
@@ -471,6 +475,7 @@ export class StoreNode implements StoreNodeHost {
     const error = errorOf(`region ${regionId} is not on store ${this.storeId}: look it up again`, {
       regionNotFound: { regionId },
     });
+    this.requestTimes.answered(event.requests, error, this.requestTimes.now());
     event.replyTo?.send({ regionError: error, responses: [] });
   }
 

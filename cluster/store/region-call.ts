@@ -5,6 +5,7 @@ import type { RegionEvent } from '../protocol.js';
 import type { Outcome } from '../raft/state-machine.js';
 import type { CallSpans } from '../tracing/call-spans.js';
 import { notLeader } from './region-check.js';
+import type { RequestTimes } from './request-times.js';
 
 /** What a call needs to know of the region that it was made to, when it is refused. */
 export interface CalledRegion {
@@ -25,18 +26,24 @@ export class RegionCall {
   /** Absent when the requests were told instead of asked: then nobody hears of them. */
   readonly #replyTo: Pick<ReplyTo<troupepb.RegionResponses>, 'send'> | undefined;
   readonly #called: CalledRegion;
+  readonly #times: RequestTimes | undefined;
+  readonly #since: number;
   #answered = false;
 
+  /** @param times where its duration and its end are counted; not given for a part of a call */
   constructor(
     event: RegionEvent,
     replyTo: Pick<ReplyTo<troupepb.RegionResponses>, 'send'> | undefined,
     called: CalledRegion,
+    times?: RequestTimes,
     spans?: CallSpans | undefined,
   ) {
     this.event = event;
     this.spans = spans;
     this.#replyTo = replyTo;
     this.#called = called;
+    this.#times = times;
+    this.#since = times?.now() ?? 0;
   }
 
   answer(responses: readonly troupepb.RegionResponse[]): void {
@@ -51,6 +58,7 @@ export class RegionCall {
   pass(reply: troupepb.RegionResponses): void {
     if (this.#answered) return;
     this.#answered = true;
+    this.#times?.answered(this.event.requests, reply.regionError, this.#since);
     this.#replyTo?.send(reply);
     this.spans?.end(reply);
   }

@@ -40,6 +40,7 @@ import {
 import { checkVersion, notLeader } from './region-check.js';
 import type { FlowCount } from './region-flow.js';
 import { RegionStateMachine, type RegionSurroundings } from './region-state-machine.js';
+import type { RequestTimes } from './request-times.js';
 import type { RegionSize } from './split/index.js';
 import { divideCall, type StoreTxn, spacesOf, type TxnRegion } from './txn/index.js';
 import { WriteTurn } from './write-turn.js';
@@ -76,6 +77,8 @@ export interface ReplicaOptions {
   readonly maxEntryBytes: number;
   readonly size: RegionSize;
   readonly flow: FlowCount;
+  /** Of all clients' requests to this store. */
+  readonly requestTimes: RequestTimes;
   readonly changes: RegionChangesOptions;
   readonly surroundings: (replica: RegionReplica) => RegionSurroundings;
   /** Regions of this store that came of the same split as this one. */
@@ -604,9 +607,10 @@ export class RegionReplica
 
   #callOf(event: RegionEvent): RegionCall {
     const { replyTo } = event as RegionEvent & { readonly replyTo?: ReplyTo<troupepb.RegionResponses> };
-    if (event.traces === undefined) return new RegionCall(event, replyTo, this);
+    const { requestTimes, tracing } = this.#options;
+    if (event.traces === undefined) return new RegionCall(event, replyTo, this, requestTimes);
     const peer = { regionId: this.region.id, peerId: this.peerId, term: this.#group?.term ?? 0 };
-    return new RegionCall(event, replyTo, this, this.#options.tracing?.receive(event, peer));
+    return new RegionCall(event, replyTo, this, requestTimes, tracing?.receive(event, peer));
   }
 
   /** Why the region cannot serve an event now. */

@@ -32,6 +32,7 @@ import { FlowCount } from './region-flow.js';
 import { bury, type PreparedSplit, type RegionSurroundings, type SplitPart } from './region-state-machine.js';
 import { RepairedPeers, type RepairedPeersParts } from './repaired-peers.js';
 import { RegionReplica } from './replica.js';
+import type { RequestTimes } from './request-times.js';
 import { type Gone, SnapshotPlaces } from './snapshot-places.js';
 import { RegionSize } from './split/index.js';
 import type { StoreDirectory } from './store-directory.js';
@@ -60,6 +61,7 @@ export interface StorePeersOptions {
   readonly changes: Omit<RegionChangesOptions, 'localRegion'>;
   /** What is written and read in all regions that this store leads. */
   readonly flow: FlowCount;
+  readonly requestTimes: RequestTimes;
   /** A call was refused because too much was under way. */
   readonly refusedAsBusy: () => void;
   /** A peer's actor is there. */
@@ -222,6 +224,7 @@ export class StorePeers {
       maxEntryBytes,
       size,
       flow: new FlowCount(this.#options.flow),
+      requestTimes: this.#options.requestTimes,
       changes: { ...changes, localRegion: (id) => this.meta.region(id) },
       surroundings: (one) => this.#surroundingsOf(one),
       siblings: (one) => this.meta.siblings(one),

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
+import { connect } from '../../cluster/index.js';
 import { hasNatsServer, TestNatsServer } from '../nats-server.js';
 import { skip } from '../skip.js';
 import { eventually, type RunningCommand, Workplace } from './command.js';
@@ -63,11 +64,23 @@ describe('A deployment under least privilege', () => {
     const [status, text] = await page('store-1', '/metrics');
     expect(status).to.equal(200);
     expect(text).to.match(/^troupe_store_peers 1$/m);
+    expect(text).to.include('# TYPE troupe_request_duration_seconds histogram\n');
+    const safePoint = /^troupe_gc_safe_point_seconds (\S+)$/m.exec(text)?.[1];
+    if (safePoint !== undefined)
+      expect(Date.now() / 1000 - Number(safePoint), safePoint).to.be.lessThan(3600);
     expect(text).to.match(/^troupe_disk_sync_duration_seconds_count [1-9]/m);
     expect(text).to.match(/^troupe_rocksdb_memtable_bytes [1-9]/m);
     expect(text).to.match(/^nodejs_eventloop_lag_p99_seconds /m);
     expect(await page('scheduler-1', '/healthz')).to.deep.equal([200, 'ok\n']);
     expect((await page('scheduler-1', '/metrics'))[1]).to.match(/^troupe_scheduler_stores 3$/m);
+  });
+
+  it('serves a program that says who it is', async () => {
+    const who = { user: 'troupe-client', pass: 'c', inboxPrefix: '_INBOX_CLIENT' };
+    const db = await connect({ servers: nats.url, cluster: 'prod', ...who });
+    await db.raw.put('from', 'a program');
+    expect(Buffer.from((await db.raw.get('from')) ?? []).toString()).to.equal('a program');
+    await db.close();
   });
 
   it('shows itself to an operator', async () => {
@@ -116,8 +129,29 @@ describe('A deployment under least privilege', () => {
     };
     const leader = (await eventually('a leader is reported', leaders)) ?? '';
     const command = nodes.get(leader);
+    expect((await page(leader, '/readyz'))[0]).to.equal(200);
     command?.signal('SIGTERM');
-    expect((await command?.ended)?.code).to.equal(0);
+    // It says that it is not ready for as long as there is a process: to refuse connections is to be gone.
+    let unready = 0;
+    for (;;) {
+      const look = await page(leader, '/readyz').catch(() => undefined);
+      if (look === undefined) break;
+      if (look[0] === 503) unready++;
+      else expect(unready, 'ready again').to.equal(0);
+    }
+    const refusedAt = performance.now();
+    const end = await command?.ended;
+    expect(end?.code).to.equal(0);
+    expect(performance.now() - refusedAt).to.be.lessThan(600);
+    expect(unready).to.be.greaterThan(0);
+    const lines = end?.stderr.split('\n').filter((line) => line.startsWith('{')) ?? [];
+    const told = lines.map((line) => JSON.parse(line)).filter(({ level }) => level === 30);
+    expect(told.slice(-3).map(({ msg }) => msg)).to.deep.equal([
+      'asked to stop',
+      'not ready any more; 1 of 1 leaderships handed over',
+      'the store is closed: everything that it acknowledged is on its disk',
+    ]);
+    expect(told.at(-2)).to.include({ led: 1, handedOver: 1 }).and.to.have.property('ms').that.is.a('number');
     const survivors = [...nodes.keys()].filter((node) => node.startsWith('store') && node !== leader);
     const leading = await Promise.all(
       survivors.map(

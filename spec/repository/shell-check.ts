@@ -15,6 +15,8 @@ const OTHER_PROGRAMS: ReadonlySet<string> = new Set([
   'install',
   'jq',
   'kill',
+  'kubectl',
+  'ln',
   'mkdir',
   'openssl',
   'pgrep',
@@ -95,6 +97,7 @@ export const program = createProgram().hook('preAction', () => {
 
 /** What `troupe` would say of its words before it does anything. */
 export async function faultOfTroupe(words: readonly string[]): Promise<string | undefined> {
+  if (words.length === 1 && words[0] === '--version') return undefined;
   try {
     await program.parseAsync(words, { from: 'user' });
     return 'it would only show help';
@@ -111,7 +114,7 @@ export function npmScripts(): Readonly<Record<string, string>> {
 }
 
 async function faultOfNpm([verb = '', ...rest]: readonly string[]): Promise<string | undefined> {
-  if (verb === 'install') return undefined;
+  if (['install', 'ci', 'pack'].includes(verb)) return undefined;
   const words = verb === 'run' ? rest.filter((word, i) => i > 0 || !word.startsWith('-')) : [verb, ...rest];
   const [script = '', dashes, ...given] = words;
   if (!(script in npmScripts())) return `package.json has no script ${script}`;
