@@ -142,6 +142,7 @@ export class DeployedActor {
         return this.#refuse(delivery);
       case 'failed':
         // An event is worth another try.
+        if (this.#queue.length >= MAX_WAITING) return delivery.answer(this.#overloaded());
         this.#queue.push(delivery);
         if (this.#machineGone) this.#life.send({ type: 'retry' });
         return;
@@ -308,7 +309,10 @@ export class DeployedActor {
       this.#life.send({ type: 'failed' });
       return;
     }
-    this.#parts.system.logger.error(
+    // Of a first step its caller, or the sender of its event, is told.
+    const log = this.#parts.system.logger[unborn ? 'debug' : 'error'];
+    log.call(
+      this.#parts.system.logger,
       { actor: this.#parts.path, attempts: this.#attempts, reason },
       `an actor stands as failed: ${HOW_TO_GO_ON}`,
     );

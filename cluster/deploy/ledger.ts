@@ -21,7 +21,6 @@ import {
 import {
   decodeState,
   effectKey,
-  encodeState,
   firstDeadline,
   idKey,
   type Moment,
@@ -29,12 +28,12 @@ import {
   restorableOf,
   type StoredEffect,
   type StoredId,
-  type StoredState,
   stateKey,
   storedState,
   wakeKey,
 } from './records.js';
 import { AnswerBox } from './reply.js';
+import { encoded, persisted } from './step-state.js';
 import { type ActorPast, actorStateOf, loadSaid } from './stored-actor.js';
 
 export interface LedgerParts {
@@ -387,32 +386,6 @@ export class Ledger implements Persistence, JournalSource {
   #now(): Moment {
     return { clock: this.#parts.system.clock.now(), wall: this.#parts.wall() };
   }
-}
-
-/** @throws NotPlainError for a context that is no tree */
-function persisted(step: Step): Restorable {
-  try {
-    return step.persist();
-  } catch (cause) {
-    // XState follows what refers to itself until the stack ends.
-    if (!(cause instanceof RangeError)) throw cause;
-    throw new NotPlainError('its context does not serialise: it refers to itself, or is nested too deeply');
-  }
-}
-
-/** @throws NotPlainError for a state that would not come back as it is, or is too large */
-function encoded(state: StoredState): string {
-  let text: string;
-  try {
-    text = encodeState(state);
-  } catch (cause) {
-    if (!(cause instanceof NotPlainError)) throw cause;
-    const where = cause.message.replace(/^the actor\.(snapshot\.)?/, '');
-    throw new NotPlainError(`its state does not serialise: ${where}`, { cause });
-  }
-  const bytes = Buffer.byteLength(text);
-  if (bytes > MAX_BYTES) throw new NotPlainError(`its state has ${bytes} bytes, more than ${MAX_BYTES}`);
-  return text;
 }
 
 interface PersistedMachine {
