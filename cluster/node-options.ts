@@ -1,3 +1,4 @@
+import type { TracerProvider } from '@opentelemetry/api';
 import {
   ActorSystem,
   ActorSystemError,
@@ -45,6 +46,11 @@ export interface NodeOptions {
   /** Whether inspectors may attach (true). */
   readonly inspection?: boolean;
   readonly disk?: DiskObserver;
+  /**
+   * Who takes the spans of what clients trace; where nothing is said, the provider that is registered with
+   * `@opentelemetry/api` when the node starts.
+   */
+  readonly tracerProvider?: TracerProvider;
 }
 
 /** Opens the node's data directory. @throws TroupeError `conflict` when it is in use, `failed` when it is damaged */

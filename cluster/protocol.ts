@@ -30,6 +30,8 @@ export interface RegionEvent {
   readonly type: 'read' | 'write';
   readonly context: kvrpcpb.Context;
   readonly requests: readonly troupepb.RegionRequest[];
+  /** Of the requests whose client records a trace; absent where there are none. */
+  readonly traces?: readonly troupepb.RequestTrace[] | undefined;
 }
 
 /** The answer: a region error for all, or one response for each request, in order. */
@@ -249,9 +251,9 @@ function region(type: RegionEvent['type']): Codec {
   const codec: Codec<RegionEvent, RegionReply> = {
     encode: encodeRegionRequests,
     decode(body) {
-      const { context, requests } = decodeRegionRequests(body);
+      const { context, requests, traces } = decodeRegionRequests(body);
       if (context === undefined) throw new DecodeError('malformed', `a ${type} without a context`);
-      return { type, context, requests };
+      return traces === undefined ? { type, context, requests } : { type, context, requests, traces };
     },
     encodeReply: encodeRegionResponses,
     decodeReply: decodeRegionResponses,

@@ -136,8 +136,9 @@ function build() {
   const compile = ['node_modules/typescript/bin/tsc', '--outDir', next, '-p'];
   for (const step of [
     ['storage/proto/generate.mjs'],
-    [...compile, 'tsconfig.json'],
+    // First the page: what it shares types with is compiled again, as the rest of the program is, by the second.
     [...compile, 'cluster/inspector/page/tsconfig.json'],
+    [...compile, 'tsconfig.json'],
   ]) {
     const outcome = run(process.execPath, step);
     if (!outcome.ok) {

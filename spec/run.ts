@@ -7,6 +7,7 @@
  */
 import { fork } from 'node:child_process';
 import { readdirSync } from 'node:fs';
+import { setPriority } from 'node:os';
 import { dirname, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import Mocha from 'mocha';
@@ -15,6 +16,8 @@ import { skipReason } from './skip.js';
 
 interface Group {
   readonly name: string;
+  /** Real processes and real time: one such group at a time, and the others give way to it. */
+  readonly real?: true;
   /** Milliseconds for one test that sets no other. */
   readonly testLimit: number;
   /** Milliseconds for the whole group. */
@@ -23,17 +26,17 @@ interface Group {
 
 /** By the folder, or the beginning of the path, of its files; what is in none is in the first. */
 const GROUPS: readonly Group[] = [
-  { name: 'fast', testLimit: 20_000, limit: 900_000 },
-  { name: 'cluster', testLimit: 30_000, limit: 1_200_000 },
-  { name: 'simulation', testLimit: 300_000, limit: 2_400_000 },
-  { name: 'conformance', testLimit: 180_000, limit: 1_200_000 },
-  { name: 'integration', testLimit: 120_000, limit: 1_800_000 },
-  { name: 'browser', testLimit: 60_000, limit: 600_000 },
+  { name: 'fast', testLimit: 60_000, limit: 900_000 },
+  { name: 'cluster', testLimit: 90_000, limit: 1_200_000 },
+  { name: 'simulation', testLimit: 600_000, limit: 2_400_000 },
+  { name: 'conformance', testLimit: 300_000, limit: 1_200_000 },
+  { name: 'browser', real: true, testLimit: 60_000, limit: 600_000 },
+  { name: 'integration', real: true, testLimit: 120_000, limit: 1_800_000 },
 ];
-/** Real processes, and real time: they have the machine to themselves. */
-const ALONE: ReadonlySet<string> = new Set(['integration', 'browser']);
-/** Of the others so many run side by side, one process each. */
+/** Of those on virtual time so many run side by side, one process each. */
 const LANES = 2;
+/** How far these give way (`nice`): real time waits for nobody. */
+const GIVE_WAY = 10;
 
 interface Outcome {
   readonly passed: number;
@@ -60,15 +63,16 @@ async function runAll(words: readonly string[]): Promise<void> {
   }
   const runs = GROUPS.map((group) => ({ group, files: files.filter((file) => groupOf(file) === group) }))
     .filter((run) => run.files.length > 0)
-    .map((run) => ({ ...run, start: () => startGroup(run.group, run.files, long) }));
+    // The longest first.
+    .reverse();
   const outcomes: Outcome[] = [];
-  // The longest first.
-  const shared = runs.filter(({ group }) => !ALONE.has(group.name)).reverse();
-  const lane = async (): Promise<void> => {
-    for (let run = shared.shift(); run !== undefined; run = shared.shift()) outcomes.push(await run.start());
+  const lane = async (waiting: typeof runs): Promise<void> => {
+    for (let run = waiting.shift(); run !== undefined; run = waiting.shift())
+      outcomes.push(await startGroup(run.group, run.files, long, runs.length === 1));
   };
-  await Promise.all(Array.from({ length: LANES }, lane));
-  for (const run of runs) if (ALONE.has(run.group.name)) outcomes.push(await run.start());
+  const real = runs.filter(({ group }) => group.real);
+  const virtual = runs.filter(({ group }) => !group.real);
+  await Promise.all([lane(real), ...Array.from({ length: LANES }, () => lane(virtual))]);
   const skipped = outcomes.flatMap((outcome) => outcome.skipped);
   for (const line of skipped) console.log(`skipped: ${line}`);
   const sum = (count: (outcome: Outcome) => number): number =>
@@ -84,11 +88,10 @@ function groupOf(file: string): Group {
 
 /**
  * A group that ends without a word (a crash, or its limit) counts as one failure. What it prints stands together: that of
- * the one that is alone as it comes, else when it has ended.
+ * one that is alone as it comes, else when it has ended.
  */
-function startGroup(group: Group, files: readonly string[], long: boolean): Promise<Outcome> {
+function startGroup(group: Group, files: readonly string[], long: boolean, alone: boolean): Promise<Outcome> {
   const title = `\n== ${group.name} specs (${files.length} ${files.length === 1 ? 'file' : 'files'})`;
-  const alone = ALONE.has(group.name);
   if (alone) console.log(title);
   else console.log(`== ${group.name} specs have begun`);
   const began = performance.now();
@@ -131,6 +134,7 @@ function startGroup(group: Group, files: readonly string[], long: boolean): Prom
 async function runGroup(name: string, files: readonly string[]): Promise<void> {
   const group = GROUPS.find((each) => each.name === name);
   if (group === undefined) throw new Error(`There is no group ${name}.`);
+  if (!group.real) setPriority(GIVE_WAY);
   const mocha = new Mocha({ reporter: 'spec', timeout: group.testLimit, forbidOnly: true });
   for (const file of files) mocha.addFile(join(here, file));
   await mocha.loadFilesAsync();

@@ -12,9 +12,10 @@ import { observe } from '../xstate-port.js';
 import type { ActorInfo, InspectionEvent, Inspector } from './events.js';
 import { HeldLease, type InspectionKind, readLease } from './lease.js';
 import { Outbox } from './outbox.js';
+import { Pace, TICK_MS } from './pace.js';
 import { plainOf, type RedactionRule } from './plain.js';
-import type { InspectionRecord } from './records.js';
 import { Roll, type StateItem } from './roll.js';
+import { definitionOf } from './stately.js';
 import { namesOf, recordsOf, type Step, StepGatherer, snapshotOf } from './steps.js';
 
 /** What of a node may be shown, and how. */
@@ -52,11 +53,10 @@ export interface InspectionHost {
   unshown(told: (path: string, events: number) => void): void;
 }
 
-/** Milliseconds between two looks at what there is. */
-const TICK_MS = 250;
 const MAX_WATCHERS = 16;
-/** Actors that are introduced in a tick. */
+/** Actors that are introduced in a tick, and milliseconds that this may take. */
 const HELLOS_A_TICK = 250;
+const HELLO_MS = 5;
 
 /** One actor, or guest, that somebody looks at. */
 interface Looked {
@@ -84,6 +84,7 @@ export class Inspection {
   readonly #outbox: Outbox;
   #detach: (() => void) | undefined;
   #tick: TimerHandle | undefined;
+  readonly #pace = new Pace();
   #hellos = new Set<string>();
   #round = 0;
   #closed = false;
@@ -93,7 +94,7 @@ export class Inspection {
     this.#options = options;
     const { wallClock = Date.now } = options;
     this.#outbox = new Outbox({ ...host, wallClock, leases: () => this.#leases });
-    this.#rolls = [new Roll('actors', () => this.#actorItems(), host.clock)];
+    this.#rolls = [new Roll('actors', () => this.#actorItems())];
   }
 
   /** Somebody looks. */
@@ -113,19 +114,15 @@ export class Inspection {
 
   /** Tells of a part of the node's state, by items that are sent when they are new or changed. Asked only while somebody looks. */
   addState(topic: string, items: () => Iterable<StateItem>): void {
-    this.#rolls.push(new Roll(topic, items, this.#host.clock));
+    this.#rolls.push(new Roll(topic, items));
   }
 
   /** Something worth a remark has happened. @param detail made only when somebody looks */
   note(topic: string, detail: () => unknown): void {
     if (this.#leases.size === 0) return;
-    const now = this.#host.clock.now();
-    this.#put(this.#takers('note', now), () => ({
-      kind: 'note',
-      at: now,
-      topic,
-      detail: plainOf(detail(), this.#options.redact),
-    }));
+    const at = this.#host.clock.now();
+    if (!this.#taken('note', at, this.#leases.values())) return;
+    this.#outbox.add({ kind: 'note', at, topic, detail: plainOf(detail(), this.#options.redact) });
   }
 
   /** Tells nobody anything any more. */
@@ -191,6 +188,9 @@ export class Inspection {
     }
     for (const { guest, depth } of this.#guests.values()) guest.showAll?.(depth === 1);
     if (fresh !== undefined) {
+      this.#pace.reset();
+      if (this.#tick !== undefined) clock.clearTimeout(this.#tick);
+      this.#tick = undefined;
       for (const roll of this.#rolls) roll.forget();
       for (const { path } of actors()) if (fresh.seesPath(path)) this.#hellos.add(path);
       for (const path of this.#guests.keys()) if (fresh.seesPath(path)) this.#hellos.add(path);
@@ -234,23 +234,39 @@ export class Inspection {
     }
     if (ended) this.#leasesChanged();
     if (this.#leases.size === 0) return;
-    this.#tick ??= clock.setTimeout(this.#look, TICK_MS);
     this.#host.unshown((path, events) => {
       for (const held of this.#leases.values()) if (held.seesPath(path)) held.leaves('@xstate.event', events);
     });
+    this.#guarded(() => this.#introduce(now));
+    const began = clock.now();
+    const isDue = this.#pace.isDue(began);
+    if (isDue) this.#guarded(() => this.#survey(now));
+    this.#outbox.send();
+    if (isDue) this.#pace.looked(began, clock.now());
+    this.#tick ??= clock.setTimeout(
+      this.#look,
+      this.#hellos.size > 0 ? TICK_MS : this.#pace.tick(clock.now()),
+    );
+  };
+
+  /** What is shown must never take down what is looked at. */
+  #guarded(tell: () => void): void {
     try {
-      this.#findGuests();
-      this.#introduce(now);
-      for (const roll of this.#rolls) {
-        const told = roll.changes();
-        if (told !== undefined && this.#wants('state')) this.#outbox.add({ kind: 'state', at: now, ...told });
-      }
+      tell();
     } catch (error) {
-      // What is shown must never take down what is looked at.
       this.#host.logger.error({ err: error }, 'the inspection could not tell what there is');
     }
-    this.#outbox.send();
-  };
+  }
+
+  /** What there is now, as far as it is new or has changed. */
+  #survey(now: number): void {
+    this.#findGuests();
+    if (!this.#wants('state')) return;
+    for (const roll of this.#rolls) {
+      const told = roll.changes();
+      if (told !== undefined) this.#outbox.gather({ kind: 'state', at: now, ...told });
+    }
+  }
 
   #findGuests(): void {
     const round = ++this.#round;
@@ -297,15 +313,18 @@ export class Inspection {
 
   /** Those that were there before somebody looked. */
   #introduce(now: number): void {
+    if (this.#hellos.size === 0) return;
+    const { clock } = this.#host;
+    const until = clock.now() + HELLO_MS;
     let left = HELLOS_A_TICK;
     for (const path of this.#hellos) {
-      if (left-- === 0) break;
+      if (left-- === 0 || clock.now() >= until) break;
       this.#hellos.delete(path);
       const info = this.#host.actor(path);
       const actor = this.#guests.get(path)?.guest.actor ?? info?.ref;
       if (actor === undefined || !this.#wants('@xstate.actor')) continue;
       const names = namesOf(actor);
-      this.#outbox.add({
+      this.#outbox.gather({
         kind: '@xstate.actor',
         at: now,
         path,
@@ -313,6 +332,7 @@ export class Inspection {
         snapshot: snapshotOf(actor.getSnapshot(), names.machine, this.#showing),
         ...(info === undefined ? {} : { queued: info.queued }),
         ...this.#chartOf(path, actor),
+        ...this.#definitionOf(path, actor),
       });
     }
   }
@@ -328,6 +348,12 @@ export class Inspection {
     } catch {
       return {};
     }
+  }
+
+  #definitionOf(path: string, actor: AnyActorRef): { readonly definition?: string } {
+    const asked = [...this.#leases.values()].some((held) => held.lease.stately && held.seesPath(path));
+    const definition = asked ? definitionOf((actor as { readonly logic?: unknown }).logic) : undefined;
+    return definition === undefined ? {} : { definition };
   }
 
   #told(event: InspectionEvent): void {
@@ -386,32 +412,24 @@ export class Inspection {
     }
     if (watchers.length === 0) return;
     const now = this.#host.clock.now();
-    const queued = this.#host.actor(path)?.queued;
-    for (const record of recordsOf(step, now, path, this.#showing)) {
-      const takers = watchers.filter((held) => held.seesKind(record.kind) && held.takes(record.kind, now));
-      this.#put(takers, () =>
-        record.kind === '@xstate.snapshot' && queued !== undefined ? { ...record, queued } : record,
-      );
+    const takes = (kind: InspectionKind): boolean => this.#taken(kind, now, watchers);
+    for (const record of recordsOf(step, now, path, this.#showing, takes)) {
+      const queued = record.kind === '@xstate.snapshot' ? this.#host.actor(path)?.queued : undefined;
+      this.#outbox.add(queued === undefined ? record : { ...record, queued });
     }
   }
 
   #life(path: string, what: 'spawned' | 'restarted' | 'failed' | 'stopped', detail?: string): void {
-    const now = this.#host.clock.now();
-    const takers = this.#takers('life', now, path);
-    this.#put(takers, () => ({
-      kind: 'life',
-      at: now,
-      path,
-      what,
-      ...(detail === undefined ? {} : { detail }),
-    }));
-    if (what === 'spawned' && takers.length > 0) this.#hellos.add(path);
+    const at = this.#host.clock.now();
+    const watchers = [...this.#leases.values()].filter((held) => held.seesPath(path));
+    if (!this.#taken('life', at, watchers)) return;
+    this.#outbox.add({ kind: 'life', at, path, what, ...(detail === undefined ? {} : { detail }) });
+    if (what === 'spawned') this.#hellos.add(path);
   }
 
   #letter({ at, reason, from, to, kind, detail }: DeadLetter): void {
-    this.#put(this.#takers('letter', this.#host.clock.now()), () => {
-      return { kind: 'letter', at, reason, from, to, event: kind, detail: detail.slice(0, 256) };
-    });
+    if (!this.#taken('letter', this.#host.clock.now(), this.#leases.values())) return;
+    this.#outbox.add({ kind: 'letter', at, reason, from, to, event: kind, detail: detail.slice(0, 256) });
   }
 
   #wants(kind: InspectionKind): boolean {
@@ -419,15 +437,11 @@ export class Inspection {
     return false;
   }
 
-  #takers(kind: InspectionKind, now: number, path?: string): HeldLease[] {
-    return [...this.#leases.values()].filter(
-      (held) => held.seesKind(kind) && (path === undefined || held.seesPath(path)) && held.takes(kind, now),
-    );
-  }
-
-  #put(takers: readonly HeldLease[], make: () => InspectionRecord): void {
-    if (takers.length === 0) return;
-    this.#outbox.add(make());
+  /** Whether one of them takes a record; each pays for it. Asked before the record is made. */
+  #taken(kind: InspectionKind, now: number, watchers: Iterable<HeldLease>): boolean {
+    let taken = false;
+    for (const held of watchers) if (held.seesKind(kind) && held.takes(kind, now)) taken = true;
+    return taken;
   }
 
   *#actorItems(): Iterable<StateItem> {

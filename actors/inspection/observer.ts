@@ -29,8 +29,8 @@ export interface ObserverOptions {
 /** What an inspector wants to see, for as long as it says so. */
 export type Wanted = Omit<InspectionLease, 'watcher' | 'ttl'>;
 
-/** What is looked at where nobody says more: every change of state, one in 256 of the other events, 400 records a second and node. */
-export const DEFAULT_WANTED: Wanted = { paths: [''], every: 256, perSecond: 400 };
+/** What is looked at where nobody says more: every change of state, one in 1024 of the other events, 400 records a second and node. */
+export const DEFAULT_WANTED: Wanted = { paths: [''], every: 1024, perSecond: 400 };
 
 const DEFAULT_TTL_MS = 6_000;
 

@@ -36,9 +36,14 @@ export class Outbox {
   }
 
   add(record: InspectionRecord): void {
+    this.gather(record);
+    if (this.#records.length > 0) this.#timer ??= this.#options.clock.setTimeout(() => this.send(), FLUSH_MS);
+  }
+
+  /** The same, for one who sends soon. */
+  gather(record: InspectionRecord): void {
     this.#records.push(record);
     if (this.#records.length >= BATCH_RECORDS) this.send();
-    else this.#timer ??= this.#options.clock.setTimeout(() => this.send(), FLUSH_MS);
   }
 
   /** Sends what has gathered, and how much was left out. */
@@ -89,13 +94,17 @@ export class Outbox {
 
   #publishStately(records: readonly InspectionRecord[]): void {
     const { node, wallClock, leases } = this.#options;
-    if (![...leases().values()].some(({ lease }) => lease.stately)) return;
+    let wanted = false;
+    for (const { lease } of leases().values()) wanted ||= lease.stately === true;
+    if (!wanted) return;
     for (const record of records)
       for (const event of statelyEventsOf(record, node, wallClock))
         this.channel?.publish('stately', encoded(event));
   }
 }
 
+const ENCODER = new TextEncoder();
+
 function encoded(value: object): Uint8Array {
-  return new TextEncoder().encode(JSON.stringify(value));
+  return ENCODER.encode(JSON.stringify(value));
 }

@@ -43,6 +43,8 @@ export interface MachineRecord {
   readonly queued?: number;
   /** The machine's definition, where the publisher was told how to show one and the lease has asked for an actor alone. */
   readonly chart?: unknown;
+  /** The machine's configuration as JSON, where a lease asks for what Stately's viewer reads. */
+  readonly definition?: string;
 }
 
 /** An actor began, ended, failed or was restarted. */

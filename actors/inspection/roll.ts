@@ -1,7 +1,5 @@
 /** A list that others keep a copy of: what is new in it, and what is gone, a bounded part at a time. */
 
-import type { Clock } from '../clock.js';
-
 /** One row of what a node tells of its state, told again only when it has changed. */
 export interface StateItem {
   readonly key: string;
@@ -13,8 +11,6 @@ export interface StateItem {
 
 /** Items that are sent at once; the others follow. */
 const MOST_ITEMS = 1000;
-/** A look may take this part of the loop's time: the longer it takes, the rarer it is. */
-const MOST_OF_TIME = 0.02;
 
 interface Known {
   seen: unknown;
@@ -25,27 +21,21 @@ interface Known {
 export class Roll {
   readonly #topic: string;
   readonly #items: () => Iterable<StateItem>;
-  readonly #clock: Clock;
   readonly #known = new Map<string, Known>();
   #round = 0;
-  #nextAt = 0;
 
-  constructor(topic: string, items: () => Iterable<StateItem>, clock: Clock) {
+  constructor(topic: string, items: () => Iterable<StateItem>) {
     this.#topic = topic;
     this.#items = items;
-    this.#clock = clock;
   }
 
   /** Everything is told anew. */
   forget(): void {
     this.#known.clear();
-    this.#nextAt = 0;
   }
 
   /** What has changed since the last call, or a part of it; `undefined` for nothing. */
   changes(): { readonly topic: string; readonly items: unknown[]; readonly gone: string[] } | undefined {
-    const began = this.#clock.now();
-    if (began < this.#nextAt) return undefined;
     const items = this.#changed(++this.#round);
     const gone: string[] = [];
     for (const [key, known] of this.#known) {
@@ -53,8 +43,6 @@ export class Roll {
       this.#known.delete(key);
       gone.push(key);
     }
-    const now = this.#clock.now();
-    this.#nextAt = now + (now - began) / MOST_OF_TIME;
     return items.length + gone.length === 0 ? undefined : { topic: this.#topic, items, gone };
   }
 

@@ -87,43 +87,54 @@ interface Definition {
   readonly guard?: unknown;
 }
 
-/** The records of a step, in XState's order. */
-export function recordsOf(step: Step, at: number, path: string, showing: Showing): MachineRecord[] {
+/**
+ * The records of a step, in XState's order.
+ * @param takes is asked once for each, before it is described: what nobody takes is not made
+ */
+export function recordsOf(
+  step: Step,
+  at: number,
+  path: string,
+  showing: Showing,
+  takes: (kind: MachineKind) => boolean,
+): MachineRecord[] {
   const base = { at, path, ...namesOf(step.actor) };
-  const record = (kind: MachineKind, more: Partial<MachineRecord>): MachineRecord => ({
-    kind,
-    ...base,
-    ...more,
-  });
-  const event = eventOf(step.event, showing);
   const records: MachineRecord[] = [];
+  const record = (kind: MachineKind, more: () => Partial<MachineRecord>): void => {
+    if (takes(kind)) records.push({ kind, ...base, ...more() });
+  };
+  let described: ShownEvent | undefined;
+  const event = (): ShownEvent => {
+    described ??= eventOf(step.event, showing);
+    return described;
+  };
   // What goes to a machine without XState's own way to its mailbox is told of here.
   if (step.events.every(({ type }) => type !== '@xstate.event'))
-    records.push(record('@xstate.event', { event }));
+    record('@xstate.event', () => ({ event: event() }));
   const taken: Definition[] = [];
   for (const told of step.events) {
     switch (told.type) {
       case '@xstate.actor':
-        records.push(record(told.type, {}));
+        record(told.type, () => ({}));
         break;
       case '@xstate.event':
-        records.push(record(told.type, { event: eventOf(told.event, showing), ...sourceOf(told.sourceRef) }));
+        record(told.type, () => ({ event: eventOf(told.event, showing), ...sourceOf(told.sourceRef) }));
         break;
       case '@xstate.microstep': {
         const definitions = (told._transitions ?? []) as readonly Definition[];
         taken.push(...definitions);
-        records.push(
-          record(told.type, {
-            event: eventOf(told.event, showing),
-            transitions: definitions.map(transitionOf),
-          }),
-        );
+        record(told.type, () => ({
+          event: eventOf(told.event, showing),
+          transitions: definitions.map(transitionOf),
+        }));
         break;
       }
       case '@xstate.action': {
         const { type, params } = told.action;
-        const shown = params === undefined ? {} : { params: plainOf(params, showing.rules) };
-        records.push(record(told.type, { action: { type, ...shown } }));
+        record(told.type, () => {
+          const shown = params === undefined ? {} : { params: plainOf(params, showing.rules) };
+          return { action: { type, ...shown } };
+        });
         break;
       }
       default:
@@ -131,15 +142,18 @@ export function recordsOf(step: Step, at: number, path: string, showing: Showing
     }
   }
   // XState's types know the kind and 5.33 does not send it: the whole of a step, after its parts.
-  const refused = refusedBy(step, taken);
-  records.push(
-    record('@xstate.transition', {
-      event,
+  record('@xstate.transition', () => {
+    const refused = refusedBy(step, taken);
+    return {
+      event: event(),
       transitions: taken.map(transitionOf),
       ...(refused.length === 0 ? {} : { refused }),
-    }),
-    record('@xstate.snapshot', { event, snapshot: snapshotOf(step.after, base.machine, showing) }),
-  );
+    };
+  });
+  record('@xstate.snapshot', () => ({
+    event: event(),
+    snapshot: snapshotOf(step.after, base.machine, showing),
+  }));
   return records;
 }
 
@@ -196,7 +210,9 @@ function contextOf(
   }
 }
 
-function eventOf(event: AnyEventObject, { rules }: Showing): MachineRecord['event'] & object {
+type ShownEvent = NonNullable<MachineRecord['event']>;
+
+function eventOf(event: AnyEventObject, { rules }: Showing): ShownEvent {
   const shown = plainOf(event, rules);
   const fields = typeof shown === 'object' && shown !== null ? shown : {};
   return { ...fields, type: event.type };

@@ -8,13 +8,17 @@ import type { RunningTarget } from './target.js';
 const STORES = 3;
 const CLUSTER = 'bench';
 
-/** Three stores in processes of their own, with a nats-server of their own. */
-export function startLocalCluster(directory: string): Promise<LocalCluster> {
+/** Three stores in processes of their own, with a nats-server of their own. @param nodeArguments of each scheduler and store */
+export function startLocalCluster(
+  directory: string,
+  nodeArguments: readonly string[] = [],
+): Promise<LocalCluster> {
   return LocalCluster.start({
     settings: connectionSettings({ cluster: CLUSTER }, {}),
     stores: storeNames(STORES),
     directory,
     ownNats: true,
+    nodeArguments,
     // Nothing but the load moves regions.
     haltScheduling: true,
     signal: new AbortController().signal,

@@ -8,6 +8,7 @@ import { isRefusal, readEvent } from '../deploy/protocol.js';
 import { TroupeError } from '../errors.js';
 import { natsOptions } from './connection.js';
 import { checkToken, connectionSettings, withConnection } from './settings.js';
+import { exportClientSpans } from './span-export.js';
 import { endSoon, paletteFor, print, say, table } from './terminal.js';
 
 interface SendFlags extends Readonly<Record<string, unknown>> {
@@ -224,11 +225,19 @@ async function withActors<T>(
   const settings = connectionSettings(flags);
   const { ActorClient } = await import('../deploy/client.js');
   const { cluster, timeoutMs } = settings;
-  const client = await ActorClient.connect({ nats: natsOptions(settings), cluster, timeoutMs });
+  const spans = await exportClientSpans(settings.cluster);
+  const options = { nats: natsOptions(settings), cluster, timeoutMs };
   try {
-    return await work(client);
+    const client = await ActorClient.connect(
+      spans === undefined ? options : { ...options, tracerProvider: spans.provider },
+    );
+    try {
+      return await work(client);
+    } finally {
+      await client.close();
+    }
   } finally {
-    await client.close();
+    await spans?.close();
     endSoon();
   }
 }

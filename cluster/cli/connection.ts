@@ -4,10 +4,15 @@ import { readFileSync } from 'node:fs';
 import type { NatsTransportOptions } from '../../actors/index.js';
 import { TroupeError } from '../errors.js';
 import type { Database } from '../index.js';
+import type { SpanExport } from '../tracing/exporter.js';
 import type { ConnectionSettings } from './settings.js';
+import { exportClientSpans } from './span-export.js';
 
 /** Connects a client. @throws TroupeError `unavailable` when no server answers or takes the credentials */
-export async function connectTo(settings: ConnectionSettings): Promise<Database> {
+export async function connectTo(
+  settings: ConnectionSettings,
+  spans?: SpanExport | undefined,
+): Promise<Database> {
   // Loaded when it is needed, so that help and usage errors come at once.
   const { connect } = await import('../index.js');
   return connect({
@@ -15,6 +20,7 @@ export async function connectTo(settings: ConnectionSettings): Promise<Database>
     cluster: settings.cluster,
     schedulers: settings.schedulers,
     timeout: settings.timeoutMs,
+    ...(spans === undefined ? {} : { tracerProvider: spans.provider }),
   });
 }
 
@@ -52,10 +58,15 @@ export async function withDatabase<T>(
   settings: ConnectionSettings,
   work: (db: Database) => Promise<T>,
 ): Promise<T> {
-  const db = await connectTo(settings);
+  const spans = await exportClientSpans(settings.cluster);
   try {
-    return await work(db);
+    const db = await connectTo(settings, spans);
+    try {
+      return await work(db);
+    } finally {
+      await db.close();
+    }
   } finally {
-    await db.close();
+    await spans?.close();
   }
 }

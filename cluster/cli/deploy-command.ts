@@ -17,11 +17,14 @@ import {
   type ConnectionSettings,
   checkToken,
   connectionSettings,
+  inspectionAllowed,
   parseAddress,
   parseCount,
   parseDuration,
   withConnection,
+  withInspection,
 } from './settings.js';
+import { exportNodeSpans } from './span-export.js';
 import { didYouMean } from './suggestion.js';
 import { endSoon, say } from './terminal.js';
 import { version } from './version.js';
@@ -52,7 +55,7 @@ interface DeployFlags extends HostFlags {
 }
 
 export function addDeployCommands(program: Command): void {
-  withConnection(
+  const deploying = withConnection(
     program
       .command('deploy')
       .summary("host a file's machine as an actor")
@@ -71,8 +74,9 @@ export function addDeployCommands(program: Command): void {
       .option('--data <dir>', 'where the state is kept')
       .option(...HTTP)
       .option('--log-level <level>', LEVELS.join(', '), process.env.TROUPE_LOG_LEVEL ?? 'warn'),
-  ).action(deploy);
-  withConnection(
+  );
+  withInspection(deploying).action(deploy);
+  const hosting = withConnection(
     program
       .command('host')
       .summary('run a host that machines are handed to')
@@ -83,7 +87,8 @@ export function addDeployCommands(program: Command): void {
       .option('--data <dir>', 'where state and files are kept')
       .option(...HTTP)
       .option('--log-level <level>', LEVELS.join(', '), process.env.TROUPE_LOG_LEVEL ?? 'info'),
-  ).action(host);
+  );
+  withInspection(hosting).action(host);
 }
 
 async function deploy(word: string, flags: DeployFlags): Promise<void> {
@@ -140,12 +145,14 @@ async function host(flags: HostFlags): Promise<void> {
 async function serveHost(
   settings: ConnectionSettings,
   name: string | undefined,
-  { data, http = process.env.TROUPE_HTTP, logLevel }: HostFlags,
+  flags: HostFlags,
   place: string,
   takesFiles: boolean,
   begin: (running: DeployHost) => Promise<TroupeError | undefined>,
 ): Promise<void> {
+  const { data, http = process.env.TROUPE_HTTP, logLevel } = flags;
   const { cluster, schedulers } = settings;
+  const inspection = inspectionAllowed(flags);
   const address = http === undefined || http === '' ? undefined : parseAddress('--http', http);
   const dataDir = data ?? usualDirectory(cluster, place);
   makeDirectory('--data', dataDir);
@@ -153,6 +160,7 @@ async function serveHost(
   const nats = natsOptions(settings);
   const stopWanted = stopRequest();
   keepGoing(logger);
+  const spans = await exportNodeSpans('troupe-host', name ?? basename(place), cluster, logger);
   let served: DeployHost | undefined;
   let pages: OperationsServer | undefined;
   try {
@@ -169,7 +177,18 @@ async function serveHost(
       });
       logger.info({ url: pages.url }, 'metrics and health are served');
     }
-    const shared = { cluster, name, dataDir, nats, schedulers, logger, takesFiles, disk: metrics };
+    const shared = {
+      cluster,
+      name,
+      dataDir,
+      nats,
+      schedulers,
+      logger,
+      takesFiles,
+      inspection,
+      disk: metrics,
+      tracerProvider: spans?.provider,
+    };
     const running = await DeployHost.start(shared);
     served = running;
     metrics.attach(running);
@@ -195,6 +214,7 @@ async function serveHost(
     }
   } finally {
     await pages?.close();
+    await spans?.close();
     endSoon();
   }
 }

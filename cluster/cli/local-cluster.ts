@@ -45,6 +45,8 @@ export interface LocalClusterOptions {
   readonly standalone?: boolean;
   /** The schedulers place no regions until somebody says so. */
   readonly haltScheduling?: boolean;
+  /** Further arguments of each scheduler and store. */
+  readonly nodeArguments?: readonly string[];
   /** Further arguments of each store. */
   readonly storeArguments?: readonly string[];
   readonly events: LocalClusterEvents;
@@ -269,13 +271,13 @@ export class LocalCluster {
   }
 
   #addNode(role: 'scheduler' | 'store', name: string, args: readonly string[]): NodeProcess {
-    const { directory, events } = this.#options;
+    const { directory, events, nodeArguments = [] } = this.#options;
     const data = join(directory, name);
     makeDirectory('--data', data);
     const node: NodeProcess = new NodeProcess({
       role,
       name,
-      args: ['--name', name, '--data', data, ...args],
+      args: ['--name', name, '--data', data, ...nodeArguments, ...args],
       env: environmentOf(this.settings),
       logFile: join(directory, 'logs', `${name}.log`),
       onLine: (line) => events.line(name, line),

@@ -14,10 +14,13 @@ import {
   type ConnectionSettings,
   checkToken,
   connectionSettings,
+  inspectionAllowed,
   parseAddress,
   parseCount,
   withConnection,
+  withInspection,
 } from './settings.js';
+import { exportNodeSpans } from './span-export.js';
 import { type SplitFlags, splitLimits, withSplitOptions } from './split-options.js';
 import { endSoon } from './terminal.js';
 import { version } from './version.js';
@@ -88,7 +91,7 @@ export function addNodeCommands(program: Command): void {
   );
   withSplitOptions(store);
   for (const role of ['scheduler', 'store'] as const) {
-    withNodeOptions(nodeGroup(program, role))
+    withInspection(withNodeOptions(nodeGroup(program, role)))
       .option('--log-level <level>', LEVELS.join(', '), process.env.TROUPE_LOG_LEVEL ?? 'info')
       .option(
         '--http <address>',
@@ -115,6 +118,7 @@ async function runNode(role: 'scheduler' | 'store', options: NodeFlags): Promise
   const address = http === undefined || http === '' ? undefined : parseAddress('--http', http);
   const expectedStores = parseCount('--expected-stores', options.expectedStores ?? '3', 1, 7);
   const split = splitLimits(options);
+  const inspection = inspectionAllowed(options);
   const logger = nodeLogger(name, logLevel);
   makeDirectory('--data', data);
   if (role === 'store' && process.env.UV_THREADPOOL_SIZE === undefined) {
@@ -130,9 +134,12 @@ async function runNode(role: 'scheduler' | 'store', options: NodeFlags): Promise
     disk: metrics,
     nats: natsOptions(settings),
     schedulers: settings.schedulers,
+    inspection,
     logger,
   };
   const stopWanted = stopRequest();
+  const spans =
+    role === 'store' ? await exportNodeSpans('troupe-store', name, settings.cluster, logger) : undefined;
   let running: RunningNode | undefined;
   let pages: OperationsServer | undefined;
   try {
@@ -148,7 +155,9 @@ async function runNode(role: 'scheduler' | 'store', options: NodeFlags): Promise
       // Loaded here, so that the commands of clients do not load RocksDB.
       if (role === 'store') {
         const { startStore } = await import('../store/index.js');
-        return startStore({ ...shared, standalone: options.standalone === true, tuning: { split } });
+        const traced = spans === undefined ? {} : { tracerProvider: spans.provider };
+        const standalone = options.standalone === true;
+        return startStore({ ...shared, ...traced, standalone, tuning: { split } });
       }
       const { startScheduler } = await import('../scheduler/index.js');
       const { rejoin = false, haltScheduling = false } = options;
@@ -180,6 +189,7 @@ async function runNode(role: 'scheduler' | 'store', options: NodeFlags): Promise
     throw error;
   } finally {
     await pages?.close();
+    await spans?.close();
     if (process.connected) process.disconnect();
     endSoon();
   }

@@ -97,6 +97,9 @@ const SETTINGS = {
 } as const satisfies Record<string, Setting>;
 type SettingName = keyof typeof SETTINGS;
 
+/** Settings of nodes, which the configuration file may hold too. */
+const NODE_SETTINGS = { inspection: { env: 'TROUPE_INSPECTION' } } as const;
+
 const FILES: readonly SettingName[] = ['creds', 'nkey', 'tlscert', 'tlskey', 'tlsca'];
 
 /**
@@ -160,6 +163,28 @@ export function connectionSettings(
   };
 }
 
+/** A node's switch; `inspectionAllowed` reads it. */
+export function withInspection(command: Command): Command {
+  return command.option('--no-inspection', 'let nobody inspect what runs here (env: TROUPE_INSPECTION=off)');
+}
+
+/**
+ * Whether inspectors may attach to the nodes of this invocation (true).
+ * @param options what commander parsed
+ * @throws TroupeError `usage` when it is neither on nor off
+ */
+export function inspectionAllowed(options: Readonly<Record<string, unknown>>, env = process.env): boolean {
+  if (options.inspection === false) return false;
+  const variable = NODE_SETTINGS.inspection.env;
+  const given = env[variable] || configuration(options, env).get('inspection');
+  if (given === undefined || given === 'on') return true;
+  if (given === 'off') return false;
+  throw new TroupeError(
+    'usage',
+    `${variable}, or "inspection" in the configuration file: "${given}" is neither on nor off`,
+  );
+}
+
 /** @param inUrl user and password of the NATS URL, which options and variables override */
 function credentials(
   given: (name: SettingName) => string | undefined,
@@ -203,10 +228,10 @@ function configuration(
   }
   const settings = new Map<string, string>();
   for (const [name, value] of Object.entries(content)) {
-    if (!(name in SETTINGS)) {
+    if (!(name in SETTINGS || name in NODE_SETTINGS)) {
       throw new TroupeError(
         'usage',
-        `the configuration file ${path} has an unknown setting "${name}": it may hold ${Object.keys(SETTINGS).join(', ')}`,
+        `the configuration file ${path} has an unknown setting "${name}": it may hold ${Object.keys({ ...SETTINGS, ...NODE_SETTINGS }).join(', ')}`,
       );
     }
     if (typeof value !== 'string') {

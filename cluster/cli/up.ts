@@ -12,7 +12,14 @@ import { LocalCluster, type LocalClusterEvents, schedulerNames } from './local-c
 import { readLogLine } from './log-lines.js';
 import { type NodeDamagedError, StoreGoneError } from './node-process.js';
 import { type ScaleService, serveScaling } from './scale-channel.js';
-import { connectionSettings, parseCount, withConnection } from './settings.js';
+import {
+  connectionSettings,
+  inspectionAllowed,
+  parseCount,
+  withConnection,
+  withInspection,
+} from './settings.js';
+import { tellExportFlaw } from './span-export.js';
 import { type SplitFlags, splitArguments, withSplitOptions } from './split-options.js';
 import {
   confirmed,
@@ -54,7 +61,7 @@ export function addUpCommand(program: Command): void {
       .option('--verbose', 'show what the nodes log'),
     { schedulers: false },
   );
-  withSplitOptions(command).action(up);
+  withSplitOptions(withInspection(command)).action(up);
 }
 
 interface UpOptions extends SplitFlags {
@@ -86,6 +93,7 @@ async function up(options: UpOptions & Readonly<Record<string, unknown>>): Promi
     throw new TroupeError('usage', '--standalone is one store without replication: add --stores 1');
 
   const storeArguments = splitArguments(options);
+  const inspection = inspectionAllowed(options);
   const temporary = options.data === undefined;
   const directory =
     options.data === undefined ? mkdtempSync(join(tmpdir(), 'troupe-')) : resolve(options.data);
@@ -111,6 +119,7 @@ async function up(options: UpOptions & Readonly<Record<string, unknown>>): Promi
       const names = schedulerNames(schedulers).join(', ');
       throw new TroupeError('usage', `--rejoin: "${rejoin}" is none of the schedulers ${names}`);
     }
+    await tellExportFlaw();
     display.begin();
     cluster = await LocalCluster.start({
       settings,
@@ -120,12 +129,13 @@ async function up(options: UpOptions & Readonly<Record<string, unknown>>): Promi
       directory,
       standalone,
       haltScheduling: options.haltScheduling ?? false,
+      nodeArguments: inspection ? [] : ['--no-inspection'],
       storeArguments,
       events: display,
       signal: interruption.signal,
     });
     scaling = await serveScaling(cluster.settings, scaleService(cluster, file, standalone));
-    if (options.ui) inspector = await startPage(cluster, uiPort);
+    if (options.ui && inspection) inspector = await startPage(cluster, uiPort);
     const page = inspector?.url;
     display.ready(cluster, { page, temporary, directory, tookMs: Date.now() - from, standalone });
     await interruption.first;

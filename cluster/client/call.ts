@@ -1,5 +1,6 @@
 import { TROUPE_ERROR_CODES, TroupeError, type TroupeErrorCode } from '../errors.js';
 import type { troupepb } from '../proto/index.js';
+import type { ClientTrace } from '../tracing/client-tracing.js';
 import type { CachedRegion } from './region-cache.js';
 import { userRangeOf } from './space.js';
 
@@ -48,6 +49,8 @@ export abstract class Call {
   trouble: TroupeError | undefined = undefined;
   /** Index in `group`. */
   slot = 0;
+  /** The span that it belongs to, where somebody takes spans. */
+  trace: ClientTrace | undefined = undefined;
   readonly owner: CallOwner;
   readonly deadline: number;
   readonly signal: AbortSignal | undefined;

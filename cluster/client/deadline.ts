@@ -1,6 +1,7 @@
 import type { Clock, Random } from '../../actors/index.js';
 import { TroupeError, type TroupeErrorCode } from '../errors.js';
 import type { RequestOptions } from '../pd-client.js';
+import type { ClientTrace } from '../tracing/client-tracing.js';
 import { backoffMs } from './backoff.js';
 import type { Pauses } from './pauses.js';
 
@@ -31,6 +32,8 @@ export class Deadline {
   /** Milliseconds in all. */
   readonly timeout: number;
   readonly signal: AbortSignal | undefined;
+  /** The span that its requests belong to; without one they have none. */
+  trace: ClientTrace | undefined = undefined;
   readonly #parts: WaitingParts;
   readonly #at: number;
   #hindrance: Hindrance | undefined;

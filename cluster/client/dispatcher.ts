@@ -3,6 +3,7 @@ import type { metapb } from '../../storage/proto/index.js';
 import { TroupeError } from '../errors.js';
 import type { errorpb, troupepb } from '../proto/index.js';
 import { peerPath } from '../protocol.js';
+import { type ClientTracing, NO_TRACING, noteRetry, tracesOf } from '../tracing/client-tracing.js';
 import { backoffMs } from './backoff.js';
 import type { Call } from './call.js';
 import { PendingCalls } from './pending-calls.js';
@@ -19,6 +20,8 @@ export interface DispatcherOptions {
   readonly space: number;
   /** The largest replicated command, in bytes. */
   readonly maxEntryBytes: number;
+  /** Absent where its requests are nobody's. */
+  readonly tracing?: ClientTracing;
 }
 
 /** Requests in one batch at most. */
@@ -69,6 +72,8 @@ class Batch {
 export class Dispatcher {
   /** Everything under way. */
   readonly calls: PendingCalls;
+  /** Where the spans of its calls begin. */
+  readonly tracing: ClientTracing;
   readonly #options: DispatcherOptions;
   readonly #finder: RegionFinder;
   /** Regions with something to send at the end of the turn. */
@@ -84,6 +89,7 @@ export class Dispatcher {
   constructor(options: DispatcherOptions) {
     const { clock, source, space, system } = options;
     this.#options = options;
+    this.tracing = options.tracing ?? NO_TRACING;
     this.#maxWriteBytes = options.maxEntryBytes - ENTRY_OVERHEAD_BYTES;
     this.calls = new PendingCalls(clock, (now) => this.#suspectLate(now));
     this.#finder = new RegionFinder({
@@ -155,6 +161,7 @@ export class Dispatcher {
     this.#turnRequested = false;
     for (const resolve of this.#onFlushed.splice(0)) resolve();
     if (this.#dirty.size === 0) return;
+    this.tracing.look();
     const now = this.#options.clock.now();
     const regions = [...this.#dirty];
     this.#dirty.clear();
@@ -231,8 +238,12 @@ export class Dispatcher {
     queue.inFlight++;
     this.#batches.add(batch);
     store.unwatch ??= this.#watch(store);
-    const event = { type: queue.write ? 'write' : 'read', context: region.context, requests };
-    region.ref ??= this.#options.system.ref(`${store.node}/${peerPath(region.id, batch.peer.id)}`);
+    const { node } = store;
+    const traces = this.tracing.on
+      ? tracesOf(calls, { node, region: region.id, peer: batch.peer })
+      : undefined;
+    const event = { type: queue.write ? 'write' : 'read', context: region.context, requests, traces };
+    region.ref ??= this.#options.system.ref(`${node}/${peerPath(region.id, batch.peer.id)}`);
     region.ref.ask(event, { timeout }).then(
       (reply) => this.#answered(batch, reply as troupepb.RegionResponses),
       (error: unknown) => this.#unanswered(batch, error),
@@ -378,6 +389,7 @@ export class Dispatcher {
       if (call.tries > tries) tries = call.tries;
       again.push(call);
     }
+    if (this.tracing.on) noteRetry(again, trouble);
     if (when === 'again' && tries <= HASTY_TRIES) for (const call of again) this.#route(call);
     else if (again.length > 0) this.#routeLater(again, leastWait + backoffMs(tries, this.#options.random));
   }

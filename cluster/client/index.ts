@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { TracerProvider } from '@opentelemetry/api';
 import {
   ActorSystem,
   ActorSystemError,
@@ -13,6 +14,8 @@ import {
 import { clusterError } from '../node-options.js';
 import { SchedulerClient } from '../pd-client.js';
 import { codecs } from '../protocol.js';
+import { ClientTracing } from '../tracing/client-tracing.js';
+import { Tracing } from '../tracing/tracing.js';
 import { ClusterAdmin } from './cluster-admin.js';
 import { Database } from './database.js';
 import { checkedTimeout } from './deadline.js';
@@ -42,6 +45,8 @@ export interface ConnectOptions extends NatsTransportOptions {
   readonly random?: Random;
   /** Where it says what goes wrong behind the calls; nowhere when absent. */
   readonly logger?: Logger;
+  /** Who takes spans; where nothing is said, the provider that is registered with `@opentelemetry/api`. */
+  readonly tracerProvider?: TracerProvider;
 }
 
 const DEFAULT_TIMEOUT_MS = 10_000;
@@ -59,6 +64,7 @@ export async function connect(options: ConnectOptions): Promise<Database> {
     schedulers = ['scheduler-1'],
     timeout: givenTimeout = DEFAULT_TIMEOUT_MS,
     name,
+    tracerProvider,
     ...nats
   } = options;
   const { clock = realClock, random = Math.random, logger } = options;
@@ -78,8 +84,10 @@ export async function connect(options: ConnectOptions): Promise<Database> {
       getAllStores: (time: number) => scheduler.getAllStores({ timeout: time }),
     };
     const routing = { system, clock, random, maxEntryBytes, source };
-    const rawKeys = new Dispatcher({ ...routing, space: RAW_SPACE });
-    const txnKeys = new Dispatcher({ ...routing, space: TXN_SPACE });
+    const tracing = new Tracing(tracerProvider);
+    const spans = (space: string) => new ClientTracing(tracing, cluster, space);
+    const rawKeys = new Dispatcher({ ...routing, space: RAW_SPACE, tracing: spans('raw') });
+    const txnKeys = new Dispatcher({ ...routing, space: TXN_SPACE, tracing: spans('txn') });
     const raw = new RawSpace({ dispatcher: rawKeys, clock, timeout, maxEntryBytes });
     const pauses = new Pauses(clock);
     const timestamps = new TimestampClient({ system, source: scheduler, clock, timeout });

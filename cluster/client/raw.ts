@@ -84,7 +84,7 @@ export class RawSpace {
   /** The value of `key`, `undefined` when it has none. */
   get(key: Bytes, options?: CallOptions): Promise<Uint8Array | undefined> {
     try {
-      return this.#submit(new GetCall(this.#terms(options), checkedKey(key), familyOf(options)));
+      return this.#submit('get', new GetCall(this.#terms(options), checkedKey(key), familyOf(options)));
     } catch (error) {
       return Promise.reject(error);
     }
@@ -92,14 +92,19 @@ export class RawSpace {
 
   /** The values of `keys`, in their order. */
   batchGet(keys: Iterable<Bytes>, options?: CallOptions): Promise<(Uint8Array | undefined)[]> {
-    return this.#together(keys, options, (terms, key, cf) => new GetCall(terms, checkedKey(key), cf));
+    return this.#together(
+      'batchGet',
+      keys,
+      options,
+      (terms, key, cf) => new GetCall(terms, checkedKey(key), cf),
+    );
   }
 
   /** Sets the value of a key. @throws TroupeError `undetermined` when it may have happened */
   put(key: Bytes, value: Bytes, options?: CallOptions): Promise<void> {
     try {
       const [k, v] = this.#checkedPair(key, value);
-      return this.#submit(new PutCall(this.#terms(options), k, v, familyOf(options)));
+      return this.#submit('put', new PutCall(this.#terms(options), k, v, familyOf(options)));
     } catch (error) {
       return Promise.reject(error);
     }
@@ -113,6 +118,7 @@ export class RawSpace {
       last.set(nameOfKey(pair[0]), pair);
     }
     await this.#together(
+      'batchPut',
       last.values(),
       options,
       (terms, [key, value], cf) => new PutCall(terms, key, value, cf),
@@ -122,7 +128,7 @@ export class RawSpace {
   /** Removes `key`; no matter whether it was there. */
   delete(key: Bytes, options?: CallOptions): Promise<void> {
     try {
-      return this.#submit(new DeleteCall(this.#terms(options), checkedKey(key), familyOf(options)));
+      return this.#submit('delete', new DeleteCall(this.#terms(options), checkedKey(key), familyOf(options)));
     } catch (error) {
       return Promise.reject(error);
     }
@@ -130,7 +136,12 @@ export class RawSpace {
 
   /** Removes keys, of any number of regions: not all at one moment. */
   async batchDelete(keys: Iterable<Bytes>, options?: CallOptions): Promise<void> {
-    await this.#together(keys, options, (terms, key, cf) => new DeleteCall(terms, checkedKey(key), cf));
+    await this.#together(
+      'batchDelete',
+      keys,
+      options,
+      (terms, key, cf) => new DeleteCall(terms, checkedKey(key), cf),
+    );
   }
 
   /** Removes every key in [start, end), region by region. */
@@ -142,7 +153,7 @@ export class RawSpace {
     while (from !== undefined && Buffer.compare(from, upTo) < 0) {
       const call: DeleteRangeCall = new DeleteRangeCall(terms, RAW_SPACE, from, upTo, familyOf(options));
       try {
-        from = await this.#submit<Uint8Array | undefined>(call);
+        from = await this.#submit<Uint8Array | undefined>('deleteRange', call);
       } catch (error) {
         throw partly ? partlyDone(error) : error;
       }
@@ -164,7 +175,8 @@ export class RawSpace {
       const [k, v] = this.#checkedPair(key, value);
       const previous = expected === undefined ? undefined : bytesOf(expected);
       this.#checkSize(k.length + v.length + (previous?.length ?? 0));
-      return this.#submit(new CompareAndSwapCall(this.#terms(options), k, previous, v, familyOf(options)));
+      const call = new CompareAndSwapCall(this.#terms(options), k, previous, v, familyOf(options));
+      return this.#submit('compareAndSwap', call);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -181,12 +193,18 @@ export class RawSpace {
     return new Scan(pages, bounds);
   }
 
-  #submit<T>(call: GetCall | PutCall | DeleteCall | CompareAndSwapCall | DeleteRangeCall): Promise<T> {
+  #submit<T>(
+    operation: string,
+    call: GetCall | PutCall | DeleteCall | CompareAndSwapCall | DeleteRangeCall,
+  ): Promise<T> {
+    const { tracing } = this.#dispatcher;
+    if (tracing.on) tracing.follow(call, operation);
     this.#dispatcher.submit(call);
     return call.promise as Promise<T>;
   }
 
   async #together<I, T>(
+    operation: string,
     items: Iterable<I>,
     options: CallOptions | undefined,
     make: (terms: CallTerms, item: I, cf: string) => GetCall | PutCall | DeleteCall,
@@ -197,6 +215,12 @@ export class RawSpace {
     for (const item of listOf(items)) make(terms, item, cf);
     if (group.calls.length === 0) return [];
     this.#dispatcher.calls.checkRoom(group.calls.length);
+    const { tracing } = this.#dispatcher;
+    if (tracing.on) {
+      const one = tracing.begin(operation, { size: group.calls.length });
+      for (const call of group.calls) call.trace = one;
+      void one.until(group.promise);
+    }
     for (const call of group.calls) if (!call.settled) this.#dispatcher.submit(call);
     return (await group.promise) as T[];
   }

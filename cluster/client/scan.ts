@@ -1,4 +1,5 @@
 import { keyAfter } from '../../storage/keys.js';
+import type { ClientTrace } from '../tracing/client-tracing.js';
 import { type CallTerms, type Page, PageCall, type PageQuery } from './call.js';
 import type { Dispatcher } from './dispatcher.js';
 import { keyJustBelow, RAW_SPACE } from './space.js';
@@ -156,17 +157,21 @@ export class RawPages implements PageSource {
   readonly #dispatcher: Dispatcher;
   readonly #terms: () => CallTerms;
   readonly #cf: string;
+  /** Of who began the scan: what takes a page is not where the next one is asked for. */
+  readonly #trace: ClientTrace | undefined;
 
   /** @param terms makes the terms of each page, its deadline in particular */
   constructor(dispatcher: Dispatcher, terms: () => CallTerms, cf: string) {
     this.#dispatcher = dispatcher;
     this.#terms = terms;
     this.#cf = cf;
+    this.#trace = dispatcher.tracing.on ? dispatcher.tracing.ambient() : undefined;
   }
 
   ask(query: PageQuery): AskedPage {
     const key = query.reverse ? keyJustBelow(query.end) : query.start;
     const call = new PageCall(this.#terms(), RAW_SPACE, key, query, this.#cf);
+    this.#trace?.follow(call, 'scan');
     this.#dispatcher.submit(call);
     return {
       promise: call.promise as Promise<Page>,

@@ -1,6 +1,7 @@
 /** The other side: events for deployed actors, and questions to their hosts, from any process. */
 
 import { errors, headers, type Msg, type NatsConnection } from '@nats-io/transport-node';
+import type { TracerProvider } from '@opentelemetry/api';
 import {
   ActorSystemError,
   connectNats,
@@ -10,6 +11,8 @@ import {
 import { TROUPE_ERROR_CODES, TroupeError, type TroupeErrorCode } from '../errors.js';
 import { notPermitted } from '../nats-permissions.js';
 import { clusterError } from '../node-options.js';
+import { SendingSpan } from '../tracing/actor-tracing.js';
+import { Tracing } from '../tracing/tracing.js';
 import type { HandOver } from './handed-files.js';
 import { type HostInfo, readHostInfo } from './host-info.js';
 import {
@@ -27,6 +30,8 @@ export interface ActorClientOptions {
   readonly cluster: string;
   /** Milliseconds until a call fails. */
   readonly timeoutMs: number;
+  /** Who takes spans; where nothing is said, the provider that is registered with `@opentelemetry/api`. */
+  readonly tracerProvider?: TracerProvider;
 }
 
 /** Milliseconds for one try, between two, and without anybody of the name before it counts as not there. */
@@ -51,10 +56,14 @@ const CODES: Readonly<Record<string, TroupeErrorCode>> = {
 };
 
 export class ActorClient {
+  readonly #tracing: Tracing;
+
   private constructor(
     private readonly options: ActorClientOptions,
     private readonly connection: NatsConnection,
-  ) {}
+  ) {
+    this.#tracing = new Tracing(options.tracerProvider);
+  }
 
   /** @throws TroupeError `unavailable` when no NATS server answers or takes the credentials */
   static async connect(options: ActorClientOptions): Promise<ActorClient> {
@@ -73,7 +82,14 @@ export class ActorClient {
    * `undetermined` when the time is over
    */
   deliver(name: string, endpoint: 'send' | 'ask', event: object, id: string): Promise<Answered> {
-    return this.#insist(name, endpoint, JSON.stringify(event), id);
+    const body = JSON.stringify(event);
+    this.#tracing.look();
+    if (!this.#tracing.on) return this.#insist(name, endpoint, body, id);
+    const subject = actorSubject(this.options.cluster, name, endpoint);
+    const span = new SendingSpan(this.#tracing, { actor: name, subject, operation: endpoint, id });
+    const answer = this.#insist(name, endpoint, body, id, span);
+    void span.until(answer);
+    return answer;
   }
 
   /** Where an actor is, without an event. @throws TroupeError */
@@ -163,6 +179,7 @@ export class ActorClient {
     endpoint: ActorEndpoint,
     body: string,
     id: string | undefined,
+    span?: SendingSpan,
   ): Promise<Answered> {
     const { timeoutMs, cluster } = this.options;
     const subject = actorSubject(cluster, name, endpoint);
@@ -173,6 +190,7 @@ export class ActorClient {
     for (let left = timeoutMs; left > 0; left = deadline - Date.now()) {
       const header = headers();
       if (id !== undefined) header.set(ID_HEADER, id);
+      span?.carry(header);
       try {
         // What has no id is asked once: a second undeploy would find nobody.
         const options = { timeout: id === undefined ? left : Math.min(TRY_MS, left), headers: header };

@@ -4,6 +4,7 @@ import type { NatsConnection } from '@nats-io/transport-node';
 import { type AnyStateMachine, createActor } from 'xstate';
 import type { Engine } from '../../storage/index.js';
 import { TroupeError } from '../errors.js';
+import type { HandlingSpans } from '../tracing/actor-tracing.js';
 import { ActorFamily, type Instances, type SharedParts } from './actor-family.js';
 import type { Claims, HeldName } from './claim.js';
 import { FrontDoor } from './front-door.js';
@@ -28,6 +29,7 @@ export interface DeploymentParts extends SharedParts {
   readonly cluster: string;
   readonly node: string;
   readonly claims: Claims;
+  readonly spans?: HandlingSpans | undefined;
   /** Somebody has undeployed it. @param purge its state goes too */
   readonly undeploy: (purge: boolean) => Promise<void>;
   /** Another host has the name: it is closed already. */

@@ -2,6 +2,7 @@
 
 import { type Service, type ServiceMsg, Svcm } from '@nats-io/services';
 import type { NatsConnection } from '@nats-io/transport-node';
+import type { HandlingSpans } from '../tracing/actor-tracing.js';
 import { type ActorFamily, keyOf } from './actor-family.js';
 import { HOW_TO_GO_ON } from './deployed-actor.js';
 import {
@@ -32,6 +33,8 @@ export interface FrontDoorParts {
   readonly description: string;
   readonly metadata: Readonly<Record<string, string>>;
   readonly undeploy: (purge: boolean) => Promise<void>;
+  /** Absent where nobody takes spans. */
+  readonly spans?: HandlingSpans | undefined;
 }
 
 const NO_KEY = `a key is a text of at most ${MAX_KEY_BYTES} bytes, or a whole number`;
@@ -54,8 +57,8 @@ export class FrontDoor {
       metadata: { ...metadata },
       queue: '',
     });
-    this.#endpoint('send', (message) => this.#deliver(message, 'acknowledgement'));
-    this.#endpoint('ask', (message) => this.#deliver(message, 'reply'));
+    this.#endpoint('send', (message) => this.#deliver(message, 'send'));
+    this.#endpoint('ask', (message) => this.#deliver(message, 'ask'));
     this.#endpoint('state', (message) => void this.#tellState(message));
     this.#endpoint('undeploy', (message) => void this.#undeploy(message));
     await connection.flush();
@@ -76,14 +79,26 @@ export class FrontDoor {
     });
   }
 
-  #deliver(message: ServiceMsg, wants: Delivery['wants']): void {
-    const answer = (given: Answer): void => respond(message, given);
+  #deliver(message: ServiceMsg, operation: 'send' | 'ask'): void {
     const id = message.headers?.get(ID_HEADER);
+    const ended = this.#span(message, operation, id || undefined);
+    const answer = (given: Answer): void => {
+      ended?.(given.ok ? undefined : given.code);
+      respond(message, given);
+    };
     const flaw = id === undefined || !message.headers?.has(ID_HEADER) ? undefined : idFlaw(id);
     if (flaw !== undefined) return answer(refusal('bad-event', flaw));
     const event = readEvent(message.data);
     if (isRefusal(event)) return answer(event);
+    const wants: Delivery['wants'] = operation === 'send' ? 'acknowledgement' : 'reply';
     this.#parts.family.deliver({ event, id: id || undefined, wants, answer });
+  }
+
+  #span(message: ServiceMsg, operation: 'send' | 'ask', id: string | undefined) {
+    const { spans, name, cluster } = this.#parts;
+    if (spans === undefined || message.headers === undefined) return undefined;
+    const subject = actorSubject(cluster, name, operation);
+    return spans.begin(message.headers, { actor: name, subject, operation, id });
   }
 
   async #tellState(message: ServiceMsg): Promise<void> {

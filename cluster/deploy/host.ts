@@ -2,6 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import type { Msg, NatsConnection, Subscription } from '@nats-io/transport-node';
+import type { TracerProvider } from '@opentelemetry/api';
 import {
   ActorSystem,
   ActorSystemError,
@@ -9,12 +10,15 @@ import {
   type Logger,
   type NatsTransportOptions,
   natsTransport,
+  realClock,
 } from '../../actors/index.js';
 import { type Engine, loadIdentity, StorageError } from '../../storage/index.js';
 import { TroupeError } from '../errors.js';
 import { nodeInspection } from '../inspection/node-inspection.js';
 import { clusterError, openEngine } from '../node-options.js';
 import type { DiskObserver } from '../raft/host.js';
+import { HandlingSpans } from '../tracing/actor-tracing.js';
+import { Tracing } from '../tracing/tracing.js';
 import type { SharedParts } from './actor-family.js';
 import { Backlog } from './backlog.js';
 import { Claims, namesOfCluster } from './claim.js';
@@ -40,6 +44,10 @@ export interface HostOptions {
   readonly disk?: DiskObserver;
   /** Whether files may be handed to it: whoever may publish there runs code here. */
   readonly takesFiles: boolean;
+  /** Who takes spans; where nothing is said, the provider that is registered when the host starts. */
+  readonly tracerProvider?: TracerProvider | undefined;
+  /** Whether inspectors may attach (true). */
+  readonly inspection?: boolean;
 }
 
 const FORMAT = 1;
@@ -62,6 +70,8 @@ export class DeployHost {
   readonly #claims: Claims;
   readonly #files: HandedFiles;
   readonly #shared: SharedParts;
+  /** Absent where nobody takes spans. */
+  readonly #spans: HandlingSpans | undefined;
   readonly #deployments = new Map<string, Deployment>();
   /** Names that are being deployed or undeployed. */
   readonly #busy = new Set<string>();
@@ -104,6 +114,8 @@ export class DeployHost {
       wall: Date.now,
       newLife: () => randomBytes(8).toString('hex'),
     };
+    const tracing = new Tracing(options.tracerProvider);
+    this.#spans = tracing.on ? new HandlingSpans(tracing, realClock, identity.node) : undefined;
     system.onStatus((status) => {
       if (status.type === 'disconnected') this.#connected = false;
       if (status.type !== 'reconnected') return;
@@ -126,7 +138,7 @@ export class DeployHost {
         cluster,
         node,
         role: 'server',
-        inspection: nodeInspection(),
+        inspection: (options.inspection ?? true) && nodeInspection(),
         transport: natsTransport({
           connection,
           service: { name: 'troupe-host', description: `hosts of deployed actors of the cluster ${cluster}` },
@@ -166,6 +178,8 @@ export class DeployHost {
       ...this.#shared.counts,
       effectsPending: this.#shared.backlog.pending,
       batches: this.#journal.batches,
+      openSpans: this.#spans?.open ?? 0,
+      droppedSpans: this.#spans?.dropped ?? 0,
     };
   }
 
@@ -196,6 +210,7 @@ export class DeployHost {
         cluster: this.#options.cluster,
         node: this.node,
         claims: this.#claims,
+        spans: this.#spans,
         undeploy: (andPurge) => this.undeploy(name, andPurge),
         lost: (error) => {
           this.#options.logger.error({ actor: name }, error.message);
@@ -243,6 +258,7 @@ export class DeployHost {
     await this.#claims.close();
     this.#journal.close();
     await this.#system.close();
+    this.#spans?.close();
     await this.#connection.drain().catch(() => {});
     await this.#engine.close();
   }

@@ -72,7 +72,7 @@ export function showGroups(
 }
 
 function raftItem(region: number, group: RaftGroup): RaftItem {
-  const { role, term, lead, commit, firstIndex, lastIndex } = group.raft.status();
+  const { role, term, lead, commit, firstIndex, lastIndex } = group.raft;
   return {
     region,
     peer: group.peerId,

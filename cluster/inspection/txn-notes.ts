@@ -14,8 +14,15 @@ export function noteTxn(
   request: troupepb.RegionRequest,
   response: troupepb.RegionResponse,
 ): void {
-  const note = txnNote(region, request, response);
-  if (note !== undefined) inspection.note('txn', () => note);
+  // Made only where somebody takes it: a busy store answers many more of these than it may tell of.
+  if (isOfTransaction(request)) inspection.note('txn', () => txnNote(region, request, response));
+}
+
+function isOfTransaction(request: troupepb.RegionRequest): boolean {
+  const { prewrite, commit, batchRollback, checkTxnStatus, checkSecondaryLocks, txnHeartBeat, resolveLock } =
+    request;
+  const asked = prewrite ?? commit ?? batchRollback ?? checkTxnStatus ?? checkSecondaryLocks ?? txnHeartBeat;
+  return asked !== undefined || (resolveLock !== undefined && resolveLock.startVersion !== 0n);
 }
 
 /** `undefined` for a request that is about no single transaction. */
@@ -91,7 +98,8 @@ function askedOf(request: troupepb.RegionRequest): Asked | undefined {
   return undefined;
 }
 
-function outcomeOf(response: troupepb.RegionResponse): string {
+/** `conflict`, `locked`, …; `undefined` where the request was carried out. */
+export function refusalIn(response: troupepb.RegionResponse): string | undefined {
   const { prewrite, commit, batchRollback, checkTxnStatus, txnHeartBeat, checkSecondaryLocks, resolveLock } =
     response;
   const told =
@@ -103,7 +111,13 @@ function outcomeOf(response: troupepb.RegionResponse): string {
     checkSecondaryLocks ??
     resolveLock;
   const [error] = errorsOf(told);
-  if (error !== undefined) return errorName(error);
+  return error === undefined ? undefined : errorName(error);
+}
+
+function outcomeOf(response: troupepb.RegionResponse): string {
+  const refusal = refusalIn(response);
+  if (refusal !== undefined) return refusal;
+  const { prewrite } = response;
   if (prewrite !== undefined && prewrite.onePcCommitTs !== 0n)
     return `committed at ${prewrite.onePcCommitTs}`;
   return 'ok';

@@ -28,11 +28,12 @@ export interface InspectorOptions {
   readonly killStore?: (node: string) => void;
   /** Nodes also tell in the form of Stately's viewer. */
   readonly stately?: boolean;
+  /** Milliseconds that nodes go on being looked at when the last page was closed (10,000): a reload finds everything in place. */
+  readonly lingerMs?: number;
 }
 
 /** Milliseconds between two frames of a page. */
 const FRAME_MS = 250;
-/** How long the nodes go on being looked at when the last page was closed: a reload finds everything in place. */
 const LINGER_MS = 10_000;
 const MOST_STREAMS = 32;
 const MOST_BODY = 16 * 1024;
@@ -228,13 +229,14 @@ export class Inspector {
   #frame(): void {
     const now = Date.now();
     const { records, leftOut, heat } = this.#model;
+    const { lingerMs = LINGER_MS } = this.#options;
     const seconds = (now - this.#rate.at) / 1000;
     if (seconds >= 1) {
       const perSecond = Math.round((records - this.#rate.records) / seconds);
       const leftOutPerSecond = Math.round((leftOut - this.#rate.leftOut) / seconds);
       this.#rate = { at: now, records, leftOut, perSecond, leftOutPerSecond };
     }
-    if (this.#looking && this.#streams.size === 0 && now - this.#emptySince > LINGER_MS) {
+    if (this.#looking && this.#streams.size === 0 && now - this.#emptySince > lingerMs) {
       this.#looking = false;
       this.#observer.forgo('all');
       this.#model.clear();

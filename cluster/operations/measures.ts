@@ -59,8 +59,14 @@ const RAFT: Readonly<Record<string, Row>> = {
   snapshotsInstalled: ['snapshots_installed_total', 'Snapshots that have replaced a replica here.'],
 };
 
+const TRACES: Readonly<Record<string, Row>> = {
+  openSpans: ['trace_spans_open', 'Spans of traced requests, entries and events that have not ended.'],
+  droppedSpans: ['trace_spans_dropped_total', 'Spans that were not begun because too many were open.'],
+};
+
 const STORE: Readonly<Record<string, Row>> = {
   ...RAFT,
+  ...TRACES,
   peers: ['store_peers', 'Replicas of regions on this store.'],
   leaders: ['store_leaders', 'Regions that this store leads.'],
   awake: ['store_awake_peers', 'Replicas that do not rest.'],
@@ -90,6 +96,7 @@ const SCHEDULER: Readonly<Record<string, Row>> = {
 };
 
 const HOST: Readonly<Record<string, Row>> = {
+  ...TRACES,
   deployments: ['host_deployments', 'Names that are served here.'],
   actorsInMemory: ['host_deployed_actors', 'Deployed actors in memory, instances included.'],
   eventsApplied: ['host_events_applied_total', 'Events that deployed actors have applied.'],

@@ -9,4 +9,5 @@ export {
   decodeRegionResponses,
   encodeRegionRequests,
   encodeRegionResponses,
+  type RegionBatch,
 } from './region-codec.js';

@@ -15,7 +15,13 @@ import {
 import { delimited, NO_BYTES, Reader, varint, Writer } from '../../storage/proto/wire.js';
 import * as errorpb from './generated.errorpb.js';
 import * as kvrpcpb from './generated.kvrpcpb.js';
-import type { RegionRequest, RegionRequests, RegionResponse, RegionResponses } from './generated.troupepb.js';
+import {
+  type RegionRequest,
+  type RegionRequests,
+  type RegionResponse,
+  type RegionResponses,
+  RequestTrace,
+} from './generated.troupepb.js';
 import { readBatchGet, readScan, writeBatchGet, writeScan } from './pairs-codec.js';
 
 const GET = delimited(13);
@@ -23,6 +29,12 @@ const PUT = delimited(15);
 const DELETE = delimited(17);
 const SCAN = delimited(2);
 const BATCH_GET = delimited(7);
+const TRACE = delimited(3);
+
+/** A RegionRequests without an empty list where nothing is traced. */
+export type RegionBatch = Pick<RegionRequests, 'context' | 'requests'> & {
+  readonly traces?: readonly RequestTrace[] | undefined;
+};
 
 interface BodyCodec {
   encode(body: object): Uint8Array;
@@ -77,7 +89,7 @@ const rareResponses: Rare<RegionResponse> = [
 const regionWriter = new Writer(true);
 
 /** The bytes stand until the next batch is encoded. @throws EncodeError when a request has no body. */
-export function encodeRegionRequests(batch: RegionRequests): Uint8Array {
+export function encodeRegionRequests(batch: RegionBatch): Uint8Array {
   return encodeWith(regionWriter, writeRequests, batch);
 }
 
@@ -86,17 +98,21 @@ export function encodeRegionRequests(batch: RegionRequests): Uint8Array {
  *
  * @throws DecodeError also when a request is of no known kind, or of two.
  */
-export function decodeRegionRequests(bytes: Uint8Array): RegionRequests {
+export function decodeRegionRequests(bytes: Uint8Array): RegionBatch {
   const reader = new Reader(bytes);
   let context: kvrpcpb.Context | undefined;
   const requests: RegionRequest[] = [];
+  let traces: RequestTrace[] | undefined;
   while (reader.more()) {
     const key = reader.key();
     if (key === delimited(1)) context = readNested(reader, readContext);
     else if (key === delimited(2)) requests.push(readNested(reader, readRequest));
-    else reader.skip(key);
+    else if (key === TRACE) {
+      traces ??= [];
+      traces.push(RequestTrace.decode(reader.bytes()));
+    } else reader.skip(key);
   }
-  return { context, requests };
+  return traces === undefined ? { context, requests } : { context, requests, traces };
 }
 
 /** The bytes stand until the next batch is encoded. @throws EncodeError when a response has no body. */
@@ -118,13 +134,19 @@ export function decodeRegionResponses(bytes: Uint8Array): RegionResponses {
   return { regionError, responses };
 }
 
-function writeRequests(writer: Writer, batch: RegionRequests): void {
+function writeRequests(writer: Writer, batch: RegionBatch): void {
+  if (batch.traces !== undefined) writeTraces(writer, batch.traces);
   for (let i = batch.requests.length - 1; i >= 0; i -= 1) {
     const mark = writer.written;
     writeRequest(writer, batch.requests[i] as RegionRequest);
     writer.nested(delimited(2), mark);
   }
   if (batch.context !== undefined) writeContext(writer, batch.context);
+}
+
+function writeTraces(writer: Writer, traces: readonly RequestTrace[]): void {
+  for (let i = traces.length - 1; i >= 0; i -= 1)
+    writer.bytesItem(TRACE, RequestTrace.encode(traces[i] as RequestTrace));
 }
 
 function writeContext(writer: Writer, context: kvrpcpb.Context): void {

@@ -1,5 +1,5 @@
 import type { ActorSystem, Clock, Logger } from '../../actors/index.js';
-import type { Fetch, InitialState, Message, Snapshot, StorageAppend } from '../../machines/index.js';
+import type { Entry, Fetch, InitialState, Message, Snapshot, StorageAppend } from '../../machines/index.js';
 import {
   type Engine,
   RaftLog,
@@ -24,6 +24,13 @@ export interface DiskObserver {
   synced(milliseconds: number): void;
 }
 
+/** Told of entries on their way, once for all of a group's that a turn or a write concerns. */
+export interface EntryObserver {
+  /** The log of the group is durable here through this index. */
+  persisted(group: number, index: number): void;
+  committed(group: number, entries: readonly Entry[]): void;
+}
+
 export interface RaftHostOptions {
   readonly engine: Engine;
   readonly system: ActorSystem;
@@ -44,6 +51,7 @@ export interface RaftHostOptions {
   readonly failed: (error: Error) => void;
   readonly tuning?: RaftTuning;
   readonly disk?: DiskObserver | undefined;
+  readonly entries?: EntryObserver | undefined;
 }
 
 /** Changes of evaluated entries that may wait in memory for something else that has to be written. */
@@ -324,7 +332,10 @@ export class RaftHost {
       if (snapshot !== undefined) this.#evaluation.hold(group);
       if (append !== undefined)
         this.#appends.push({ group, append, mustSync: mustSync || snapshot !== undefined, afterSync });
-      if (apply !== undefined) this.#evaluation.add(group, apply);
+      if (apply !== undefined) {
+        this.#options.entries?.committed(group.id, apply.entries);
+        this.#evaluation.add(group, apply);
+      }
       for (const message of messages) {
         if (append === undefined || !waitsForSync(message)) this.#send(group, message);
       }
@@ -416,6 +427,8 @@ export class RaftHost {
     for (const { done } of this.#destructions.splice(0, destroyed)) done();
     for (const { group, append, afterSync } of appends) {
       if (!group.stopped) {
+        const last = append.entries.at(-1);
+        if (last !== undefined) this.#options.entries?.persisted(group.id, last.index);
         for (const response of append.responses) this.#deliver(group, response);
         for (const message of afterSync) this.#send(group, message);
       }

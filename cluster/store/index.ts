@@ -5,6 +5,8 @@ import { COMMAND_VERSION, metapb } from '../../storage/proto/index.js';
 import { TroupeError } from '../errors.js';
 import { type NodeOptions, openEngine, startSystem } from '../node-options.js';
 import { SchedulerClient } from '../pd-client.js';
+import { StoreTracing } from '../tracing/store-tracing.js';
+import { Tracing } from '../tracing/tracing.js';
 import { noteDamage } from './damage.js';
 import { bindIdentity, StoreNode } from './node.js';
 import type { DiskUsage } from './reporter.js';
@@ -62,6 +64,8 @@ export async function startStore(options: StoreOptions): Promise<StoreNode> {
         incarnation,
       });
       if (known === undefined) registered = await scheduler.putStore(describe(identity.storeId), patience);
+      const tracing = new Tracing(options.tracerProvider);
+      const { storeId } = identity;
       const node = new StoreNode({
         cluster,
         system,
@@ -75,6 +79,7 @@ export async function startStore(options: StoreOptions): Promise<StoreNode> {
         standalone: options.standalone ?? false,
         tuning: options.tuning,
         disk: options.disk,
+        tracing: tracing.on ? new StoreTracing({ tracing, clock, cluster, node: name, storeId }) : undefined,
         pid,
         startTime,
         diskUsage: () => diskUsage(options.dataDir),

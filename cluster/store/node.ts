@@ -28,6 +28,7 @@ import { LogGc, type LogGcLimits } from '../raft/log-gc.js';
 import { DEFAULT_TICK_INTERVAL_MS, type RaftTuning } from '../raft/tuning.js';
 import { TaskQueue } from '../tasks.js';
 import { physicalOf } from '../timestamp.js';
+import type { StoreTracing } from '../tracing/store-tracing.js';
 import { InconsistentReplicaError } from './consistency.js';
 import { StoreGarbage } from './garbage.js';
 import { handLeadershipsOver } from './hand-over.js';
@@ -104,6 +105,8 @@ export interface StoreParts {
   readonly startTime: number;
   readonly diskUsage: () => Promise<DiskUsage>;
   readonly disk?: DiskObserver | undefined;
+  /** Absent where nobody takes spans. */
+  readonly tracing?: StoreTracing | undefined;
 }
 
 /** A store at work: its regions' peers as actors, one Raft host, one engine. */
@@ -151,7 +154,7 @@ export class StoreNode implements StoreNodeHost {
     });
     this.#tasks = new TaskQueue({ clock, atOnce: LONG_TASKS, capacity: WAITING_TASKS });
     this.#directory = new StoreDirectory(parts.scheduler, clock, logger);
-    this.#messages = new PeerMessages(system, this.#directory);
+    this.#messages = new PeerMessages(system, this.#directory, parts.tracing);
     this.#snapshots = new RegionSnapshots({
       system,
       engine,
@@ -206,6 +209,7 @@ export class StoreNode implements StoreNodeHost {
       failed: (error) => this.#diskFailed(error),
       ...(parts.tuning === undefined ? {} : { tuning: parts.tuning }),
       disk: parts.disk,
+      entries: parts.tracing,
     });
     this.#reads = new ReadTurn(
       engine,
@@ -268,6 +272,7 @@ export class StoreNode implements StoreNodeHost {
         this.#reporter.regions.regionGone(id);
         this.#snapshots.forget(id, peer);
         this.#stalePeers.buried(id);
+        parts.tracing?.gone(id);
       },
       inTheWay: (id) => this.#stalePeers.suspect(id),
       leaving: (replica, next) => this.#stalePeers.leaving(replica, next),
@@ -350,12 +355,14 @@ export class StoreNode implements StoreNodeHost {
   get measures() {
     const { bytesRead, keysRead, bytesWritten, keysWritten } = this.#flow;
     const { sending, receiving } = this.#snapshots.traffic;
+    const { tracing } = this.#parts;
     const { transaction, gc } = this.txn.safePoints;
     return {
       ...this.counters,
       snapshotsSent: this.#snapshots.counters.sent,
       ...{ bytesRead, keysRead, bytesWritten, keysWritten, refusedAsBusy: this.#refusedAsBusy },
       ...{ snapshotsSending: sending, snapshotsReceiving: receiving },
+      ...{ openSpans: tracing?.openSpans ?? 0, droppedSpans: tracing?.droppedSpans ?? 0 },
       ...{ txnCommands: this.txn.writes.size, txnMemoryLocks: this.txn.memoryLocks.size },
       ...{ txnSafePoint: physicalOf(transaction), gcSafePoint: physicalOf(gc) },
     };
@@ -435,6 +442,7 @@ export class StoreNode implements StoreNodeHost {
     await this.#peers.idle();
     await Promise.all([this.#reads.idle(), this.txn.idle()]);
     await system.close();
+    this.#parts.tracing?.close();
     await engine.close();
   }
 

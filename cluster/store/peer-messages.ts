@@ -2,6 +2,7 @@ import type { ActorRef, ActorSystem } from '../../actors/index.js';
 import type { Message } from '../../machines/index.js';
 import { type metapb, raft_serverpb } from '../../storage/proto/index.js';
 import { type PeerNotice, peerPath, type RaftEvent } from '../protocol.js';
+import type { StoreTracing } from '../tracing/store-tracing.js';
 import { epochOf } from './admin/epoch.js';
 import { isInitial } from './first-contact.js';
 import type { StoreDirectory } from './store-directory.js';
@@ -32,7 +33,10 @@ export class PeerMessages {
   /** Bytes of entries sent to each store since it was heard. */
   readonly #unheard = new Map<number, number>();
 
-  constructor(system: ActorSystem, directory: StoreDirectory) {
+  readonly #tracing: StoreTracing | undefined;
+
+  constructor(system: ActorSystem, directory: StoreDirectory, tracing?: StoreTracing) {
+    this.#tracing = tracing;
     this.#system = system;
     this.#directory = directory;
   }
@@ -62,7 +66,8 @@ export class PeerMessages {
       startKey: initial ? region.startKey : NO_KEY,
       endKey: initial ? region.endKey : NO_KEY,
     };
-    this.#refOf(region.id, toPeer)?.tell(event);
+    const extraCtx = this.#tracing?.carried(region.id, message.entries);
+    this.#refOf(region.id, toPeer)?.tell(extraCtx === undefined ? event : { ...event, extraCtx });
   }
 
   /** Tells a peer of a region something outside of Raft; `fromPeer` may be gone. */

@@ -3,6 +3,7 @@ import type { metapb } from '../../storage/proto/index.js';
 import type { errorpb, troupepb } from '../proto/index.js';
 import type { RegionEvent } from '../protocol.js';
 import type { Outcome } from '../raft/state-machine.js';
+import type { CallSpans } from '../tracing/call-spans.js';
 import { notLeader } from './region-check.js';
 
 /** What a call needs to know of the region that it was made to, when it is refused. */
@@ -19,6 +20,8 @@ export interface CalledRegion {
 /** One client's requests of one turn to one region, and the one answer that they get. */
 export class RegionCall {
   readonly event: RegionEvent;
+  /** Of its traced requests; absent where there are none, as nearly always. */
+  readonly spans: CallSpans | undefined;
   /** Absent when the requests were told instead of asked: then nobody hears of them. */
   readonly #replyTo: Pick<ReplyTo<troupepb.RegionResponses>, 'send'> | undefined;
   readonly #called: CalledRegion;
@@ -28,8 +31,10 @@ export class RegionCall {
     event: RegionEvent,
     replyTo: Pick<ReplyTo<troupepb.RegionResponses>, 'send'> | undefined,
     called: CalledRegion,
+    spans?: CallSpans | undefined,
   ) {
     this.event = event;
+    this.spans = spans;
     this.#replyTo = replyTo;
     this.#called = called;
   }
@@ -47,6 +52,7 @@ export class RegionCall {
     if (this.#answered) return;
     this.#answered = true;
     this.#replyTo?.send(reply);
+    this.spans?.end(reply);
   }
 
   /** Tells the caller which kind of "no" it was: only `undetermined` leaves a doubt. */

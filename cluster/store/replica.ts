@@ -1,3 +1,4 @@
+import type { Span } from '@opentelemetry/api';
 import type { ActorRef, Logger, ReplyTo } from '../../actors/index.js';
 import type {
   ConfChange,
@@ -23,6 +24,7 @@ import { RaftGroup } from '../raft/group.js';
 import type { CompactedReplica } from '../raft/log-gc.js';
 import type { ApplyEffects, CommandLog, LogDeletion, Outcome, StateMachine } from '../raft/state-machine.js';
 import type { TaskQueue } from '../tasks.js';
+import type { StoreTracing } from '../tracing/store-tracing.js';
 import { DATA_RULE, epochNotMatch, epochOf } from './admin/epoch.js';
 import { ConsistencyCheck, InconsistentReplicaError } from './consistency.js';
 import type { CommandResult } from './evaluate.js';
@@ -78,6 +80,8 @@ export interface ReplicaOptions {
   readonly surroundings: (replica: RegionReplica) => RegionSurroundings;
   /** Regions of this store that came of the same split as this one. */
   readonly siblings: (region: metapb.Region) => readonly metapb.Region[];
+  /** Absent where nobody takes spans. */
+  readonly tracing?: StoreTracing | undefined;
   /** A message came from a peer of this store. */
   readonly heard: (storeId: number) => void;
   /** The sender is no member any more; it is told. */
@@ -275,6 +279,12 @@ export class RegionReplica
       return;
     }
     const { raftGroup: group } = this;
+    if (event.extraCtx !== undefined && group !== undefined)
+      this.#options.tracing?.arrived(
+        { regionId: this.region.id, peerId: this.peerId },
+        group.applied,
+        event.extraCtx,
+      );
     const { snapshot } = event.message;
     if (group === undefined || snapshot === undefined) return this.#group.step(event.message);
     // What was evaluated and is not visible yet has to be told first.
@@ -294,8 +304,9 @@ export class RegionReplica
   readAgain(call: RegionCall): void {
     this.#serve(call, () =>
       this.group.read((outcome) => {
-        if (outcome.ok) this.#options.reads.add(call, this);
-        else call.refuse(outcome);
+        if (!outcome.ok) return call.refuse(outcome);
+        call.spans?.event('confirmed');
+        this.#options.reads.add(call, this);
       }),
     );
   }
@@ -443,8 +454,10 @@ export class RegionReplica
     // Proposed behind a change of the epoch it would be refused when it is applied.
     const moved = () =>
       waiting.settle({ ok: true, result: { regionError: epochNotMatch([this.region]), swaps: undefined } });
-    if (this.changes.admits(DATA_RULE, moved))
-      this.#propose(requests, undefined, (outcome) => waiting.settle(outcome));
+    if (!this.changes.admits(DATA_RULE, moved)) return;
+    const spans = this.#options.tracing === undefined ? undefined : waiting.spans;
+    const settle = (outcome: Outcome<unknown>) => waiting.settle(outcome);
+    this.#proposeCommand(this.#command(requests, undefined), settle, undefined, spans);
   }
 
   // Transactions.
@@ -459,11 +472,12 @@ export class RegionReplica
     term: number,
     done: (outcome: Outcome<unknown>) => void,
     visible: () => void,
+    spans?: readonly Span[] | undefined,
   ): void {
     const moved = () =>
       done({ ok: true, result: { regionError: epochNotMatch([this.region]), swaps: undefined } });
     if (!this.changes.admits(DATA_RULE, moved)) return;
-    this.#proposeCommand(this.#command(requests, undefined, term), done, visible);
+    this.#proposeCommand(this.#command(requests, undefined, term), done, visible, spans);
   }
 
   #propose(
@@ -478,10 +492,21 @@ export class RegionReplica
     command: raft_cmdpb.RaftCmdRequest,
     done: (outcome: Outcome<unknown>) => void,
     visible?: () => void,
+    spans?: readonly Span[] | undefined,
   ): void {
     const data = encodeCommand(command);
     this.#machine.commands.proposed(data, command);
+    const before = spans === undefined ? 0 : this.raftGroup?.raft.lastIndex;
     this.group.propose(data, done, changesRegion(command.adminRequest), visible);
+    if (spans !== undefined) this.#traceEntry(before, spans);
+  }
+
+  /** @param before the log's last index before the proposal, which may have been refused */
+  #traceEntry(before: number | undefined, spans: readonly Span[]): void {
+    const index = this.raftGroup?.raft.lastIndex;
+    if (index === undefined || index === before) return;
+    const peer = { regionId: this.region.id, peerId: this.peerId, term: this.group.term };
+    this.#options.tracing?.proposed(peer, index, spans);
   }
 
   #command(
@@ -546,6 +571,7 @@ export class RegionReplica
     const commands = this.#machine.visible();
     for (const { requests } of commands) this.garbage.noteApplied(requests);
     if (commands.length > 0) this.#options.applied?.(this.region, index, commands);
+    this.#options.tracing?.applied(this.region.id, index);
     this.#options.txn.writes.applied(this);
   }
 
@@ -578,7 +604,9 @@ export class RegionReplica
 
   #callOf(event: RegionEvent): RegionCall {
     const { replyTo } = event as RegionEvent & { readonly replyTo?: ReplyTo<troupepb.RegionResponses> };
-    return new RegionCall(event, replyTo, this);
+    if (event.traces === undefined) return new RegionCall(event, replyTo, this);
+    const peer = { regionId: this.region.id, peerId: this.peerId, term: this.#group?.term ?? 0 };
+    return new RegionCall(event, replyTo, this, this.#options.tracing?.receive(event, peer));
   }
 
   /** Why the region cannot serve an event now. */

@@ -18,6 +18,7 @@ import { LoneCommands } from '../raft/lone-commands.js';
 import type { CommandLog } from '../raft/state-machine.js';
 import { DEFAULT_TICK_INTERVAL_MS, type RaftTuning } from '../raft/tuning.js';
 import type { TaskQueue } from '../tasks.js';
+import type { StoreTracing } from '../tracing/store-tracing.js';
 import { confStateOf, peerOnStore } from './admin/change-peer.js';
 import { epochOf, isEpochStale } from './admin/epoch.js';
 import { isVoteRequest, judgeContact } from './first-contact.js';
@@ -50,6 +51,7 @@ export interface StorePeersOptions {
   readonly txn: StoreTxn;
   readonly directory: StoreDirectory;
   readonly messages: PeerMessages;
+  readonly tracing?: StoreTracing | undefined;
   readonly maxEntryBytes: number;
   readonly standalone: boolean;
   readonly tuning?: RaftTuning | undefined;
@@ -206,7 +208,7 @@ export class StorePeers {
     mergeState?: raft_serverpb.MergeState,
     size = new RegionSize(),
   ): RegionReplica {
-    const { system, engine, logger, maxEntryBytes, tasks, reads, txn, changes } = this.#options;
+    const { system, engine, logger, maxEntryBytes, tasks, reads, txn, changes, tracing } = this.#options;
     const replica = new RegionReplica({
       region,
       peer,
@@ -216,6 +218,7 @@ export class StorePeers {
       tasks,
       reads,
       txn,
+      tracing,
       maxEntryBytes,
       size,
       flow: new FlowCount(this.#options.flow),

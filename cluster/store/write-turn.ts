@@ -1,3 +1,4 @@
+import type { Span } from '@opentelemetry/api';
 import { encodeRawValue, rawKey, rawRange, StorageError } from '../../storage/index.js';
 import { type metapb, raft_cmdpb } from '../../storage/proto/index.js';
 import type { errorpb, troupepb } from '../proto/index.js';
@@ -75,6 +76,17 @@ export class WaitingWrites {
 
   constructor(members: readonly Member[]) {
     this.#members = members;
+  }
+
+  /** Of the traced requests among them. */
+  get spans(): readonly Span[] | undefined {
+    let spans: Span[] | undefined;
+    for (const { call } of this.#members) {
+      if (call.spans === undefined) continue;
+      spans ??= [];
+      spans.push(...call.spans.all);
+    }
+    return spans;
   }
 
   /** Answers every call, once the entry has been applied or refused. */

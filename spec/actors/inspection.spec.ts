@@ -339,6 +339,18 @@ describe('inspection over the network', () => {
     }
   });
 
+  it("tells a machine's configuration to who asks for what Stately's viewer reads", async () => {
+    for (const stately of [true, false]) {
+      const world = new Watching();
+      const system = await world.node('store-1');
+      system.spawn(door, { path: 'door' });
+      await world.look({ ...ALL, stately });
+      const [hello] = world.machine('door');
+      if (stately) expect(hello?.definition).to.include('"guard":"fits"').and.not.include('sesame');
+      else expect(hello?.definition).to.equal(undefined);
+    }
+  });
+
   it('harms nobody who cannot be shown', async () => {
     const world = new Watching();
     const system = await world.node('store-1');

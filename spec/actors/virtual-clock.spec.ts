@@ -67,8 +67,7 @@ describe('virtual clock', () => {
     expect(endless).to.match(/more than 100 events/);
   });
 
-  it('runs 100,000 events in a few seconds', async function () {
-    this.timeout(20_000);
+  it('runs 100,000 events in a few seconds', async () => {
     const clock = new VirtualClock();
     const random = seededRandom(7);
     let left = 100_000;

@@ -128,9 +128,7 @@ class FakeEtcd {
   }
 }
 
-describe("etcd's transactions of two keys", function () {
-  this.timeout(10_000);
-
+describe("etcd's transactions of two keys", () => {
   const [low, high] = benchKeys(2);
   let etcd: FakeEtcd;
   let pairs: EtcdPairs;

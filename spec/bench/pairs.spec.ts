@@ -20,9 +20,7 @@ async function failureOf(work: Promise<unknown>): Promise<string> {
   );
 }
 
-describe('the load of two keys a transaction', function () {
-  this.timeout(10_000);
-
+describe('the load of two keys a transaction', () => {
   it('updates a key below the middle and one above it, each counted once', async () => {
     const memory = new MemoryTransactions();
     const pairs = pairsOver(memory);

@@ -70,9 +70,7 @@ class Tapped implements RecordTarget {
   }
 }
 
-describe("YCSB's workloads", function () {
-  this.timeout(10_000);
-
+describe("YCSB's workloads", () => {
   it('have shares that make up a whole', () => {
     for (const workload of WORKLOADS) {
       const { shares } = MIXES[workload];

@@ -29,9 +29,7 @@ const hostile = createMachine({
   },
 });
 
-describe('pictures of charts', function () {
-  this.timeout(30_000);
-
+describe('pictures of charts', () => {
   let files: ReadonlyMap<string, string> = new Map();
   before(async () => {
     files = await gallery();

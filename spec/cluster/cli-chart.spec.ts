@@ -26,8 +26,7 @@ const FILES: Readonly<Record<string, string>> = {
   'syntax.ts': 'export const m: = 1;',
 };
 
-describe('troupe chart', function () {
-  this.timeout(30_000);
+describe('troupe chart', () => {
   let folder = '';
 
   before(() => {

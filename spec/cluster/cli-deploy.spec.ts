@@ -29,8 +29,7 @@ const FILES: Readonly<Record<string, string>> = {
 };
 
 /** What is wrong before any server is asked. */
-describe('troupe deploy, send and ask', function () {
-  this.timeout(30_000);
+describe('troupe deploy, send and ask', () => {
   let folder = '';
 
   before(() => {

@@ -2,7 +2,12 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { connectionSettings, parseCount, parseDuration } from '../../cluster/cli/settings.js';
+import {
+  connectionSettings,
+  inspectionAllowed,
+  parseCount,
+  parseDuration,
+} from '../../cluster/cli/settings.js';
 import { TroupeError } from '../../cluster/errors.js';
 
 describe('connection settings', () => {
@@ -98,6 +103,20 @@ describe('connection settings', () => {
       writeFileSync(config, content);
       expect(() => settings({ config })).to.throw(TroupeError, sentence);
     }
+  });
+
+  it('let a node be inspected unless flag, variable or file say no', () => {
+    const config = join(directory, 'node.json');
+    const allowed = (options: Record<string, unknown>, env: NodeJS.ProcessEnv = {}) =>
+      inspectionAllowed(options, { XDG_CONFIG_HOME: join(directory, 'none'), ...env });
+    expect(allowed({ inspection: true })).to.equal(true);
+    expect(allowed({ inspection: false }, { TROUPE_INSPECTION: 'on' })).to.equal(false);
+    expect(allowed({}, { TROUPE_INSPECTION: 'off' })).to.equal(false);
+    writeFileSync(config, JSON.stringify({ inspection: 'off', cluster: 'x' }));
+    expect(allowed({ config })).to.equal(false);
+    expect(allowed({ config }, { TROUPE_INSPECTION: 'on' })).to.equal(true);
+    expect(settings({ config }).cluster).to.equal('x');
+    expect(() => allowed({}, { TROUPE_INSPECTION: 'no' })).to.throw(TroupeError, /neither on nor off/);
   });
 
   it('read durations and counts', () => {

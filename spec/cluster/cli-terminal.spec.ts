@@ -31,9 +31,7 @@ async function leave(child: ChildProcess): Promise<{ code: unknown; said: string
   return { code, said: await said };
 }
 
-describe('a command whose reader goes away', function () {
-  this.timeout(20_000);
-
+describe('a command whose reader goes away', () => {
   it('ends at once, without a word', async () => {
     const child = printing('{ aborted: false }');
     expect(await leave(child)).to.deep.equal({ code: 0, said: '' });

@@ -1,5 +1,5 @@
 import type { Database } from '../../cluster/client/database.js';
-import type { errorpb, kvrpcpb, troupepb } from '../../cluster/proto/index.js';
+import type { errorpb, kvrpcpb, RegionBatch, troupepb } from '../../cluster/proto/index.js';
 import { composeTimestamp } from '../../cluster/timestamp.js';
 import { compareBytes, txnKey } from '../../storage/keys.js';
 import { type Answer, ClientWorld, name, peersOf, refused } from './client-world.js';
@@ -114,7 +114,7 @@ export class TxnWorld {
     });
   }
 
-  #answer(storeId: number, { context, requests }: troupepb.RegionRequests): Answer {
+  #answer(storeId: number, { context, requests }: RegionBatch): Answer {
     const region = this.world.regions.find(({ id }) => id === context?.regionId);
     if (region === undefined) return refused({ regionNotFound: { regionId: context?.regionId ?? 0 } });
     if (this.world.leaders.get(region.id) !== storeId)

@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { TracerProvider } from '@opentelemetry/api';
 import { expect } from 'chai';
 import { type AnyStateMachine, assign, emit, setup } from 'xstate';
 import { type NatsTransportOptions, seededRandom, silentLogger } from '../../actors/index.js';
@@ -14,6 +15,7 @@ import { SimulatedDisk } from '../../storage/index.js';
 import { eventually } from '../integration/command.js';
 import { hasNatsServer, TestNatsServer } from '../nats-server.js';
 import { skip } from '../skip.js';
+import { hasFailed, outline, SpanBook } from './tracing-world.js';
 
 const order = setup({
   types: { context: {} as { items: number }, events: {} as { type: 'add' } | { type: 'pay' } },
@@ -43,8 +45,7 @@ const codeOf = (call: Promise<unknown>): Promise<string> =>
   );
 
 /** A host in this process, on a simulated disk, with a real server between it and its clients. */
-describe('a host of deployed actors', function () {
-  this.timeout(30_000);
+describe('a host of deployed actors', () => {
   let nats: TestNatsServer;
   let directory = '';
   let actors: ActorClient;
@@ -70,6 +71,7 @@ describe('a host of deployed actors', function () {
     name?: string,
     server: NatsTransportOptions = { servers: nats.url },
     takesFiles = false,
+    tracerProvider?: TracerProvider,
   ): Promise<DeployHost> {
     const host = await DeployHost.start({
       cluster: 'c',
@@ -80,6 +82,7 @@ describe('a host of deployed actors', function () {
       schedulers: ['scheduler-1'],
       logger: silentLogger,
       takesFiles,
+      tracerProvider,
     });
     hosts.push(host);
     return host;
@@ -179,6 +182,49 @@ describe('a host of deployed actors', function () {
     expect(
       (await actors.hosts()).map(({ actors: own }) => own.map(({ instances }) => instances)),
     ).to.deep.equal([[{ member: 'id', inMemory: 0, failed: 0 }]]);
+  });
+
+  it('joins the trace of who sends, and tells neither events nor keys', async () => {
+    const book = new SpanBook();
+    const tracerProvider = book.provider;
+    const host = await start(emptyDisk(), 'host-t', { servers: nats.url }, false, tracerProvider);
+    await host.deploy(what('order', order, { instances: INSTANCES }));
+    const shop = await ActorClient.connect({
+      nats: { servers: nats.url },
+      cluster: 'c',
+      timeoutMs: 5000,
+      tracerProvider,
+    });
+    try {
+      await shop.deliver('order', 'send', { type: 'add', id: 'customer-7' }, 'first');
+      expect(await codeOf(shop.deliver('order', 'ask', { type: 'add' }, 'second'))).to.equal('usage');
+      // Without a trace, from who has none.
+      await actors.deliver('order', 'send', { type: 'add', id: 'customer-7' }, 'third');
+    } finally {
+      await shop.close();
+    }
+    const [sent, asked] = ['send order', 'ask order'].map((name) => book.named(name)[0]);
+    if (sent === undefined || asked === undefined) throw new Error('the sender has no span');
+    expect(outline(book, sent)).to.deep.equal({ 'send order': ['process order'] });
+    expect(outline(book, asked)).to.deep.equal({ 'ask order': ['process order'] });
+    expect(book.spans).to.have.length(4);
+    const [handled] = book.childrenOf(sent);
+    expect(handled?.attributes).to.include({
+      'messaging.system': 'nats',
+      'messaging.operation.type': 'process',
+      'messaging.destination.name': 'troupe.c.api.actor.order.send',
+      'messaging.message.id': 'first',
+      'troupe.node': 'host-t',
+    });
+    expect(book.childrenOf(asked).map(({ attributes }) => attributes['error.type'])).to.deep.equal([
+      'bad-event',
+    ]);
+    expect(hasFailed(sent)).to.equal(false);
+    expect(hasFailed(asked)).to.equal(true);
+    expect(JSON.stringify(book.spans.map(({ attributes, events }) => [attributes, events]))).not.to.include(
+      'customer-7',
+    );
+    expect(host.measures).to.include({ openSpans: 0, droppedSpans: 0 });
   });
 
   it('counts what it does', async () => {

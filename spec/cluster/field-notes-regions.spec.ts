@@ -251,8 +251,7 @@ describe('field notes on regions', () => {
     });
   }
 
-  it('field note 10: a peer that was removed leaves a tombstone and writes nothing more, wherever the power fails', async function () {
-    this.timeout(60_000);
+  it('field note 10: a peer that was removed leaves a tombstone and writes nothing more, wherever the power fails', async () => {
     let ended = false;
     for (let write = 1; !ended; write++) {
       const world = await FaultyRegionWorld.start(4, 3);

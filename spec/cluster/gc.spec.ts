@@ -27,8 +27,7 @@ function prewriteAll(keys: readonly string[], value: string, primary: string, st
   };
 }
 
-describe('old versions', function () {
-  this.timeout(60_000);
+describe('old versions', () => {
   let world: GcWorld;
   beforeEach(async () => {
     world = await GcWorld.start(1);
@@ -300,9 +299,7 @@ describe('old versions in a cluster of several regions and stores', function () 
   });
 });
 
-describe('a store that is cut off from the scheduler', function () {
-  this.timeout(60_000);
-
+describe('a store that is cut off from the scheduler', () => {
   it('serves no snapshot after a while, and does again when it is heard', async () => {
     const world = await GcWorld.start(1);
     await world.put('a', '1');

@@ -65,9 +65,7 @@ async function useRegion(world: HeartbeatWorld): Promise<Flow> {
   };
 }
 
-describe('Flow in heartbeats', function () {
-  this.timeout(60_000);
-
+describe('Flow in heartbeats', () => {
   it('is told once, by the region and by the store that leads it, with the time that it took', async () => {
     const world = await HeartbeatWorld.start(3);
     await world.lead(1, 1);

@@ -18,9 +18,7 @@ async function use(world: HeartbeatWorld, ms: number): Promise<void> {
   }
 }
 
-describe('Heartbeats name members', function () {
-  this.timeout(60_000);
-
+describe('Heartbeats name members', () => {
   it('that are down, soon and for how long, and say soon that they are back', async () => {
     const world = await HeartbeatWorld.start(3);
     await world.lead(1, 1);

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import {
+  DEFAULT_WANTED,
   type InspectionBatch,
   InspectionObserver,
   type InspectionRecord,
@@ -15,6 +16,7 @@ import {
   type RaftItem,
   type RegionItem,
 } from '../../cluster/inspection/items.js';
+import { QuietSteps } from '../../machines/raft/quiet-steps.js';
 import { StoreWorld } from './store-world.js';
 
 const WANTED: Wanted = { paths: [''], every: 0, perSecond: 5000 };
@@ -149,11 +151,38 @@ describe('what a cluster shows to inspectors', () => {
     await watched.world.until(db.close());
   });
 
-  it('can be switched off', async () => {
+  it('leaves the role machine the short way that it takes while nobody looks', async () => {
     const watched = new Watched();
-    await watched.start(1);
-    const system = await watched.world.bareSystem('store-9');
+    await watched.start(3);
+    await watched.look(DEFAULT_WANTED);
+    const db = await watched.world.client();
+    await watched.world.until(db.raw.put('first', '1'));
+    const { take } = QuietSteps.prototype;
+    let [asked, taken] = [0, 0];
+    QuietSteps.prototype.take = function (this: QuietSteps, context, event) {
+      const done = take.call(this, context, event);
+      asked++;
+      if (done) taken++;
+      return done;
+    };
+    try {
+      for (let i = 0; i < 50; i++) await watched.world.until(db.raw.put(`key-${i}`, 'value'));
+      await watched.world.clock.advance(2_000);
+    } finally {
+      QuietSteps.prototype.take = take;
+    }
+    expect(asked).to.be.above(500);
+    expect(taken).to.equal(asked);
+    await watched.world.until(db.close());
+  });
+
+  it('is nothing where a store is told to let nobody look', async () => {
+    const watched = new Watched();
+    await watched.world.scheduler(1);
+    await watched.world.store('store-1', { inspection: false });
+    await watched.world.clock.advance(5_000);
     await watched.look();
-    expect(system.inspection.attached).to.equal(false);
+    const nodes = new Set(watched.told.map(({ node }) => node));
+    expect([...nodes]).to.deep.equal(['scheduler-1']);
   });
 });

@@ -54,6 +54,7 @@ describe('region codec', () => {
         const decoded = decodeRegionRequests(bytes);
         expect(decoded.context).to.deep.equal(batch.context);
         expect(decoded.requests).to.deep.equal(bodiesOf(batch.requests));
+        expect(decoded.traces ?? []).to.deep.equal(batch.traces);
       }),
       runs,
     );
@@ -114,7 +115,7 @@ describe('protocol', () => {
       };
       expect(codec(type).decode(codec(type).encode(event))).to.deep.equal(event);
     }
-    const bare = troupepb.RegionRequests.encode({ requests: [] });
+    const bare = troupepb.RegionRequests.encode({ requests: [], traces: [] });
     expect(() => codec('read').decode(bare)).to.throw(DecodeError, 'context');
   });
 

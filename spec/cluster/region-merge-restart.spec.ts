@@ -78,14 +78,12 @@ describe('merges through power failures', () => {
   }
 
   for (const store of [1, 2, 3]) {
-    it(`restart at each stage: the power of store ${store} fails after each of its writes`, async function () {
-      this.timeout(60_000);
+    it(`restart at each stage: the power of store ${store} fails after each of its writes`, async () => {
       await cutAfterEachWrite(store, QUICK, async (both) => both);
     });
   }
 
-  it('restart at each stage: with a source whose log takes its time to be opened', async function () {
-    this.timeout(60_000);
+  it('restart at each stage: with a source whose log takes its time to be opened', async () => {
     const keepLogs = { ...QUICK, logGc: { interval: 200, threshold: 10_000, countLimit: 10_000 } };
     await cutAfterEachWrite(3, keepLogs, async ({ world, left, right: other }) => {
       const right = (await world.split(left, 'g'))[1]?.id ?? 0;
@@ -98,8 +96,7 @@ describe('merges through power failures', () => {
     });
   });
 
-  it('restart at each stage: with a source that has to catch up first', async function () {
-    this.timeout(60_000);
+  it('restart at each stage: with a source that has to catch up first', async () => {
     await cutAfterEachWrite(3, QUICK, async ({ world, left, right }) => {
       await world.informed(right);
       lagsBehind(world, right);
@@ -188,8 +185,7 @@ describe('merges through power failures', () => {
     await serves(world);
   });
 
-  it('crash when snapshot: the power fails after each write of its installation', async function () {
-    this.timeout(60_000);
+  it('crash when snapshot: the power fails after each write of its installation', async () => {
     let cuts = 0;
     for (let write = 1; ; write++) {
       const { world, left, right } = await halves();

@@ -64,9 +64,7 @@ class OrderedWorld extends HeartbeatWorld {
   }
 }
 
-describe('Orders of the scheduler', function () {
-  this.timeout(60_000);
-
+describe('Orders of the scheduler', () => {
   it('add a learner, promote it and remove another peer, each as soon as the last is told as done', async () => {
     const world = await OrderedWorld.start(4, 3);
     const from = world.clock.now();

@@ -145,8 +145,7 @@ describe('safe points in the replicated state', () => {
   });
 });
 
-describe('safe points, as a client asks for them', function () {
-  this.timeout(20_000);
+describe('safe points, as a client asks for them', () => {
   let world: SchedulerWorld;
   let scheduler: SchedulerClient;
 

@@ -425,8 +425,7 @@ describe('Split checker', () => {
   });
 });
 
-describe('Split checker on RocksDB', function () {
-  this.timeout(30_000);
+describe('Split checker on RocksDB', () => {
   let path: string;
   let engine: Engine;
 

@@ -26,9 +26,7 @@ async function bury(world: RegionWorld, address: string): Promise<void> {
   await world.scheduler(3);
 }
 
-describe('A store that was removed from its cluster', function () {
-  this.timeout(60_000);
-
+describe('A store that was removed from its cluster', () => {
   it('stops with its next heartbeat, and does not start again', async () => {
     const world = await RegionWorld.start(4, 3);
     const store = world.stores.get('store-4');

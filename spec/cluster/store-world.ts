@@ -1,7 +1,8 @@
+import type { TracerProvider } from '@opentelemetry/api';
 import type { AnyEventObject } from 'xstate';
 import { ActorSystem, type Logger, MemoryNetwork, seededRandom, VirtualClock } from '../../actors/index.js';
 import type { Database } from '../../cluster/client/database.js';
-import { connect } from '../../cluster/client/index.js';
+import { type ConnectOptions, connect } from '../../cluster/client/index.js';
 import { codecs } from '../../cluster/protocol.js';
 import { startScheduler } from '../../cluster/scheduler/index.js';
 import { type StoreNode, startStore } from '../../cluster/store/index.js';
@@ -14,6 +15,8 @@ export interface StoreStart {
   readonly disk?: string;
   readonly tuning?: StoreTuning;
   readonly logger?: Logger;
+  readonly tracerProvider?: TracerProvider;
+  readonly inspection?: boolean;
 }
 
 export const CLUSTER = 'spec';
@@ -90,6 +93,8 @@ export class StoreWorld {
         incarnation: ++this.#lives,
         ...(options.tuning === undefined ? {} : { tuning: options.tuning }),
         ...(options.logger === undefined ? {} : { logger: options.logger }),
+        ...(options.tracerProvider === undefined ? {} : { tracerProvider: options.tracerProvider }),
+        ...(options.inspection === undefined ? {} : { inspection: options.inspection }),
       }),
     );
   }
@@ -123,9 +128,9 @@ export class StoreWorld {
     return system;
   }
 
-  client(): Promise<Database> {
+  client(options: Pick<ConnectOptions, 'tracerProvider'> = {}): Promise<Database> {
     const { clock, random } = this;
     const transport = this.network.transport('client-1');
-    return this.until(connect({ cluster: CLUSTER, transport, clock, random, name: 'client-1' }));
+    return this.until(connect({ cluster: CLUSTER, transport, clock, random, name: 'client-1', ...options }));
   }
 }

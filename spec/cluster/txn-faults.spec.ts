@@ -16,9 +16,7 @@ import {
 
 const bytes = (text: string): Uint8Array => Buffer.from(text);
 
-describe('transactions in a store while regions and leaders change', function () {
-  this.timeout(30_000);
-
+describe('transactions in a store while regions and leaders change', () => {
   it('evaluate a command when those before it are visible, however slow the disk is', async () => {
     const world = await TxnWorld.start(3);
     const startTs = await world.ts();

@@ -16,9 +16,7 @@ import {
 
 const bytes = (text: string): Uint8Array => Buffer.from(text);
 
-describe('transactional requests', function () {
-  this.timeout(30_000);
-
+describe('transactional requests', () => {
   it('are safe to deliver twice, at once and later', async () => {
     const world = await TxnWorld.start(3);
     const twice = async (request: troupepb.RegionRequest) => {

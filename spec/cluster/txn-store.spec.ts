@@ -14,8 +14,7 @@ import {
 
 const bytes = (text: string): Uint8Array => Buffer.from(text);
 
-describe('transactions in a store', function () {
-  this.timeout(20_000);
+describe('transactions in a store', () => {
   let world: TxnWorld;
 
   before(async () => {

@@ -4,9 +4,7 @@ import { prewriteRequest, rollbackRequest, scanTxn, show, TxnWorld, txnGet, watc
 
 const bytes = (text: string): Uint8Array => Buffer.from(text);
 
-describe('commit timestamps that stores choose', function () {
-  this.timeout(30_000);
-
+describe('commit timestamps that stores choose', () => {
   it('are above what was read on the leader before', async () => {
     const world = await TxnWorld.start(3);
     for (const store of [2, 1]) {

@@ -8,8 +8,7 @@ import { skip } from '../skip.js';
 
 const SEED = 5;
 
-describe('a cluster of processes that are killed, stopped and cut off', function () {
-  this.timeout(120_000);
+describe('a cluster of processes that are killed, stopped and cut off', () => {
   let directory: string;
 
   before(function () {

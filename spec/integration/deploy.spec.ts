@@ -40,8 +40,7 @@ const codeOf = (call: Promise<unknown>): Promise<string> =>
     (error: TroupeError) => error.code,
   );
 
-describe('deployed actors on a real server, with real disks', function () {
-  this.timeout(90_000);
+describe('deployed actors on a real server, with real disks', () => {
   let place: Workplace;
   let nats: TestNatsServer;
   const closers: (() => Promise<void>)[] = [];

@@ -10,8 +10,7 @@ import { type RunningCommand, Workplace } from './command.js';
 const GUIDE = fileURLToPath(new URL('../../../docs/guides/first-actor.md', import.meta.url));
 const MODULES = fileURLToPath(new URL('../../../node_modules', import.meta.url));
 
-describe('the guide to the first actor', function () {
-  this.timeout(120_000);
+describe('the guide to the first actor', () => {
   let place: Workplace;
   let nats: TestNatsServer;
 

@@ -77,8 +77,7 @@ describe('importing real records', () => {
     expect(cluster.stderr.match(/died \(SIGKILL\)/g)).to.have.length(2);
   });
 
-  it('exports what was imported, record for record', async function () {
-    this.timeout(60_000);
+  it('exports what was imported, record for record', async () => {
     const file = place.path('export.ndjson.gz');
     const { code, stderr } = await place.run([
       'kv',
@@ -99,8 +98,7 @@ describe('importing real records', () => {
     }
   });
 
-  it('left the same data on every store', async function () {
-    this.timeout(60_000);
+  it('left the same data on every store', async () => {
     cluster.signal('SIGINT');
     expect((await cluster.ended).code).to.equal(0);
     const digests: { readonly keys: number; readonly digest: string }[] = [];

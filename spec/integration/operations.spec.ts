@@ -8,8 +8,7 @@ const PERMISSIONS = new URL('../../../deploy/nats/troupe.conf', import.meta.url)
 const PASSWORDS = { TROUPE_NODE_PASSWORD: 'n', TROUPE_CLIENT_PASSWORD: 'c', TROUPE_OPERATOR_PASSWORD: 'o' };
 
 /** A deployment as `deploy/` describes it: nodes on their own, and a NATS server that gives each no more than it needs. */
-describe('A deployment under least privilege', function () {
-  this.timeout(120_000);
+describe('A deployment under least privilege', () => {
   let place: Workplace;
   let nats: TestNatsServer;
   const nodes = new Map<string, RunningCommand>();

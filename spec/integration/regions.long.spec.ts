@@ -38,7 +38,6 @@ describe('regions of real records', () => {
   let final: readonly RegionInfo[];
 
   before(async function () {
-    this.timeout(30_000);
     if (!hasNatsServer()) skip(this, 'nats-server is not installed');
     if (!existsSync(SOURCE)) skip(this, `the records are not at ${SOURCE}`);
     lines = gunzipSync(readFileSync(SOURCE)).toString().trimEnd().split('\n');
@@ -166,8 +165,7 @@ describe('regions of real records', () => {
     final = await db.cluster.regions();
   });
 
-  it('left nothing else on any disk', async function () {
-    this.timeout(60_000);
+  it('left nothing else on any disk', async () => {
     cluster.signal('SIGINT');
     expect((await cluster.ended).code).to.equal(0);
     const engines = new Map<string, Engine>();

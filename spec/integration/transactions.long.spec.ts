@@ -42,7 +42,6 @@ describe('transactions with real processes', () => {
   const said = (line: string): void => void story.push(`${new Date().toISOString()} ${line}`);
 
   before(async function () {
-    this.timeout(60_000);
     if (!hasNatsServer()) skip(this, 'nats-server is not installed');
     place = new Workplace();
     nats = await TestNatsServer.start();
@@ -80,8 +79,7 @@ describe('transactions with real processes', () => {
       ['an async commit', { onePc: false, asyncCommit: true }, ['a', 'k', 't']],
       ['two phases', { onePc: false, asyncCommit: false }, ['a', 'k', 't']],
     ] as const) {
-      it(`are there as a whole or not at all, and in nobody's way for longer than their locks live: ${way}`, async function () {
-        this.timeout(120_000);
+      it(`are there as a whole or not at all, and in nobody's way for longer than their locks live: ${way}`, async () => {
         const seen: string[] = [];
         const died = async (messages: number): Promise<Fate> => {
           const keys = names.map((name) => `crash/${name}/${way}/${messages}`);
@@ -325,8 +323,7 @@ describe('transactions with real processes', () => {
       await checkRegions(mending());
     });
 
-    it('leave nothing else on any disk', async function () {
-      this.timeout(60_000);
+    it('leave nothing else on any disk', async () => {
       const final = await db.cluster.regions();
       cluster.signal('SIGINT');
       expect((await cluster.ended).code).equal(0);

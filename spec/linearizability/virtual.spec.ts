@@ -17,9 +17,7 @@ const LOG_LIMIT = 20;
 const CLIENTS = 3;
 const RECOVERY_MS = 20 * 2 * ELECTION_TIMEOUT_MS;
 
-describe('linearizability of a whole cluster on virtual time', function () {
-  this.timeout(60_000);
-
+describe('linearizability of a whole cluster on virtual time', () => {
   before(function () {
     if (ON_REAL_GROUND) skip(this, 'this is about virtual time');
   });

@@ -117,8 +117,7 @@ describe('the walls of the house', () => {
   const texts = new Map<string, string>();
   let refusals = new Set<string>();
 
-  before(function () {
-    this.timeout(30_000);
+  before(() => {
     refusals = refusedOf(texts);
   });
 

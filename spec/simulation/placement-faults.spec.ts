@@ -154,9 +154,7 @@ const act = fc.record({
   wait: fc.constantFrom(0, 5, 30, 150, 1_000, 10_000, 25_000),
 });
 
-describe('placement under faults', function () {
-  this.timeout(180_000);
-
+describe('placement under faults', () => {
   it('costs no region its majority, and ends with all of them whole, and nothing under way', async () => {
     await fc.assert(
       fc.asyncProperty(fc.integer(), fc.array(act, { minLength: 5, maxLength: 60 }), async (seed, acts) => {

@@ -7,9 +7,7 @@ const REGIONS = 50_000;
 const OLD = 97;
 const VOTERS = 3;
 
-describe('placement of 50,000 regions on 100 stores', function () {
-  this.timeout(180_000);
-
+describe('placement of 50,000 regions on 100 stores', () => {
   it('ends even in size and in leaders, with few moves more than there must be', async () => {
     const world = new PlacementWorld(1, {
       leaderScheduleLimit: 64,

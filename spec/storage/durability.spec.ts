@@ -36,9 +36,7 @@ function parseTrace(trace: string): SystemCall[] {
   return calls.sort((a, b) => a.end - b.end);
 }
 
-describe('Durability', function () {
-  this.timeout(60_000);
-
+describe('Durability', () => {
   it('has synced every write-ahead file and its name before it says so, as the kernel saw it', async function () {
     if (spawnSync('strace', ['-V']).status !== 0) {
       // Only strace shows the order of system calls.

@@ -54,8 +54,7 @@ function mixed(seed: number): Pair[] {
   return data;
 }
 
-describe('Region snapshot reader', function () {
-  this.timeout(30_000);
+describe('Region snapshot reader', () => {
   let path: string;
   let rocks: Engine;
   let simulated: Engine;

@@ -16,8 +16,7 @@ import {
 
 const script = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
 
-describe('RocksDB engine', function () {
-  this.timeout(60_000);
+describe('RocksDB engine', () => {
   let path: string;
 
   beforeEach(async () => {

@@ -30,8 +30,7 @@ describeSideFiles('simulated disk with latencies', async () => {
   return { open: () => disk.open(), destroy: async () => {} };
 });
 
-describe('Files in the data directory', function () {
-  this.timeout(60_000);
+describe('Files in the data directory', () => {
   let path: string;
 
   beforeEach(async () => {

@@ -43,9 +43,7 @@ async function overwrite(files: SideFiles, content: Uint8Array, name = NAME): Pr
   await file.close();
 }
 
-describe('Snapshot files', function () {
-  this.timeout(60_000);
-
+describe('Snapshot files', () => {
   it('have names that tell whose they are', () => {
     expect(NAME).to.equal('7-21-1234-5.snapshot');
     for (const identity of [

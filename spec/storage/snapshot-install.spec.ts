@@ -38,8 +38,7 @@ import { refusal } from './side-files-compliance.js';
 
 const NAME = snapshotFileName(IDENTITY);
 
-describe('Installing a region snapshot', function () {
-  this.timeout(60_000);
+describe('Installing a region snapshot', () => {
   let path: string;
   let rocks: Engine;
 

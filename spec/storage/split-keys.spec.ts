@@ -169,8 +169,7 @@ class ScannedEngine extends ForwardingEngine {
 const tens = (count: number): Pair[] =>
   Array.from({ length: count }, (_, i) => pair('default', `r${String(i).padStart(4, '0')}`, '12345'));
 
-describe('Split keys', function () {
-  this.timeout(60_000);
+describe('Split keys', () => {
   let path: string;
   let rocks: Engine;
   let simulated: Engine;
@@ -370,8 +369,7 @@ describe('Split keys', function () {
   });
 });
 
-describe('The middle key of a region', function () {
-  this.timeout(60_000);
+describe('The middle key of a region', () => {
   let engine: Engine;
 
   beforeEach(async () => {
@@ -446,8 +444,7 @@ describe('The middle key of a region', function () {
   });
 });
 
-describe('The approximate size of a region', function () {
-  this.timeout(60_000);
+describe('The approximate size of a region', () => {
   let path: string;
   let rocks: Engine;
 

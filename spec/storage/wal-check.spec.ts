@@ -52,8 +52,7 @@ function check(path: string): Promise<void> {
   return checkWalFiles(path, { syncedFamily: SYNCED_FAMILY, assertUnlocked: async () => {} });
 }
 
-describe('WAL check', function () {
-  this.timeout(60_000);
+describe('WAL check', () => {
   let directory: string;
   /** A database whose process vanished; the specs damage copies of it. */
   let crashed: string;

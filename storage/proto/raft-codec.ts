@@ -35,6 +35,8 @@ export interface RaftEvent {
   readonly regionEpoch: RegionEpoch;
   readonly startKey: Uint8Array;
   readonly endKey: Uint8Array;
+  /** What the layers above Raft say beside the message; opaque here, and absent where they say nothing. */
+  readonly extraCtx?: Uint8Array;
 }
 
 const wireTypes: { readonly [K in MessageType]: number | undefined } = {
@@ -99,6 +101,7 @@ export function decodeRaftEvent(bytes: Uint8Array): RaftEvent {
   let regionEpoch = NO_EPOCH;
   let startKey = NO_BYTES;
   let endKey = NO_BYTES;
+  let extraCtx: Uint8Array | undefined;
   while (reader.more()) {
     const key = reader.key();
     switch (key) {
@@ -123,15 +126,29 @@ export function decodeRaftEvent(bytes: Uint8Array): RaftEvent {
       case delimited(8):
         endKey = reader.bytes();
         break;
+      case delimited(11):
+        extraCtx = reader.bytes();
+        break;
       default:
         reader.skip(key);
     }
   }
   if (message === undefined) throw new DecodeError('malformed', 'a RaftMessage carries no message');
-  return { type: 'raft', regionId, fromPeer, toPeer, message, regionEpoch, startKey, endKey };
+  const event: RaftEvent = {
+    type: 'raft',
+    regionId,
+    fromPeer,
+    toPeer,
+    message,
+    regionEpoch,
+    startKey,
+    endKey,
+  };
+  return extraCtx === undefined ? event : { ...event, extraCtx };
 }
 
 function writeRaftEvent(writer: Writer, event: RaftEvent): void {
+  if (event.extraCtx !== undefined) writer.bytes(delimited(11), event.extraCtx);
   writer.bytes(delimited(8), event.endKey);
   writer.bytes(delimited(7), event.startKey);
   writeEpoch(writer, 5, event.regionEpoch);

@@ -1,3 +1,4 @@
+import { SpanKind } from '@opentelemetry/api';
 import { type ActorRefFrom, createActor } from 'xstate';
 import type { TimerHandle } from '../../../actors/index.js';
 import {
@@ -10,6 +11,8 @@ import {
 import { nameOfKey } from '../../../storage/keys.js';
 import { TroupeError } from '../../errors.js';
 import { kvrpcpb } from '../../proto/index.js';
+import type { ClientTrace } from '../../tracing/client-tracing.js';
+import { COMMIT_WAY, START_TS } from '../../tracing/names.js';
 import { Deadline, type WaitingParts } from '../deadline.js';
 import type { BackgroundTasks } from './background.js';
 import { mayBeCollected } from './collected.js';
@@ -39,6 +42,8 @@ export interface CommitterOptions {
   readonly deadline: Deadline;
   readonly onePc: boolean;
   readonly asyncCommit: boolean;
+  /** The span of the transaction, which ends with it; absent where that is somebody else's to end. */
+  readonly span?: ClientTrace | undefined;
 }
 
 /** Readers may push a transaction so often. */
@@ -66,6 +71,8 @@ export class Committer implements TransactionHost {
   #finishing: Promise<void> = Promise.resolve();
   #heartbeat: TimerHandle | undefined;
   #tries = 0;
+  /** Of the commit. */
+  #trace: ClientTrace | undefined;
 
   constructor(parts: CommitterParts, options: CommitterOptions) {
     this.#parts = parts;
@@ -76,6 +83,7 @@ export class Committer implements TransactionHost {
     });
     // Whoever commits is told; one that is rolled back has nobody to tell.
     this.#ended.catch(() => undefined);
+    void options.span?.until(this.#ended);
     const input = { host: this, maxCommitTimestamps: MAX_COMMIT_TIMESTAMPS };
     this.#actor = createActor(transactionMachine, { input }).start();
   }
@@ -93,10 +101,22 @@ export class Committer implements TransactionHost {
   async commit(mutations: readonly kvrpcpb.Mutation[]): Promise<bigint> {
     this.#mutations = mutations;
     this.#locking = mutations.filter(({ op }) => op !== kvrpcpb.Op.CheckNotExists);
+    const { deadline, startTs } = this.#options;
+    const within = deadline.trace;
+    if (within !== undefined) {
+      this.#trace = within.child('transaction commit', {
+        kind: SpanKind.INTERNAL,
+        size: mutations.length,
+        attributes: { [START_TS]: String(startTs) },
+      });
+      deadline.trace = this.#trace;
+      void this.#trace.until(this.#ended);
+    }
     this.#send({ type: 'commit' });
     try {
       return await this.#ended;
     } finally {
+      deadline.trace = within;
       // With too much in the background, those who bring more wait for their own.
       await this.#finishing;
     }
@@ -105,6 +125,8 @@ export class Committer implements TransactionHost {
   /** Only while it is active: nothing was sent. */
   rollBack(): void {
     this.#trouble = new TroupeError('closed', 'The transaction was rolled back.');
+    this.#options.span?.event('rolled back');
+    this.#options.span?.end();
     this.#send({ type: 'rollback' });
   }
 
@@ -120,6 +142,7 @@ export class Committer implements TransactionHost {
       const isOnePhase = onePc && this.#batches.length === 1;
       const isAsync = asyncCommit && asyncCommitFits(this.#mutations);
       const way: CommitWay = isOnePhase ? 'onePhase' : isAsync ? 'asyncCommit' : 'twoPhase';
+      this.#trace?.set({ [COMMIT_WAY]: way });
       // Above every commit that this client's caller may know of: the store's own timestamps may lie behind.
       const least = way === 'twoPhase' ? 0n : (await takeTimestamp(timestamps, deadline)) + 1n;
       this.#prewrite = new Prewrite(this.#parts, {
@@ -209,7 +232,7 @@ export class Committer implements TransactionHost {
   commitSecondaries(): void {
     const { startTs } = this.#options;
     const commitTs = this.#commitTs;
-    const { requests, batches, background, waiting } = this.#parts;
+    const { requests, batches, background } = this.#parts;
     const done = this.#committedKeys;
     const wanted =
       this.#prewrite?.isCommitted === true ? [] : this.#locking.filter((mutation) => !done.has(mutation));
@@ -219,7 +242,7 @@ export class Committer implements TransactionHost {
     }
     this.#finishing = background.run(async () => {
       try {
-        const deadline = new Deadline(waiting, FINISHING_MS);
+        const deadline = this.#finishingDeadline();
         await batches.sendAll(wanted, deadline, async (batch) => {
           return (await requests.commit(batch, startTs, commitTs, deadline)).rest;
         });
@@ -231,14 +254,14 @@ export class Committer implements TransactionHost {
 
   removeLocks(): void {
     const { startTs } = this.#options;
-    const { requests, batches, background, waiting } = this.#parts;
+    const { requests, batches, background } = this.#parts;
     if (this.#prewrite?.mayHaveLocked !== true) {
       this.#send({ type: 'locksRemoved' });
       return;
     }
     this.#finishing = background.run(async () => {
       try {
-        const deadline = new Deadline(waiting, FINISHING_MS);
+        const deadline = this.#finishingDeadline();
         await batches.sendAll(this.#locking, deadline, async (batch) => {
           return (await requests.rollBack(batch, startTs, deadline)).rest;
         });
@@ -246,6 +269,13 @@ export class Committer implements TransactionHost {
         this.#send({ type: 'locksRemoved' });
       }
     });
+  }
+
+  /** What is left to do goes on after the transaction has ended, and is told below its commit. */
+  #finishingDeadline(): Deadline {
+    const deadline = new Deadline(this.#parts.waiting, FINISHING_MS);
+    deadline.trace = this.#trace;
+    return deadline;
   }
 
   armHeartbeat(): void {

@@ -99,6 +99,7 @@ export class SnapshotReads {
   #page(query: PageQuery, deadline: Deadline): AskedPage {
     const { requests } = this.#options;
     const call = new TxnPageCall(requests.terms(deadline), query, this.timestamp, this.#context());
+    deadline.trace?.follow(call, 'scan');
     requests.submit(call);
     return {
       promise: (call.promise as Promise<TxnPage>).then((page) => this.#unlock(page, query, deadline)),

@@ -1,6 +1,7 @@
 import type { TimerHandle } from '../../../actors/index.js';
 import { nameOfKey } from '../../../storage/keys.js';
 import { TroupeError } from '../../errors.js';
+import type { ClientTracing } from '../../tracing/client-tracing.js';
 import { Deadline, type WaitingParts } from '../deadline.js';
 import { type Bytes, checkedKey, listOf, type RangeOptions, scanBounds } from '../raw.js';
 import type { ScanEntry } from '../scan.js';
@@ -29,6 +30,7 @@ export interface ReadOptions {
 export interface SnapshotParts {
   readonly reads: SnapshotReads;
   readonly waiting: WaitingParts;
+  readonly tracing: ClientTracing;
   /** Milliseconds of a read that says nothing else. */
   readonly timeout: number;
   readonly holder: SafePointHolder;
@@ -128,8 +130,10 @@ export class Snapshot {
   }
 
   #deadline(options: ReadOptions | undefined): Deadline {
-    const { waiting, timeout } = this.#parts;
-    return new Deadline(waiting, options?.timeout ?? timeout, options?.signal);
+    const { waiting, timeout, tracing } = this.#parts;
+    const deadline = new Deadline(waiting, options?.timeout ?? timeout, options?.signal);
+    if (tracing.on) deadline.trace = tracing.ambient();
+    return deadline;
   }
 
   #check(): void {

@@ -1,4 +1,6 @@
+import { context, SpanKind } from '@opentelemetry/api';
 import { TroupeError } from '../../errors.js';
+import type { ClientTrace } from '../../tracing/client-tracing.js';
 import { Deadline, type WaitingParts } from '../deadline.js';
 import type { Dispatcher } from '../dispatcher.js';
 import { type Bytes, checkedKey } from '../raw.js';
@@ -114,7 +116,14 @@ export class Transactions {
 
   /** Begins a transaction, which its caller commits or rolls back. */
   begin(options: BeginOptions = {}): Promise<Transaction> {
-    return this.#begin(this.#deadline(options), options);
+    const deadline = this.#deadline(options);
+    const { tracing } = this.#options.dispatcher;
+    if (!tracing.on) return this.#begin(deadline, options);
+    const span = tracing.begin('transaction', { kind: SpanKind.INTERNAL });
+    deadline.trace = span;
+    const begun = this.#begin(deadline, options, span);
+    begun.catch((error: unknown) => span.end(error));
+    return begun;
   }
 
   /**
@@ -129,7 +138,14 @@ export class Transactions {
     if (!(Number.isSafeInteger(retries) && retries >= 0))
       throw new TroupeError('invalid-argument', `retries is ${retries}: give a whole number, 0 or more.`);
     const deadline = this.#deadline(options);
-    return deadline.explaining(() => this.#run(work, options, retries, deadline));
+    const { tracing } = this.#options.dispatcher;
+    if (!tracing.on) return deadline.explaining(() => this.#run(work, options, retries, deadline));
+    const span = tracing.begin('transaction', { kind: SpanKind.INTERNAL });
+    deadline.trace = span;
+    const inside = (transaction: Transaction) => context.with(span.context, work, undefined, transaction);
+    const running = deadline.explaining(() => this.#run(inside, options, retries, deadline));
+    void span.until(running);
+    return running;
   }
 
   async #run<T>(
@@ -152,6 +168,7 @@ export class Transactions {
         return value;
       } catch (error) {
         if (!isWriteConflict(error) || attempt > retries) throw error;
+        deadline.trace?.event('retry');
         await deadline.pause(attempt);
         if (deadline.passed) throw error;
       }
@@ -192,6 +209,7 @@ export class Transactions {
     const snapshot = new Snapshot({
       reads: this.#reads(timestamp),
       waiting,
+      tracing: this.#options.dispatcher.tracing,
       timeout: options.timeout ?? this.#options.timeout,
       holder,
       service,
@@ -210,7 +228,10 @@ export class Transactions {
         'invalid-argument',
         `before is ${String(before)}: give a timestamp as a bigint, for example that of the oldest version shown.`,
       );
-    const reply = await this.#requests.mvccByKey(checkedKey(key), before, this.#deadline(options));
+    const { tracing } = this.#options.dispatcher;
+    const deadline = this.#deadline(options);
+    if (tracing.on) deadline.trace = tracing.ambient();
+    const reply = await this.#requests.mvccByKey(checkedKey(key), before, deadline);
     if (reply.error !== '') throw new TroupeError('failed', reply.error);
     return keyVersions(reply);
   }
@@ -223,7 +244,8 @@ export class Transactions {
     await farewell.race(this.#background.finished(), 'the end of what is under way').catch(() => undefined);
   }
 
-  async #begin(deadline: Deadline, options: BeginOptions): Promise<Transaction> {
+  /** @param span ends with the transaction */
+  async #begin(deadline: Deadline, options: BeginOptions, span?: ClientTrace): Promise<Transaction> {
     const { timestamps, waiting, maxEntryBytes } = this.#options;
     const { onePc = true, asyncCommit = true } = options;
     const { maxKeys = DEFAULT_MAX_KEYS, maxBytes = DEFAULT_MAX_BYTES } = options;
@@ -240,7 +262,7 @@ export class Transactions {
         background: this.#background,
         waiting,
       },
-      { startTs, reads, startedAt: waiting.clock.now(), deadline, onePc, asyncCommit },
+      { startTs, reads, startedAt: waiting.clock.now(), deadline, onePc, asyncCommit, span },
     );
     return new Transaction({
       reads,

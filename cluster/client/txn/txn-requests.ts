@@ -54,7 +54,7 @@ export class TxnRequests {
     context: ReadTerms,
     deadline: Deadline,
   ): Promise<kvrpcpb.GetResponse> {
-    const { response } = await this.#ask(deadline, {
+    const { response } = await this.#ask('get', deadline, {
       write: false,
       items: [{ key }],
       bytes: key.length,
@@ -71,7 +71,7 @@ export class TxnRequests {
     deadline: Deadline,
   ): Promise<TxnAnswer<Keyed, { asked: readonly Keyed[]; batchGet: kvrpcpb.BatchGetResponse }>> {
     let asked: readonly Keyed[] = [];
-    return this.#ask(deadline, {
+    return this.#ask('batchGet', deadline, {
       write: false,
       items,
       bytes: bytesOfKeys(items),
@@ -90,7 +90,7 @@ export class TxnRequests {
   ): Promise<RepeatedAnswer<kvrpcpb.Mutation, kvrpcpb.PrewriteResponse>> {
     let bytes = 0;
     for (const { key, value } of mutations) bytes += 2 * key.length + value.length;
-    return this.#repeat(deadline, WRITING, {
+    return this.#repeat('prewrite', deadline, WRITING, {
       write: true,
       items: mutations,
       bytes,
@@ -110,6 +110,7 @@ export class TxnRequests {
     deadline: Deadline,
   ): Promise<TxnAnswer<I, kvrpcpb.CommitResponse> | { readonly error: unknown; readonly left: boolean }> {
     const call = new TxnCall(this.#terms(deadline, TRY_MS), commitQuestion(items, startTs, commitTs));
+    deadline.trace?.follow(call, 'commit', items.length);
     try {
       return await this.#submit<TxnAnswer<I, kvrpcpb.CommitResponse>>(call);
     } catch (error) {
@@ -123,7 +124,7 @@ export class TxnRequests {
     commitTs: bigint,
     deadline: Deadline,
   ): Promise<TxnAnswer<I, kvrpcpb.CommitResponse>> {
-    return this.#repeat(deadline, WRITING, commitQuestion(items, startTs, commitTs));
+    return this.#repeat('commit', deadline, WRITING, commitQuestion(items, startTs, commitTs));
   }
 
   rollBack<I extends Keyed>(
@@ -131,7 +132,7 @@ export class TxnRequests {
     startVersion: bigint,
     deadline: Deadline,
   ): Promise<TxnAnswer<I, kvrpcpb.BatchRollbackResponse>> {
-    return this.#repeat(deadline, WRITING, {
+    return this.#repeat('rollback', deadline, WRITING, {
       write: true,
       items,
       bytes: bytesOfKeys(items),
@@ -148,6 +149,7 @@ export class TxnRequests {
   ): Promise<kvrpcpb.TxnHeartBeatResponse> {
     const txnHeartBeat = { primaryLock, startVersion, adviseLockTtl };
     return this.#repeatOne(
+      'heartbeat',
       deadline,
       primaryLock,
       { txnHeartBeat },
@@ -160,6 +162,7 @@ export class TxnRequests {
     deadline: Deadline,
   ): Promise<kvrpcpb.CheckTxnStatusResponse> {
     return this.#repeatOne(
+      'checkTxnStatus',
       deadline,
       checkTxnStatus.primaryKey,
       { checkTxnStatus },
@@ -173,7 +176,7 @@ export class TxnRequests {
     deadline: Deadline,
   ): Promise<TxnAnswer<I, { asked: number; check: kvrpcpb.CheckSecondaryLocksResponse }>> {
     let asked = 0;
-    return this.#repeat(deadline, CLEARING, {
+    return this.#repeat('checkSecondaryLocks', deadline, CLEARING, {
       write: true,
       items,
       bytes: bytesOfKeys(items),
@@ -192,7 +195,7 @@ export class TxnRequests {
     commitVersion: bigint,
     deadline: Deadline,
   ): Promise<TxnAnswer<I, kvrpcpb.ResolveLockResponse>> {
-    return this.#repeat(deadline, CLEARING, {
+    return this.#repeat('resolveLock', deadline, CLEARING, {
       write: true,
       items,
       bytes: bytesOfKeys(items),
@@ -209,7 +212,7 @@ export class TxnRequests {
     beforeTs: bigint,
     deadline: Deadline,
   ): Promise<kvrpcpb.MvccGetByKeyResponse> {
-    const { response } = await this.#ask(deadline, {
+    const { response } = await this.#ask('versions', deadline, {
       write: false,
       items: [{ key }],
       bytes: key.length,
@@ -238,6 +241,7 @@ export class TxnRequests {
   }
 
   async #repeatOne<R>(
+    operation: string,
     deadline: Deadline,
     key: Uint8Array,
     request: troupepb.RegionRequest,
@@ -250,10 +254,12 @@ export class TxnRequests {
       request: () => request,
       response,
     };
-    return (await this.#repeat(deadline, CLEARING, question)).response;
+    return (await this.#repeat(operation, deadline, CLEARING, question)).response;
   }
 
+  /** Each try is a span of its own. */
   async #repeat<I extends Keyed, R>(
+    operation: string,
     deadline: Deadline,
     failure: Failure,
     question: TxnQuestion<I, R>,
@@ -262,6 +268,7 @@ export class TxnRequests {
     for (let attempt = 1; ; attempt++) {
       const patience = Math.min(TRY_MS * 2 ** (attempt - 1), LONGEST_TRY_MS);
       const call = new TxnCall(this.#terms(deadline, patience), question);
+      deadline.trace?.follow(call, operation, question.items.length);
       try {
         return { ...(await this.#submit<TxnAnswer<I, R>>(call)), repeated };
       } catch (error) {
@@ -279,8 +286,14 @@ export class TxnRequests {
     }
   }
 
-  #ask<I extends Keyed, R>(deadline: Deadline, question: TxnQuestion<I, R>): Promise<TxnAnswer<I, R>> {
-    return this.#submit(new TxnCall(this.#terms(deadline), question));
+  #ask<I extends Keyed, R>(
+    operation: string,
+    deadline: Deadline,
+    question: TxnQuestion<I, R>,
+  ): Promise<TxnAnswer<I, R>> {
+    const call = new TxnCall(this.#terms(deadline), question);
+    deadline.trace?.follow(call, operation, question.items.length);
+    return this.#submit(call);
   }
 
   #submit<T>(call: Call): Promise<T> {

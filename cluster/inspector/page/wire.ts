@@ -1,5 +1,17 @@
 /** What the server sends. It is this page's own server: the shapes are those of cluster/inspector/views.ts. */
 
+import type {
+  OperatorItem,
+  RaftItem,
+  RegionItem,
+  RegionPeerItem,
+  StoreItem,
+} from '../../inspection/items.js';
+import type { HeatColumn, HeatRow } from '../heat-map.js';
+import type { TxnStep } from '../transactions.js';
+
+export type { RegionPeerItem as Peer, TxnStep };
+
 export interface Summary {
   readonly cluster: string;
   readonly canKill: boolean;
@@ -17,38 +29,12 @@ export interface Summary {
   readonly schedulers: readonly { readonly name: string; readonly pausedUntil: number }[];
 }
 
-export interface Store {
-  readonly id: number;
-  readonly node: string;
-  readonly state: string;
-  readonly capacity: number;
-  readonly used: number;
-  readonly regions: number;
-  readonly leaders: number;
+export interface Store extends StoreItem {
   readonly silent: boolean;
 }
 
-export interface Peer {
-  readonly id: number;
-  readonly store: number;
-  readonly role: string;
-  readonly pending: boolean;
-  readonly down: boolean;
-}
-
-export interface Region {
-  readonly id: number;
-  readonly start: string;
-  readonly end: string;
-  readonly epoch: string;
-  readonly peers: readonly Peer[];
-  readonly leader: number;
-  readonly term: number;
-  readonly size: number;
-  readonly keys: number;
-  readonly written: number;
-  readonly read: number;
-  readonly state: Readonly<Record<string, string>>;
+export interface Region extends Omit<RegionItem, 'startHex'> {
+  /** The step under way. */
   readonly operator?: string;
 }
 
@@ -63,29 +49,13 @@ export interface ClusterView {
     readonly trouble: boolean;
     readonly busy: number;
   }[];
-  readonly operators: readonly {
-    readonly region: number;
-    readonly kind: string;
-    readonly by: string;
-    readonly state: string;
-    readonly steps: readonly string[];
-    readonly step: number;
-  }[];
+  readonly operators: readonly OperatorItem[];
   readonly moments: readonly { readonly at: number; readonly text: string }[];
 }
 
-export interface Member {
+export interface Member extends Omit<RaftItem, 'region'> {
   readonly node: string;
   readonly store: number;
-  readonly peer: number;
-  readonly role: string;
-  readonly term: number;
-  readonly lead: number;
-  readonly first: number;
-  readonly last: number;
-  readonly commit: number;
-  readonly applied: number;
-  readonly asleep: boolean;
   readonly silent: boolean;
   readonly value: unknown;
   readonly active: readonly string[];
@@ -148,18 +118,6 @@ export interface ActorsView {
   };
 }
 
-export interface TxnStep {
-  readonly at: number;
-  readonly node: string;
-  readonly region: number;
-  readonly what: string;
-  readonly keys: number;
-  readonly key: string;
-  readonly primary: boolean;
-  readonly commitTs: string;
-  readonly outcome: string;
-}
-
 export interface TransactionsView {
   readonly total: number;
   readonly transactions: readonly {
@@ -194,16 +152,8 @@ export interface LettersView {
 }
 
 export interface HeatView {
-  readonly rows: readonly {
-    readonly start: string;
-    readonly firstRegion: number;
-    readonly regions: number;
-  }[];
-  readonly columns: readonly {
-    readonly at: number;
-    readonly written: readonly number[];
-    readonly read: readonly number[];
-  }[];
+  readonly rows: readonly HeatRow[];
+  readonly columns: readonly HeatColumn[];
 }
 
 export type Query = Readonly<Record<string, string | number>>;

@@ -31,7 +31,7 @@ export function divideCall(call: RegionCall, called: CalledRegion): { raw: Regio
       }
       end();
     };
-    return new RegionCall(event, { send }, called);
+    return new RegionCall(event, { send }, called, call.spans?.part(places));
   };
   return { raw: part(false), txn: part(true) };
 }

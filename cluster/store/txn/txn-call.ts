@@ -1,3 +1,4 @@
+import type { Span } from '@opentelemetry/api';
 import type { MvccCommand, Timestamp } from '../../../storage/index.js';
 import type { metapb, raft_cmdpb } from '../../../storage/proto/index.js';
 import type { errorpb, troupepb } from '../../proto/index.js';
@@ -23,12 +24,14 @@ export interface TxnRegion {
    * Puts changes that were evaluated in `term` into the log; in another one they are refused.
    * @param done gets a `CommandResult`, or a refusal
    * @param visible reads see the changes, or never will here; called only after a result without an error
+   * @param spans of the traced requests among those that the changes are of
    */
   proposeChanges(
     requests: readonly raft_cmdpb.Request[],
     term: number,
     done: (outcome: Outcome<unknown>) => void,
     visible: () => void,
+    spans?: readonly Span[] | undefined,
   ): void;
 }
 

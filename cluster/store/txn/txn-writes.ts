@@ -1,3 +1,4 @@
+import type { Span } from '@opentelemetry/api';
 import {
   type Engine,
   evaluate,
@@ -394,6 +395,7 @@ export class TxnWrites {
       () => {
         for (const { command } of members) this.#end(command);
       },
+      spansOf(members),
     );
   }
 
@@ -440,4 +442,16 @@ export class TxnWrites {
 /** A prewrite that commits at a timestamp of this store's choice. */
 function locksInMemory({ reply }: MvccOutcome): boolean {
   return reply.kind === 'prewrite' && (reply.minCommitTs !== 0n || reply.onePcCommitTs !== 0n);
+}
+
+/** Of the traced requests among them, each once. */
+function spansOf(members: readonly Evaluated[]): readonly Span[] | undefined {
+  let spans: Set<Span> | undefined;
+  for (const { command } of members) {
+    const span = command.owner.call.spans?.at(command.place);
+    if (span === undefined) continue;
+    spans ??= new Set();
+    spans.add(span);
+  }
+  return spans && [...spans];
 }

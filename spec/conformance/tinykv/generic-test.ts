@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import type { Database } from '../../../cluster/client/database.js';
 import { TroupeError } from '../../../cluster/errors.js';
-import { ELECTION_TIMEOUT_MS, type TestCluster, withCluster } from './cluster.js';
+import { ELECTION_TIMEOUT_MS, ON_REAL_GROUND, type TestCluster, withCluster } from './cluster.js';
 import { Regions } from './regions.js';
 import { mustAgree, mustHaveShortLogs } from './stored-regions.js';
 
@@ -34,6 +34,11 @@ const REQUEST_MS = 5_000;
 const REQUEST_ROUNDS = 10;
 const ROUND_MS = 1_000;
 const RETRY_PAUSE_MS = 100;
+/**
+ * On virtual time an operation takes no processor, so that clients would do as many as no machine does. They pause for what
+ * they would take of it, this long at most for each client that wants some.
+ */
+const PAUSE_MS_PER_CLIENT = 4;
 const LOSS = 0.1;
 /** What comes first of the trouble, and how much later members change. */
 const TROUBLE_AFTER_MS = 300;
@@ -69,7 +74,7 @@ export async function genericTest(seed: number, trouble: Trouble): Promise<Gener
     async (cluster) => {
       const clients: Client[] = [];
       for (let id = 0; id < trouble.clients; id++)
-        clients.push(new Client(cluster, await cluster.connect(), id));
+        clients.push(new Client(cluster, await cluster.connect(), id, PAUSE_MS_PER_CLIENT * trouble.clients));
       await cluster.sleep(1_000);
       for (let i = 0; i < ITERATIONS; i++) {
         const end = cluster.now() + RUN_MS;
@@ -170,9 +175,11 @@ class Client {
   readonly #cluster: TestCluster;
   readonly #database: Database;
   readonly #id: number;
+  readonly #pause: number;
   #values: string[] = [];
 
-  constructor(cluster: TestCluster, database: Database, id: number) {
+  constructor(cluster: TestCluster, database: Database, id: number, pause: number) {
+    this.#pause = pause;
     this.#cluster = cluster;
     this.#database = database;
     this.#id = id;
@@ -182,6 +189,7 @@ class Client {
     while (this.#cluster.now() < end) {
       if (this.#cluster.random() < 0.5) await this.#put();
       else await this.scan();
+      if (!ON_REAL_GROUND) await this.#cluster.sleep(this.#pause * this.#cluster.random());
     }
   }
 

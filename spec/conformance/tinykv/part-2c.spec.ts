@@ -26,9 +26,7 @@ const ground = ON_REAL_GROUND
   ? 'over a nats-server and RocksDB, where stores are stopped and links are cut in their transport'
   : 'on virtual time, where stores lose their power with what they had not synced';
 
-describe(`TinyKV part 2C ${ground}`, function () {
-  this.timeout(ON_REAL_GROUND ? 180_000 : 60_000);
-
+describe(`TinyKV part 2C ${ground}`, () => {
   before(function () {
     if (ON_REAL_GROUND && !hasNatsServer()) skip(this, 'no nats-server is installed');
   });

@@ -8,9 +8,7 @@ import { Regions } from './regions.js';
 
 const ground = ON_REAL_GROUND ? 'over a nats-server and RocksDB' : 'on virtual time';
 
-describe(`TinyKV part 3B, one region at a time, ${ground}`, function () {
-  this.timeout(180_000);
-
+describe(`TinyKV part 3B, one region at a time, ${ground}`, () => {
   before(function () {
     if (ON_REAL_GROUND && !hasNatsServer()) skip(this, 'no nats-server is installed');
   });

@@ -55,9 +55,7 @@ const ground = ON_REAL_GROUND
   ? 'over a nats-server and RocksDB, where stores are stopped and links are cut in their transport'
   : 'on virtual time, where stores lose their power with what they had not synced';
 
-describe(`TinyKV part 3B, regions that change under load, ${ground}`, function () {
-  this.timeout(180_000);
-
+describe(`TinyKV part 3B, regions that change under load, ${ground}`, () => {
   before(function () {
     if (ON_REAL_GROUND && !hasNatsServer()) skip(this, 'no nats-server is installed');
   });

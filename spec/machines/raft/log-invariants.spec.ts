@@ -142,8 +142,7 @@ function walk(operations: readonly Operation[], maxCachedBytes: number): number 
 }
 
 describe('invariants of the log', () => {
-  it('field note 25: hold after whatever happens, and what would break them is refused, not mended', function () {
-    this.timeout(30_000);
+  it('field note 25: hold after whatever happens, and what would break them is refused, not mended', () => {
     let refusals = 0;
     const operations = fc.array(operation, { minLength: 20, maxLength: 60 });
     fc.assert(

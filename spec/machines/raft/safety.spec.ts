@@ -45,8 +45,7 @@ const STORM: Weather = {
 
 describe('safety (Raft, figure 3) under loss, reordering, duplication, slow disks and crashes', () => {
   for (const [name, { seeds, ...weather }] of Object.entries(WEATHERS)) {
-    it(`holds with ${name}`, function () {
-      this.timeout(60_000);
+    it(`holds with ${name}`, () => {
       const totals = { elections: 0, applied: 0, snapshots: 0, crashes: 0, confChanges: 0 };
       for (let seed = 1; seed <= seeds; seed++) {
         const model = new ClusterModel(seed, weather);
@@ -71,8 +70,7 @@ describe('safety (Raft, figure 3) under loss, reordering, duplication, slow disk
     });
   }
 
-  it('holds in a storm in which hardly a leader stays', function () {
-    this.timeout(60_000);
+  it('holds in a storm in which hardly a leader stays', () => {
     let elections = 0;
     for (let seed = 1; seed <= 20; seed++) {
       const model = new ClusterModel(seed, STORM);
@@ -84,8 +82,7 @@ describe('safety (Raft, figure 3) under loss, reordering, duplication, slow disk
     expect(elections).to.be.greaterThan(100);
   });
 
-  it('is seen to break when peers forget their votes', function () {
-    this.timeout(60_000);
+  it('is seen to break when peers forget their votes', () => {
     const weather: Weather = {
       ...STORM,
       loss: 0.1,

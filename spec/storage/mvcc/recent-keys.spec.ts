@@ -178,8 +178,7 @@ const step = fc.oneof(
 );
 
 describe('Keys that are remembered', () => {
-  it('are what every snapshot shows, however long batches and reads take', async function () {
-    this.timeout(60_000);
+  it('are what every snapshot shows, however long batches and reads take', async () => {
     let recalled = 0;
     await fc.assert(
       fc.asyncProperty(

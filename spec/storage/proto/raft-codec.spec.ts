@@ -174,9 +174,15 @@ describe('raft codec', () => {
       regionEpoch: arbitraryMessage(schemaMessage('metapb.RegionEpoch').type),
       startKey: arbitraryBytes,
       endKey: arbitraryBytes,
-    }) as fc.Arbitrary<RaftEvent>;
+    });
+    const envelopes = fc.oneof(
+      envelope,
+      fc
+        .tuple(envelope, fc.uint8Array({ minLength: 1, maxLength: 40 }))
+        .map(([bare, extraCtx]) => ({ ...bare, extraCtx })),
+    ) as fc.Arbitrary<RaftEvent>;
     fc.assert(
-      fc.property(envelope, (event) => {
+      fc.property(envelopes, (event) => {
         const bytes = encodeRaftEvent(event);
         const { type, message: inner, ...rest } = event;
         const schema = raft_serverpb.RaftMessage.from({ ...rest, message: schemaForm(inner) });
