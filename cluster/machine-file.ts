@@ -1,7 +1,7 @@
 /** The machines that a user's file exports. */
 
-import { statSync } from 'node:fs';
-import { extname, resolve } from 'node:path';
+import { readFileSync, realpathSync, statSync } from 'node:fs';
+import { dirname, extname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { AnyStateMachine } from 'xstate';
 import { isMachine, isOldMachine } from './charts/read-machine.js';
@@ -97,10 +97,34 @@ async function importFile(file: string): Promise<Record<string, unknown>> {
   try {
     if (!TYPESCRIPT.includes(extname(file))) return moduleOf(await import(address));
     // Node 20 reads no TypeScript, and later ones only a part of it.
+    if (isCommonJs(file)) {
+      // Imported, such a module is an address with all of its text, which nobody can read in a stack trace.
+      const { require } = await import('tsx/cjs/api');
+      return moduleOf(require(resolve(file), import.meta.url));
+    }
     const { tsImport } = await import('tsx/esm/api');
     return moduleOf(await tsImport(address, import.meta.url));
   } catch (cause) {
     throw whyNot(file, cause);
+  }
+}
+
+/** What Node.js says: the extension, or else the nearest package. */
+function isCommonJs(file: string): boolean {
+  const extension = extname(file);
+  if (extension !== '.ts') return extension === '.cts';
+  for (let folder = dirname(realpathSync(file)); ; folder = dirname(folder)) {
+    const text = readText(join(folder, 'package.json'));
+    if (text !== undefined) return !/"type"\s*:\s*"module"/.test(text);
+    if (folder === dirname(folder)) return true;
+  }
+}
+
+function readText(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return undefined;
   }
 }
 
@@ -109,7 +133,7 @@ function moduleOf(module: unknown): Record<string, unknown> {
   const members: Record<string, unknown> = { ...(module as object) };
   const { default: inner } = members;
   if (typeof inner !== 'object' || inner === null || isMachine(inner)) return members;
-  const { 'module.exports': _, ...rest } = members;
+  const { 'module.exports': _, default: __, ...rest } = members;
   return { ...inner, ...rest };
 }
 

@@ -9,6 +9,7 @@ import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
   accessSync,
+  chmodSync,
   constants,
   copyFileSync,
   existsSync,
@@ -118,7 +119,11 @@ function filesBelow(folder) {
     .sort();
 }
 
-const stamp = join(root, 'dist/build.stamp');
+const dist = join(root, 'dist');
+/** Built beside what may be running, and put in its place when it is whole. */
+const next = join(root, 'dist.next');
+const past = join(root, 'dist.past');
+const stamp = join(dist, 'build.stamp');
 
 function buildIsCurrent() {
   return existsSync(stamp) && readFileSync(stamp, 'utf8') === sourceFingerprint();
@@ -127,12 +132,13 @@ function buildIsCurrent() {
 function build() {
   say('Building …');
   const fingerprint = sourceFingerprint();
-  rmSync(stamp, { force: true });
+  for (const folder of [next, past]) rmSync(folder, { recursive: true, force: true });
+  const compile = ['node_modules/typescript/bin/tsc', '--outDir', next, '-p'];
   for (const step of [
     ['storage/proto/generate.mjs'],
     // First the page: what it shares types with is compiled again, as the rest of the program is, by the second.
-    ['node_modules/typescript/bin/tsc', '-p', 'cluster/inspector/page/tsconfig.json'],
-    ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json'],
+    [...compile, 'cluster/inspector/page/tsconfig.json'],
+    [...compile, 'tsconfig.json'],
   ]) {
     const outcome = run(process.execPath, step);
     if (!outcome.ok) {
@@ -141,27 +147,31 @@ function build() {
       process.exit(1);
     }
   }
+  copyGenerated();
   copyPage();
-  removeOrphans();
-  writeFileSync(`${stamp}.new`, fingerprint);
-  renameSync(`${stamp}.new`, stamp);
+  // npm links to it where the package is installed as a link.
+  chmodSync(join(next, 'cluster/cli/main.js'), 0o755);
+  writeFileSync(join(next, 'build.stamp'), fingerprint);
+  if (existsSync(dist)) renameSync(dist, past);
+  renameSync(next, dist);
+  rmSync(past, { recursive: true, force: true });
+}
+
+/** What the schema's generator has written, with its stamp. */
+function copyGenerated() {
+  for (const file of filesBelow(dist)) {
+    if (!/(generated\.static\.js|generated\.stamp)$/.test(file)) continue;
+    const copy = join(next, relative(dist, file));
+    mkdirSync(dirname(copy), { recursive: true });
+    copyFileSync(file, copy);
+  }
 }
 
 /** What of the inspector's page is no script. */
 function copyPage() {
   const page = join(root, 'cluster/inspector/page');
   for (const file of filesBelow(page)) {
-    if (/\.(html|css|svg)$/.test(file)) copyFileSync(file, join(root, 'dist', relative(root, file)));
-  }
-}
-
-/** Compiled files whose source is gone: a spec that was deleted must not run for ever. */
-function removeOrphans() {
-  const dist = join(root, 'dist');
-  for (const file of filesBelow(dist)) {
-    const match = /^(.*?)(\.d\.ts|\.js|\.js\.map)$/.exec(relative(dist, file));
-    if (match === null || match[1].endsWith('generated.static')) continue;
-    if (!existsSync(join(root, `${match[1]}.ts`))) rmSync(file);
+    if (/\.(html|css|svg)$/.test(file)) copyFileSync(file, join(next, relative(root, file)));
   }
 }
 

@@ -15,6 +15,8 @@ export interface DeployedActorDuties {
   stopMachine(): void;
   /** Answers what waits: the machine has come to its end and takes no events. */
   refuseEvents(): void;
+  /** Answers what waits, and stops the machine: it fails whenever it is tried. */
+  giveUp(): void;
   /** Nothing of it needs to be in memory any more. */
   forget(): void;
 }
@@ -30,6 +32,10 @@ export type DeployedActorEvent =
   | { readonly type: 'restored'; readonly finished: boolean }
   /** The machine threw, or its state does not serialise. */
   | { readonly type: 'failed' }
+  /** It has failed too often in a row, without an event to blame. */
+  | { readonly type: 'gaveUp' }
+  /** An event has come for one that stands as failed. */
+  | { readonly type: 'retry' }
   /** The backoff is over, and the machine goes on from its last step. */
   | { readonly type: 'restarted' }
   /** The machine has reached its final state. */
@@ -57,6 +63,7 @@ export const deployedActorMachine = setup({
     startMachine: ({ context }) => context.duties.startMachine(),
     stopMachine: ({ context }) => context.duties.stopMachine(),
     refuseEvents: ({ context }) => context.duties.refuseEvents(),
+    giveUp: ({ context }) => context.duties.giveUp(),
     forget: ({ context }) => context.duties.forget(),
   },
 }).createMachine({
@@ -78,11 +85,19 @@ export const deployedActorMachine = setup({
       states: {
         running: {
           description: 'Its machine takes events',
-          on: { failed: 'backingOff', idle: '#deployedActor.passivating' },
+          on: { failed: 'backingOff', gaveUp: 'failed', idle: '#deployedActor.passivating' },
         },
         backingOff: {
           description: 'Its events wait',
-          on: { restarted: 'running' },
+          on: { restarted: 'running', gaveUp: 'failed' },
+        },
+        failed: {
+          description: 'It is not tried again before an event comes',
+          entry: 'giveUp',
+          on: {
+            retry: { target: '#deployedActor.active', reenter: true },
+            idle: '#deployedActor.passivating',
+          },
         },
       },
     },
@@ -113,6 +128,7 @@ export type DeployedActorState =
   | 'restoring'
   | 'running'
   | 'backingOff'
+  | 'failed'
   | 'finished'
   | 'passivating'
   | 'passive'

@@ -88,11 +88,16 @@ async function deliver(
   const answered = await withActors(flags, (client) => client.deliver(name, endpoint, event, id));
   if (flags.json) print(JSON.stringify(answered));
   else if (endpoint === 'ask') print(JSON.stringify('reply' in answered ? answered.reply : answered.state));
-  else say(answered.duplicate === true ? `${name} had applied it before.` : `${name} has applied it.`);
+  else if (answered.taken !== false)
+    say(answered.duplicate === true ? `${name} had applied it before.` : `${name} has applied it.`);
+  if (answered.taken === false && !flags.json) {
+    const { type } = event;
+    say(`${name} has had ${type}, but no transition of its machine takes that in its present state.`);
+  }
 }
 
 /** @throws TroupeError `usage` for what is no event */
-function eventOf(text: string): object {
+function eventOf(text: string): { readonly type: string } {
   const json = /^[A-Za-z][\w.-]*$/.test(text) ? JSON.stringify({ type: text }) : text;
   const event = readEvent(Buffer.from(json));
   if (isRefusal(event)) throw new TroupeError('usage', event.message);
@@ -107,7 +112,13 @@ async function actors(name: string | undefined, flags: ActorsFlags): Promise<voi
     return;
   }
   checkToken('actor', name);
-  const state = await withActors(flags, (client) => client.state(name, flags.key));
+  const state = await withActors(flags, (client) => client.state(name, flags.key)).catch((error: unknown) => {
+    // On the command line the key is an option.
+    if (!(error instanceof TroupeError) || error.reason !== 'no-key' || flags.key !== undefined) throw error;
+    throw new TroupeError('usage', `${name} has an actor for each key: say which with --key`, {
+      cause: error,
+    });
+  });
   if (flags.json) print(JSON.stringify(state));
   else show(state);
 }
@@ -124,17 +135,28 @@ function list(hosts: readonly HostInfo[], json: boolean): void {
     say('No actor is deployed: troupe deploy FILE --name NAME hosts one.');
     return;
   }
-  const rows = all.map(({ name, host, machine, life, state, instances, failures = 0, lastFailure }) => [
-    name,
-    host,
-    machine,
-    instances === undefined ? `${life ?? ''}` : `${instances.inMemory} in memory`,
-    instances === undefined ? shortState(state) : `by ${instances.member}`,
-    failures === 0 ? '' : `${failures}: ${lastFailure ?? ''}`,
-  ]);
-  print(
-    table([['name', 'host', 'machine', 'life', 'state', 'failures'], ...rows], paletteFor(process.stdout)),
+  const rows = all.map(
+    ({ name, host, machine, life, state, instances, failures = 0, lastFailure, effectsPending }) => [
+      name,
+      host,
+      machine,
+      instances === undefined ? `${life ?? ''}` : `${instances.inMemory} in memory`,
+      instances === undefined ? shortState(state) : `by ${instances.member}`,
+      failuresOf(instances?.failed, failures, lastFailure),
+      effectsPending ? `${effectsPending} wait` : '',
+    ],
   );
+  print(
+    table(
+      [['name', 'host', 'machine', 'life', 'state', 'failures', 'effects'], ...rows],
+      paletteFor(process.stdout),
+    ),
+  );
+}
+
+function failuresOf(failed: number | undefined, failures: number, last: string | undefined): string {
+  if (failed !== undefined) return failed === 0 ? '' : `${failed} stand as failed`;
+  return failures === 0 ? '' : `${failures}: ${shortState(last ?? '')}`;
 }
 
 function shortState(state: unknown): string {
@@ -154,18 +176,43 @@ function show(state: Answered): void {
     'seq',
     'failures',
     'lastFailure',
+    'goesOn',
   ]) {
     const value = state[member];
     if (value !== undefined)
       print(`${member.padEnd(12)} ${typeof value === 'string' ? value : JSON.stringify(value)}`);
   }
+  const waiting: readonly unknown[] = Array.isArray(state.waiting) ? state.waiting : [];
+  for (const lane of waiting) print(`${'effects'.padEnd(12)} ${laneText(lane)}`);
   const timers: readonly unknown[] = Array.isArray(state.timers) ? state.timers : [];
   for (const timer of timers) print(`${'timer'.padEnd(12)} ${JSON.stringify(timer)}`);
 }
 
+function laneText(lane: unknown): string {
+  const { to, effects, since } = { ...(lane as Readonly<Record<string, unknown>>) };
+  return `${effects} wait for ${to ?? 'the NATS server'} since ${since}`;
+}
+
 async function undeploy(name: string, flags: UndeployFlags): Promise<void> {
   checkToken('actor', name);
-  await withActors(flags, (client) => client.undeploy(name, flags.purge === true));
+  await withActors(flags, async (client) => {
+    try {
+      await client.undeploy(name, flags.purge === true);
+    } catch (error) {
+      const gone = error instanceof TroupeError && error.code === 'not-found';
+      if (!gone || flags.purge !== true) throw error;
+      // It may have been undeployed before, and its state be left where it was.
+      const hosts = await client.purge(name);
+      const { purgeLeft } = await import('./deploy-command.js');
+      const here = await purgeLeft(connectionSettings(flags).cluster, name);
+      if (hosts.length === 0 && !here) {
+        throw new TroupeError(
+          'not-found',
+          `no actor named ${name} is deployed, and neither a host that answers nor the usual directory here keeps a state of it; what was deployed with --data is in that directory`,
+        );
+      }
+    }
+  });
   say(
     flags.purge ? `${name} is no more, nor is its state.` : `${name} is no more; its host keeps its state.`,
   );

@@ -1,6 +1,6 @@
 /** `troupe deploy` and `troupe host`: a user's machines as actors on the NATS server. */
 
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { basename, join } from 'node:path';
 import type { Command } from 'commander';
@@ -51,6 +51,7 @@ interface DeployFlags extends HostFlags {
   readonly idle?: string;
   readonly maxInstances?: string;
   readonly fresh?: boolean;
+  readonly replace?: boolean;
 }
 
 export function addDeployCommands(program: Command): void {
@@ -69,6 +70,7 @@ export function addDeployCommands(program: Command): void {
       .option('--max-instances <count>', `instances in memory (default: ${DEFAULT_INSTANCES})`)
       .option('--input <json>', "the machine's input")
       .option('--fresh', 'forget the state that this host has of the name')
+      .option('--replace', 'with --host: take the place of what is deployed under the name; its state stays')
       .option('--data <dir>', 'where the state is kept')
       .option(...HTTP)
       .option('--log-level <level>', LEVELS.join(', '), process.env.TROUPE_LOG_LEVEL ?? 'warn'),
@@ -98,6 +100,9 @@ async function deploy(word: string, flags: DeployFlags): Promise<void> {
     if (flags.data !== undefined)
       throw new TroupeError('usage', '--data is for the host: leave it out with --host');
   }
+  if (flags.host === undefined && flags.replace === true) {
+    throw new TroupeError('usage', '--replace is for --host: stop the other troupe deploy, its state stays');
+  }
   const input = flags.input === undefined ? undefined : readJson('--input', flags.input);
   const instances = readInstances(flags);
   const { loadDeployable } = await import('../deploy/deployable.js');
@@ -108,7 +113,8 @@ async function deploy(word: string, flags: DeployFlags): Promise<void> {
   }
   const fresh = flags.fresh === true;
   if (flags.host !== undefined) {
-    await handOver(flags.host, word, { name, input, instances, fresh }, settings);
+    const replace = flags.replace === true;
+    await handOver(flags.host, word, { name, input, instances, fresh, replace }, settings);
     return;
   }
   const { file } = parseMachineFile(word);
@@ -148,7 +154,7 @@ async function serveHost(
   const { cluster, schedulers } = settings;
   const inspection = inspectionAllowed(flags);
   const address = http === undefined || http === '' ? undefined : parseAddress('--http', http);
-  const dataDir = data ?? join(stateHome(), 'troupe', cluster, place);
+  const dataDir = data ?? usualDirectory(cluster, place);
   makeDirectory('--data', dataDir);
   const logger = nodeLogger(name ?? place, logLevel);
   const nats = natsOptions(settings);
@@ -217,7 +223,13 @@ async function serveHost(
 async function handOver(
   node: string,
   word: string,
-  { name, input, instances, fresh }: Pick<HandOver, 'name' | 'input' | 'instances' | 'fresh'>,
+  {
+    name,
+    input,
+    instances,
+    fresh,
+    replace,
+  }: Pick<HandOver, 'name' | 'input' | 'instances' | 'fresh' | 'replace'>,
   settings: ConnectionSettings,
 ): Promise<void> {
   const { file, exportName } = parseMachineFile(word);
@@ -241,6 +253,7 @@ async function handOver(
       input,
       instances,
       fresh,
+      replace: replace === true,
     });
     say(`${name} is served by ${node}.`);
   } finally {
@@ -286,6 +299,30 @@ function checkLevel(level: string): void {
 function exampleEvent(types: readonly string[], member: string | undefined): string {
   const type = types.find((one) => !one.startsWith('xstate.') && !one.includes('*')) ?? 'hello';
   return JSON.stringify({ type, ...(member === undefined ? {} : { [member]: '1' }) });
+}
+
+/**
+ * Removes the state that a `troupe deploy` of the name has left in its usual directory.
+ * @returns whether there was one; `undefined`: there is no such directory
+ * @throws TroupeError `conflict` when the directory is in use
+ */
+export async function purgeLeft(cluster: string, name: string): Promise<boolean | undefined> {
+  const dataDir = usualDirectory(cluster, `actors/${name}`);
+  if (!existsSync(dataDir)) return undefined;
+  const { openEngine } = await import('../node-options.js');
+  const { hasState, purge } = await import('../deploy/deployment.js');
+  const engine = await openEngine({ cluster, name, dataDir });
+  try {
+    const found = await hasState(engine, name);
+    if (found) await purge(engine, name);
+    return found;
+  } finally {
+    await engine.close();
+  }
+}
+
+function usualDirectory(cluster: string, place: string): string {
+  return join(stateHome(), 'troupe', cluster, place);
 }
 
 function stateHome(): string {

@@ -52,11 +52,15 @@ function parse(line: string): Readonly<Record<string, unknown>> | undefined {
 }
 
 /** Where TypeScript is loaded as it is, a stack trace names the module by all of its text. */
-const INLINE_MODULE = /data:text\/javascript,[^\s)]*?filePath=([^\s)?:]+)[^\s):]*/g;
+const INLINE_MODULE =
+  /data:text\/javascript,[^\s]*?(?:filePath=|__filename%3D%22)([^\s?]+?)(?:%22|\?|:\d)[^\s]*?(?=:\d+:\d+|\s|$)/g;
+/** Characters of a stack that are logged; the first frames say it. */
+const MAX_STACK = 4000;
 
 function readableError(error: Error): unknown {
   const { stack = '', ...rest } = pino.stdSerializers.err(error);
-  return { ...rest, stack: stack.replace(INLINE_MODULE, '$1') };
+  const readable = stack.replace(INLINE_MODULE, (_, file: string) => decodeURIComponent(file));
+  return { ...rest, stack: readable.length > MAX_STACK ? `${readable.slice(0, MAX_STACK)} …` : readable };
 }
 
 /** A logger on standard error: text for a terminal, JSON lines for everything else. */

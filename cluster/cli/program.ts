@@ -2,6 +2,7 @@
 
 import { Command, CommanderError } from 'commander';
 import { ExitCode, exitCodeOf, TroupeError } from '../errors.js';
+import { notPermitted } from '../nats-permissions.js';
 import { addActorCommands } from './actor-commands.js';
 import { addBenchCommand } from './bench-command.js';
 import { addChartCommand } from './chart-command.js';
@@ -84,7 +85,8 @@ export async function run(words: readonly string[]): Promise<void> {
   }
 }
 
-function conclude(error: unknown): void {
+function conclude(thrown: unknown): void {
+  const error = notPermitted(thrown) ?? thrown;
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return;
     process.exitCode = ExitCode.usage;

@@ -19,7 +19,7 @@ export interface Instances {
 /** What all actors of a host share. */
 export type SharedParts = Pick<
   DeployedActorParts,
-  'system' | 'engine' | 'journal' | 'courier' | 'counts' | 'wall' | 'newLife'
+  'system' | 'engine' | 'journal' | 'courier' | 'backlog' | 'counts' | 'wall' | 'newLife'
 >;
 
 export interface FamilyParts extends SharedParts {
@@ -55,16 +55,29 @@ export class ActorFamily {
     return this.#actors.size;
   }
 
-  /** Brings to memory what has to be there: the one actor, or the instances with something left to do. */
+  /**
+   * Brings to memory what has to be there: the one actor, or the instances with something left to do.
+   * @throws TroupeError `failed` when the one actor cannot take its first step
+   */
   async start(): Promise<void> {
     const { instances, engine, name } = this.#parts;
     if (instances === undefined) {
-      this.#actor('');
+      await this.#actor('').begun;
       return;
     }
     for await (const [key] of rows(engine, effectsPrefix(name))) this.#actor(readEffectOwner(name, key));
     this.#sweepLater(instances);
     this.#wakeBy(0);
+  }
+
+  /** Effects of those in memory that have not left, and how many of them stand as failed. */
+  get troubles(): { readonly effects: number; readonly failed: number } {
+    let [effects, failed] = [0, 0];
+    for (const actor of this.#actors.values()) {
+      effects += actor.effects;
+      if (actor.state === 'failed') failed++;
+    }
+    return { effects, failed };
   }
 
   deliver(delivery: Delivery): void {
@@ -128,7 +141,7 @@ export class ActorFamily {
     let looked = 0;
     for (const actor of this.#actors.values()) {
       // One that leaves needs a moment: it counts until it has left, up to as many again.
-      if (actor.passivate(now)) return this.#actors.size < 2 * most;
+      if (actor.passivate(now, true)) return this.#actors.size < 2 * most;
       if (++looked >= WAKE_AT_ONCE) break;
     }
     return false;

@@ -39,6 +39,8 @@ export interface HeldName {
 const NOBODY = '{}';
 /** Milliseconds that a scheduler has to say that there is a cluster. */
 const PATIENCE_MS = 2000;
+/** Milliseconds that a name's release waits for the cluster; it goes on behind that. */
+const RELEASE_MS = 2000;
 
 export class Claims {
   readonly #options: ClaimsOptions;
@@ -82,7 +84,11 @@ export class Claims {
         announce: () => claim.announce(),
         release: async () => {
           claim.release();
-          await record?.release();
+          // Whoever ends an actor does not wait for a cluster that is away.
+          await Promise.race([
+            record?.release(),
+            new Promise((resolve) => setTimeout(resolve, RELEASE_MS).unref()),
+          ]);
         },
       };
     } catch (error) {

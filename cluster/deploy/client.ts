@@ -9,6 +9,7 @@ import {
   silentLogger,
 } from '../../actors/index.js';
 import { TROUPE_ERROR_CODES, TroupeError, type TroupeErrorCode } from '../errors.js';
+import { notPermitted } from '../nats-permissions.js';
 import { clusterError } from '../node-options.js';
 import { SendingSpan } from '../tracing/actor-tracing.js';
 import { Tracing } from '../tracing/tracing.js';
@@ -20,6 +21,7 @@ import {
   deploySubject,
   hostsSubject,
   ID_HEADER,
+  purgeSubject,
   readObject,
 } from './protocol.js';
 
@@ -43,6 +45,8 @@ const HOSTS_QUIET_MS = 500;
 /** What each refusal is for a command line. */
 const CODES: Readonly<Record<string, TroupeErrorCode>> = {
   'bad-event': 'usage',
+  'no-key': 'usage',
+  'not-found': 'not-found',
   'too-large': 'usage',
   done: 'conflict',
   refused: 'failed',
@@ -106,6 +110,8 @@ export class ActorClient {
     try {
       reply = await this.connection.request(subject, JSON.stringify(handed), { timeout: timeoutMs });
     } catch (cause) {
+      const forbidden = notPermitted(cause);
+      if (forbidden !== undefined) throw forbidden;
       if (isNobody(cause)) {
         throw new TroupeError(
           'not-found',
@@ -121,28 +127,51 @@ export class ActorClient {
     throw new TroupeError(code, `${node}: ${error.message}`);
   }
 
+  /**
+   * Removes the state that an actor which is deployed no longer has left on hosts that answer.
+   * @returns the hosts that had one
+   * @throws TroupeError
+   */
+  async purge(name: string): Promise<readonly string[]> {
+    const purged: string[] = [];
+    for (const reply of await this.#askHosts(purgeSubject(this.options.cluster), JSON.stringify({ name }))) {
+      const { node, purged: had, error } = reply;
+      if (isMessage(error)) throw new TroupeError('failed', error.message);
+      if (had === true) purged.push(String(node));
+    }
+    return purged;
+  }
+
   /** Every host that answers, in the order of their names. */
   async hosts(): Promise<readonly HostInfo[]> {
-    const hosts: HostInfo[] = [];
-    try {
-      const replies = await this.connection.requestMany(hostsSubject(this.options.cluster), '', {
-        strategy: 'stall',
-        maxWait: Math.min(HOSTS_MS, this.options.timeoutMs),
-        stall: HOSTS_QUIET_MS,
-      });
-      for await (const reply of replies) {
-        const host = readObject(reply.data);
-        const known = host && readHostInfo(host);
-        if (known !== undefined) hosts.push(known);
-      }
-    } catch (cause) {
-      if (!isNobody(cause)) throw cause;
-    }
+    const replies = await this.#askHosts(hostsSubject(this.options.cluster), '');
+    const hosts = replies.flatMap((reply) => readHostInfo(reply) ?? []);
     return hosts.sort((a, b) => (a.node < b.node ? -1 : 1));
   }
 
   close(): Promise<void> {
     return this.connection.close();
+  }
+
+  /** What all hosts answer. */
+  async #askHosts(subject: string, body: string): Promise<readonly Answered[]> {
+    const answered: Answered[] = [];
+    try {
+      const replies = await this.connection.requestMany(subject, body, {
+        strategy: 'stall',
+        maxWait: Math.min(HOSTS_MS, this.options.timeoutMs),
+        stall: HOSTS_QUIET_MS,
+      });
+      for await (const reply of replies) {
+        const object = readObject(reply.data);
+        if (object !== undefined) answered.push(object);
+      }
+    } catch (cause) {
+      const forbidden = notPermitted(cause);
+      if (forbidden !== undefined) throw forbidden;
+      if (!isNobody(cause)) throw cause;
+    }
+    return answered;
   }
 
   async #insist(
@@ -172,6 +201,8 @@ export class ActorClient {
         last = answered;
       } catch (cause) {
         if (cause instanceof TroupeError) throw cause;
+        const forbidden = notPermitted(cause);
+        if (forbidden !== undefined) throw forbidden;
         if (!isNobody(cause)) heard = true;
         else if (!heard && Date.now() - began >= Math.min(NOBODY_MS, timeoutMs)) throw notThere(name, cause);
         last = cause;
@@ -199,7 +230,14 @@ function readAnswered(name: string, reply: Msg): Answered | TroupeError {
     return new TroupeError('failed', `${name} gave an answer that is none: what answers there?`);
   const { error } = body;
   if (typeof error !== 'object' || error === null || !('code' in error) || !('message' in error)) return body;
-  return new TroupeError(CODES[String(error.code)] ?? 'failed', String(error.message));
+  const { code, message } = error;
+  return new TroupeError(CODES[String(code)] ?? 'failed', String(message), { reason: String(code) });
+}
+
+function isMessage(error: unknown): error is { readonly message: string } {
+  return (
+    typeof error === 'object' && error !== null && 'message' in error && typeof error.message === 'string'
+  );
 }
 
 function isNobody(error: unknown): boolean {

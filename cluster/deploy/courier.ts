@@ -4,13 +4,12 @@ import { headers, type Msg, type NatsConnection } from '@nats-io/transport-node'
 import type { Logger } from '../../actors/index.js';
 import type { Courier } from './outbox.js';
 import { actorSubject, emitSubject, ID_HEADER, readObject } from './protocol.js';
-import type { StoredEffect } from './records.js';
+import { addresseeOf, type StoredEffect } from './records.js';
 
 /** Milliseconds for the server to take an effect, and for an actor to acknowledge one. */
 const PATIENCE_MS = 5000;
 /** An effect on which its receiver fails so often is given up: it was delivered, more than once. */
 const MAX_FAILURES = 10;
-const NAME = /^[A-Za-z0-9_-]{1,64}$/;
 
 export class NatsCourier implements Courier {
   constructor(
@@ -19,12 +18,14 @@ export class NatsCourier implements Courier {
     private readonly logger: Logger,
   ) {}
 
-  async carry(name: string, { id, event }: StoredEffect, failures: number): Promise<boolean> {
+  async carry(name: string, effect: StoredEffect, failures: number): Promise<boolean> {
+    const { id, event } = effect;
     const header = headers();
     header.set(ID_HEADER, id);
-    const { to, ...rest } = event;
+    const to = addresseeOf(effect);
+    const { to: _, ...rest } = event;
     try {
-      if (typeof to !== 'string' || !NAME.test(to)) {
+      if (to === undefined) {
         this.connection.publish(emitSubject(this.cluster, name, event.type), JSON.stringify(event), {
           headers: header,
         });

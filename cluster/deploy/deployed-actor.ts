@@ -8,10 +8,12 @@ import {
   deployedActorMachine,
 } from '../../machines/index.js';
 import type { Engine } from '../../storage/index.js';
+import { TroupeError } from '../errors.js';
+import type { Backlog } from './backlog.js';
 import type { Journal } from './journal.js';
 import { type DeployCounts, Ledger } from './ledger.js';
 import type { Courier } from './outbox.js';
-import { type Delivery, MAX_WAITING, type Refusal, refusal } from './protocol.js';
+import { type Delivery, MAX_WAITING, type Refusal, refusal, type WaitingEffects } from './protocol.js';
 import type { Owner } from './records.js';
 import { loadPast } from './stored-actor.js';
 
@@ -25,6 +27,7 @@ export interface DeployedActorParts {
   readonly engine: Engine;
   readonly journal: Journal;
   readonly courier: Courier;
+  readonly backlog: Backlog;
   readonly counts: DeployCounts;
   /** Milliseconds of the wall clock. */
   readonly wall: () => number;
@@ -44,6 +47,13 @@ const SUPERVISION = {
   limit: Number.MAX_SAFE_INTEGER,
 } as const;
 
+/** For who meets one that stands as failed. */
+export const HOW_TO_GO_ON = 'it is tried again with the next event, and when its machine is deployed again';
+/** Failures in a row without an event after which it is left standing: with the pauses between them about a minute. */
+const MAX_ATTEMPTS = 12;
+/** Milliseconds without a failure after which the row begins anew. */
+const STEADY_MS = 60_000;
+
 export class DeployedActor {
   readonly #parts: DeployedActorParts;
   readonly #life: Actor<typeof deployedActorMachine>;
@@ -55,6 +65,14 @@ export class DeployedActor {
   #usedAt: number;
   #failures = 0;
   #lastFailure = '';
+  /** Failures without an event, in a row. */
+  #attempts = 0;
+  #failedAt = 0;
+  #begin: { resolve(): void; reject(error: Error): void } = { resolve: () => {}, reject: () => {} };
+  /** It has taken its first step, or has a past; rejects when it cannot. */
+  readonly begun: Promise<void> = new Promise((resolve, reject) => {
+    this.#begin = { resolve, reject };
+  });
   /** What keeps it from being restored. */
   #obstacle = '';
   readonly #whenForgotten: (() => void)[] = [];
@@ -62,11 +80,14 @@ export class DeployedActor {
   constructor(parts: DeployedActorParts) {
     this.#parts = parts;
     this.#usedAt = parts.system.clock.now();
+    // Who does not ask is not told.
+    this.begun.catch(() => {});
     const duties: DeployedActorDuties = {
       restore: () => this.#restore(),
       startMachine: () => this.#startMachine(),
       stopMachine: () => this.#stopMachine(),
       refuseEvents: () => this.#refuseEvents(),
+      giveUp: () => this.#giveUp(),
       forget: () => this.#forget(),
     };
     this.#life = createActor(deployedActorMachine, { input: { duties } });
@@ -90,6 +111,16 @@ export class DeployedActor {
     return { count: this.#failures, last: this.#lastFailure };
   }
 
+  /** Effects that have not left. */
+  get effects(): number {
+    return this.#ledger?.effects ?? 0;
+  }
+
+  /** For whom effects wait that were tried in vain. */
+  get waitingEffects(): readonly WaitingEffects[] {
+    return this.#ledger?.waitingEffects ?? [];
+  }
+
   /** Its state after the last step, as stored; `undefined` before the first. */
   get text(): string | undefined {
     return this.#ledger?.text;
@@ -109,6 +140,12 @@ export class DeployedActor {
         return this.#hand(delivery);
       case 'finished':
         return this.#refuse(delivery);
+      case 'failed':
+        // An event is worth another try.
+        if (this.#queue.length >= MAX_WAITING) return delivery.answer(this.#overloaded());
+        this.#queue.push(delivery);
+        if (this.#machineGone) this.#life.send({ type: 'retry' });
+        return;
       case 'stopping':
       case 'stopped':
         return delivery.answer(this.#stopped());
@@ -118,10 +155,17 @@ export class DeployedActor {
     }
   }
 
-  /** Lets it leave the memory when nobody has needed it since `before` (system clock). @returns whether it does */
-  passivate(before: number): boolean {
-    const resting = this.state === 'running' || this.state === 'finished';
-    if (this.#usedAt > before || !resting || this.#ledger?.isQuiet !== true) return false;
+  /**
+   * Lets it leave the memory when nobody has needed it since `before` (system clock).
+   * @param failedToo also where it stands as failed: its timer would have it tried again
+   * @returns whether it does
+   */
+  passivate(before: number, failedToo = false): boolean {
+    const { state } = this;
+    const failed = failedToo && state === 'failed' && this.#ledger?.isSettled === true && this.effects === 0;
+    const resting = state === 'running' || state === 'finished';
+    const may = failed || (resting && this.#ledger?.isQuiet === true);
+    if (this.#usedAt > before || !may) return false;
     this.#life.send({ type: 'idle' });
     return true;
   }
@@ -144,12 +188,13 @@ export class DeployedActor {
           {
             ...this.#parts,
             called: this.#called,
-            stepped: (finished) => this.#stepped(finished),
-            failed: (reason) => this.#failed(reason),
+            stepped: (finished, onEvent) => this.#stepped(finished, onEvent),
+            failed: (reason, onEvent) => this.#failed(reason, onEvent),
             settled: () => this.#perhapsReleased(),
           },
           past,
         );
+        if (past.text !== undefined) this.#begin.resolve();
         this.#life.send({ type: 'restored', finished: this.#ledger.finished });
       })
       .catch((error: Error) => {
@@ -158,6 +203,7 @@ export class DeployedActor {
           'an actor cannot be restored',
         );
         this.#obstacle = error.message;
+        this.#begin.reject(error);
         this.#life.send({ type: 'stop' });
       });
   }
@@ -179,6 +225,7 @@ export class DeployedActor {
       // Stopped by somebody else: the next event brings it back.
       if (this.state === 'running' || this.state === 'backingOff') this.#life.send({ type: 'stop' });
       this.#perhapsReleased();
+      if (this.state === 'failed' && this.#queue.length > 0) this.#life.send({ type: 'retry' });
     });
     for (const delivery of this.#queue.splice(0)) this.#hand(delivery);
   }
@@ -205,7 +252,22 @@ export class DeployedActor {
     delivery.answer(refusal('done', `${this.#called} has reached its final state and takes no more events`));
   }
 
+  /** It is left as it is; what waits is told. */
+  #giveUp(): void {
+    const waiting = [...(this.#ledger?.withdrawAll() ?? []), ...this.#queue.splice(0)];
+    for (const delivery of waiting) {
+      if (this.#ledger?.repeat(delivery)) continue;
+      delivery.answer(
+        refusal('failed', `${this.#called} cannot go on (${this.#lastFailure}): the event was not applied`),
+      );
+    }
+    const ref = this.#ref;
+    // It is in the middle of telling its failure.
+    queueMicrotask(() => ref?.stop());
+  }
+
   #forget(): void {
+    this.#begin.reject(new TroupeError('unavailable', `${this.#called} was stopped`));
     this.#ledger?.close();
     const waiting = [...(this.#ledger?.withdrawAll() ?? []), ...this.#queue.splice(0)];
     for (const delivery of waiting) delivery.answer(this.#stopped());
@@ -222,16 +284,39 @@ export class DeployedActor {
     delivery.answer(this.#overloaded());
   }
 
-  #stepped(finished: boolean): void {
+  #stepped(finished: boolean, onEvent: boolean): void {
+    if (onEvent) this.#attempts = 0;
+    this.#begin.resolve();
     this.#usedAt = this.#parts.system.clock.now();
     if (finished) this.#life.send({ type: 'finished' });
     else if (this.state === 'backingOff') this.#life.send({ type: 'restarted' });
   }
 
-  #failed(reason: string): void {
+  #failed(reason: string, onEvent: boolean): void {
     this.#failures++;
     this.#lastFailure = reason;
-    this.#life.send({ type: 'failed' });
+    const now = this.#parts.system.clock.now();
+    if (now - this.#failedAt > STEADY_MS) this.#attempts = 0;
+    this.#failedAt = now;
+    if (onEvent) {
+      this.#life.send({ type: 'failed' });
+      return;
+    }
+    this.#attempts++;
+    const unborn = this.text === undefined;
+    if (unborn) this.#begin.reject(new TroupeError('failed', reason));
+    if (!unborn && this.#attempts < MAX_ATTEMPTS) {
+      this.#life.send({ type: 'failed' });
+      return;
+    }
+    // Of a first step its caller, or the sender of its event, is told.
+    const log = this.#parts.system.logger[unborn ? 'debug' : 'error'];
+    log.call(
+      this.#parts.system.logger,
+      { actor: this.#parts.path, attempts: this.#attempts, reason },
+      `an actor stands as failed: ${HOW_TO_GO_ON}`,
+    );
+    this.#life.send({ type: 'gaveUp' });
   }
 
   get #called(): string {

@@ -83,6 +83,13 @@ export class Deployment {
       await door.close();
       await family.close();
       await held.release();
+      if (error instanceof TroupeError && error.code === 'failed') {
+        throw new TroupeError(
+          'failed',
+          `${name} cannot take its first step (${error.message}): mend the machine ${machine.id} of ${file}, and deploy it again`,
+          { cause: error },
+        );
+      }
       throw error;
     }
     deployment = new Deployment(what, family, door, held);
@@ -103,7 +110,12 @@ export class Deployment {
     const { name, machine, file, instances } = this.#what;
     const known = { name, machine: machine.id, file, since: this.#since };
     if (instances !== undefined) {
-      return { ...known, instances: { member: instances.member, inMemory: this.#family.size } };
+      const { effects, failed } = this.#family.troubles;
+      return {
+        ...known,
+        instances: { member: instances.member, inMemory: this.#family.size, failed },
+        effectsPending: effects,
+      };
     }
     const { text, actor } = await this.#family.stateOf('');
     const { count = 0, last = '' } = actor?.failures ?? {};
@@ -113,6 +125,7 @@ export class Deployment {
       life: actor?.state ?? 'passive',
       failures: count,
       ...(last === '' ? {} : { lastFailure: last }),
+      effectsPending: actor?.effects ?? 0,
     };
   }
 
@@ -135,6 +148,20 @@ export async function purge(engine: Engine, name: string): Promise<void> {
   for (const prefix of prefixesOf(name)) batch.deleteRange('default', prefix, afterPrefix(prefix));
   await engine.write(batch);
   await engine.sync();
+}
+
+/** Whether a host's disk has anything of a name. */
+export async function hasState(engine: Engine, name: string): Promise<boolean> {
+  for (const start of prefixesOf(name)) {
+    const { keys } = await engine.scan('default', {
+      start,
+      end: afterPrefix(start),
+      limit: 1,
+      keysOnly: true,
+    });
+    if (keys.length > 0) return true;
+  }
+  return false;
 }
 
 /** @throws TroupeError `conflict` when the machine cannot go on from what the disk has */

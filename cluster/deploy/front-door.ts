@@ -4,6 +4,7 @@ import { type Service, type ServiceMsg, Svcm } from '@nats-io/services';
 import type { NatsConnection } from '@nats-io/transport-node';
 import type { HandlingSpans } from '../tracing/actor-tracing.js';
 import { type ActorFamily, keyOf } from './actor-family.js';
+import { HOW_TO_GO_ON } from './deployed-actor.js';
 import {
   type Answer,
   actorSubject,
@@ -12,6 +13,7 @@ import {
   ID_HEADER,
   idFlaw,
   isRefusal,
+  MAX_KEY_BYTES,
   REFUSAL_NUMBERS,
   readEvent,
   readObject,
@@ -34,6 +36,8 @@ export interface FrontDoorParts {
   /** Absent where nobody takes spans. */
   readonly spans?: HandlingSpans | undefined;
 }
+
+const NO_KEY = `a key is a text of at most ${MAX_KEY_BYTES} bytes, or a whole number`;
 
 export class FrontDoor {
   readonly #parts: FrontDoorParts;
@@ -99,16 +103,22 @@ export class FrontDoor {
 
   async #tellState(message: ServiceMsg): Promise<void> {
     const { family, member, name, node } = this.#parts;
-    const key = member === undefined ? '' : keyOf(readObject(message.data)?.key);
+    const given = readObject(message.data)?.key;
+    const key = member === undefined ? '' : keyOf(given);
     if (key === undefined) {
-      const sentence = `${name} has an actor for each "${member}": say which, as in {"key":"42"}`;
-      return respond(message, refusal('bad-event', sentence));
+      const which = given === undefined ? 'say which, as in {"key":"42"}' : NO_KEY;
+      return respond(message, refusal('no-key', `${name} has an actor for each "${member}": ${which}`));
     }
     try {
       const { text, actor } = await family.stateOf(key);
       if (text === undefined) {
-        const sentence = actor === undefined ? `${name} has no actor for ${key}` : `${name} is starting`;
-        return respond(message, refusal(actor === undefined ? 'bad-event' : 'unavailable', sentence));
+        const sentence =
+          actor === undefined
+            ? `${name} has no actor for ${key}`
+            : actor.state === 'failed'
+              ? `${name} has not taken its first step (${actor.failures.last})`
+              : `${name} is starting`;
+        return respond(message, refusal(actor === undefined ? 'not-found' : 'unavailable', sentence));
       }
       const stored = decodeState(text);
       const failures = actor?.failures;
@@ -123,6 +133,9 @@ export class FrontDoor {
         life: actor?.state ?? 'passive',
         failures: failures?.count ?? 0,
         ...(failures?.last ? { lastFailure: failures.last } : {}),
+        ...(actor?.state === 'failed' ? { goesOn: HOW_TO_GO_ON } : {}),
+        effectsPending: actor?.effects ?? 0,
+        waiting: actor?.waitingEffects ?? [],
       };
       message.respond(JSON.stringify(body));
     } catch (error) {

@@ -8,7 +8,7 @@ import type { Engine } from '../../storage/index.js';
 import { TroupeError } from '../errors.js';
 import { loadDeployable } from './deployable.js';
 import type { Deployable } from './deployment.js';
-import { MAX_BYTES, readObject } from './protocol.js';
+import { MAX_BYTES, NAME, readObject } from './protocol.js';
 import { deploymentKey } from './records.js';
 import { rows } from './stored-actor.js';
 
@@ -22,9 +22,10 @@ export interface HandOver {
   readonly input?: unknown;
   readonly instances?: Deployable['instances'];
   readonly fresh: boolean;
+  /** Takes the place of what is deployed under the name, state included. */
+  readonly replace?: boolean;
 }
 
-const NAME = /^[A-Za-z0-9_-]{1,64}$/;
 const FILE = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
 
 export class HandedFiles {
@@ -62,7 +63,11 @@ export class HandedFiles {
 
   async keep(handed: HandOver): Promise<void> {
     const batch = this.engine.batch();
-    batch.put('default', deploymentKey(handed.name), Buffer.from(JSON.stringify(handed)));
+    batch.put(
+      'default',
+      deploymentKey(handed.name),
+      Buffer.from(JSON.stringify({ ...handed, replace: undefined })),
+    );
     await this.engine.write(batch);
     await this.engine.sync();
   }
@@ -78,7 +83,7 @@ export class HandedFiles {
 /** What a request says. @throws TroupeError `invalid-argument` */
 export function readHandOver(bytes: Uint8Array): HandOver {
   const given = readObject(bytes);
-  const { name, file, source, exportName, input, instances, fresh } = given ?? {};
+  const { name, file, source, exportName, input, instances, fresh, replace } = given ?? {};
   if (typeof name !== 'string' || !NAME.test(name))
     throw bad('a name of letters, digits, hyphens and underscores');
   if (typeof file !== 'string' || !FILE.test(file) || file !== basename(file))
@@ -95,6 +100,7 @@ export function readHandOver(bytes: Uint8Array): HandOver {
     ...(input === undefined ? {} : { input }),
     ...(instances === undefined ? {} : { instances: readInstances(instances) }),
     fresh: fresh === true,
+    replace: replace === true,
   };
 }
 

@@ -19,8 +19,10 @@ export interface DeployedInfo {
   readonly life?: string;
   readonly failures?: number;
   readonly lastFailure?: string;
-  /** The member that names an instance, and how many are in memory. */
-  readonly instances?: { readonly member: string; readonly inMemory: number };
+  /** The member that names an instance, how many are in memory, and how many of these stand as failed. */
+  readonly instances?: { readonly member: string; readonly inMemory: number; readonly failed: number };
+  /** Effects of those in memory that have not left. */
+  readonly effectsPending?: number;
 }
 
 type Members = Readonly<Record<string, unknown>>;
@@ -33,7 +35,7 @@ export function readHostInfo({ node, pid, actors }: Members): HostInfo | undefin
 }
 
 function readDeployed(actor: Members): DeployedInfo | undefined {
-  const { name, machine, file, since, state, life, failures, lastFailure, instances } = actor;
+  const { name, machine, file, since, state, life, failures, lastFailure, instances, effectsPending } = actor;
   if (typeof name !== 'string' || typeof machine !== 'string') return undefined;
   if (typeof file !== 'string' || typeof since !== 'string') return undefined;
   return {
@@ -46,8 +48,15 @@ function readDeployed(actor: Members): DeployedInfo | undefined {
     ...(typeof failures === 'number' ? { failures } : {}),
     ...(typeof lastFailure === 'string' ? { lastFailure } : {}),
     ...(isMembers(instances) && typeof instances.member === 'string' && typeof instances.inMemory === 'number'
-      ? { instances: { member: instances.member, inMemory: instances.inMemory } }
+      ? {
+          instances: {
+            member: instances.member,
+            inMemory: instances.inMemory,
+            failed: typeof instances.failed === 'number' ? instances.failed : 0,
+          },
+        }
       : {}),
+    ...(typeof effectsPending === 'number' ? { effectsPending } : {}),
   };
 }
 

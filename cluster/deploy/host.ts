@@ -20,13 +20,14 @@ import type { DiskObserver } from '../raft/host.js';
 import { HandlingSpans } from '../tracing/actor-tracing.js';
 import { Tracing } from '../tracing/tracing.js';
 import type { SharedParts } from './actor-family.js';
+import { Backlog } from './backlog.js';
 import { Claims, namesOfCluster } from './claim.js';
 import { NatsCourier } from './courier.js';
-import { type Deployable, Deployment, purge } from './deployment.js';
+import { type Deployable, Deployment, hasState, purge } from './deployment.js';
 import { HandedFiles, type HandOver, readHandOver } from './handed-files.js';
 import type { HostInfo } from './host-info.js';
 import { Journal } from './journal.js';
-import { deploySubject, hostsSubject } from './protocol.js';
+import { deploySubject, hostsSubject, NAME, purgeSubject, readObject } from './protocol.js';
 import { HOST_KEY } from './records.js';
 
 export interface HostOptions {
@@ -108,6 +109,7 @@ export class DeployHost {
       engine,
       journal: this.#journal,
       courier: new NatsCourier(connection, cluster, logger),
+      backlog: new Backlog(system.clock, logger),
       counts: { eventsApplied: 0, eventsRepeated: 0, effectsLeft: 0 },
       wall: Date.now,
       newLife: () => randomBytes(8).toString('hex'),
@@ -174,6 +176,7 @@ export class DeployHost {
       deployments: deployments.length,
       actorsInMemory: deployments.reduce((sum, { inMemory }) => sum + inMemory, 0),
       ...this.#shared.counts,
+      effectsPending: this.#shared.backlog.pending,
       batches: this.#journal.batches,
       openSpans: this.#spans?.open ?? 0,
       droppedSpans: this.#spans?.dropped ?? 0,
@@ -194,7 +197,7 @@ export class DeployHost {
   async deploy(what: Deployable): Promise<{ readonly ended: Promise<TroupeError | undefined> }> {
     const { name } = what;
     if (this.#deployments.has(name) || this.#busy.has(name)) {
-      throw new TroupeError('conflict', `an actor named ${name} is deployed already: choose another --name`);
+      throw deployedAlready(name);
     }
     if (this.#deployments.size >= MAX_DEPLOYMENTS) {
       throw new TroupeError('conflict', `${this.node} serves ${MAX_DEPLOYMENTS} actors: start another host`);
@@ -263,6 +266,7 @@ export class DeployHost {
   async #open(): Promise<void> {
     const { cluster, takesFiles, logger } = this.#options;
     this.#answer(hostsSubject(cluster), () => this.info());
+    this.#answer(purgeSubject(cluster), ({ data }) => this.#purgeLeft(readObject(data)?.name));
     if (takesFiles) {
       for (const handed of await this.#files.all()) {
         try {
@@ -282,12 +286,51 @@ export class DeployHost {
 
   async #takeOver(handed: HandOver): Promise<void> {
     const { name } = handed;
-    if (this.#deployments.has(name)) {
-      throw new TroupeError('conflict', `an actor named ${name} is deployed already: choose another --name`);
+    const present = this.#deployments.has(name);
+    if (present && handed.replace !== true) throw deployedAlready(name);
+    const loaded = { ...(await this.#files.load(handed)), fresh: handed.fresh };
+    const before = present ? (await this.#files.all()).find((one) => one.name === name) : undefined;
+    if (present) await this.undeploy(name, false);
+    try {
+      await this.deploy(loaded);
+    } catch (error) {
+      if (before !== undefined) await this.#putBack(before);
+      throw error;
     }
-    await this.deploy({ ...(await this.#files.load(handed)), fresh: handed.fresh });
     await this.#files.keep(handed);
     this.#options.logger.info({ actor: name, file: handed.file }, 'an actor was deployed');
+  }
+
+  /** What was to be replaced serves again. */
+  async #putBack(before: HandOver): Promise<void> {
+    await this.#files.keep(before);
+    try {
+      await this.deploy(await this.#files.load(before));
+    } catch (error) {
+      this.#options.logger.error(
+        { err: error, actor: before.name },
+        'the machine of before serves no longer',
+      );
+    }
+  }
+
+  /** Removes the state that an actor has left behind. @returns whether there was one */
+  async #purgeLeft(name: unknown): Promise<{ readonly node: string; readonly purged: boolean }> {
+    if (typeof name !== 'string' || !NAME.test(name)) {
+      throw new TroupeError('invalid-argument', 'a state is purged by the name of its actor');
+    }
+    if (this.#deployments.has(name) || this.#busy.has(name)) throw deployedAlready(name);
+    this.#busy.add(name);
+    try {
+      const purged = await hasState(this.#engine, name);
+      if (purged) {
+        await purge(this.#engine, name);
+        this.#options.logger.info({ actor: name }, 'the state of an actor was purged');
+      }
+      return { node: this.node, purged };
+    } finally {
+      this.#busy.delete(name);
+    }
   }
 
   /** Answers requests in JSON; what goes wrong is a code and a sentence. */
@@ -322,6 +365,13 @@ export class DeployHost {
     this.#ended.delete(name);
     return (error) => tell?.(error);
   }
+}
+
+function deployedAlready(name: string): TroupeError {
+  return new TroupeError(
+    'conflict',
+    `an actor named ${name} is deployed already: put this machine in its place with --replace, which keeps its state, or choose another --name`,
+  );
 }
 
 /** What ends a host, as a sentence with a code. */

@@ -8,6 +8,8 @@ export interface Said {
   readonly reply?: unknown;
   /** It refused, with this sentence. */
   readonly refused?: string;
+  /** No transition of the machine took the event. */
+  readonly untaken?: true;
 }
 
 interface Known {

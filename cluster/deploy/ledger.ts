@@ -1,17 +1,26 @@
 /** What a deployed actor has applied and what it owes: state, ids and effects, from its machine's steps to the disk. */
 
-import type { AnyEventObject } from 'xstate';
+import type { AnyEventObject, AnyMachineSnapshot } from 'xstate';
 import type { ActorSystem, Persistence, Restorable, Step } from '../../actors/index.js';
 import type { Engine, WriteBatch } from '../../storage/index.js';
+import type { Backlog } from './backlog.js';
 import type { Journal, JournalSource } from './journal.js';
 import { KnownIds, type Said } from './known-ids.js';
 import { type Courier, Outbox } from './outbox.js';
 import { encodePlain, NotPlainError } from './plain-data.js';
-import { type Answer, type Delivery, KNOWN_IDS, MAX_BYTES, MAX_EFFECTS, refusal } from './protocol.js';
+import {
+  type Answer,
+  type Delivery,
+  KNOWN_IDS,
+  MAX_BYTES,
+  MAX_EFFECTS,
+  MOST_EFFECTS,
+  refusal,
+  type WaitingEffects,
+} from './protocol.js';
 import {
   decodeState,
   effectKey,
-  encodeState,
   firstDeadline,
   idKey,
   type Moment,
@@ -19,12 +28,12 @@ import {
   restorableOf,
   type StoredEffect,
   type StoredId,
-  type StoredState,
   stateKey,
   storedState,
   wakeKey,
 } from './records.js';
 import { AnswerBox } from './reply.js';
+import { encoded, persisted } from './step-state.js';
 import { type ActorPast, actorStateOf, loadSaid } from './stored-actor.js';
 
 export interface LedgerParts {
@@ -35,6 +44,7 @@ export interface LedgerParts {
   readonly engine: Engine;
   readonly journal: Journal;
   readonly courier: Courier;
+  readonly backlog: Backlog;
   readonly counts: DeployCounts;
   /** Milliseconds of the wall clock. */
   readonly wall: () => number;
@@ -43,8 +53,9 @@ export interface LedgerParts {
   /** Whether it has to be found on the disk when a timer of it falls due. */
   readonly wakes: boolean;
   /** The machine has taken a step. */
-  readonly stepped: (finished: boolean) => void;
-  readonly failed: (message: string) => void;
+  readonly stepped: (finished: boolean, onEvent: boolean) => void;
+  /** @param onEvent whether it was the event: without one it would fail again */
+  readonly failed: (message: string, onEvent: boolean) => void;
   /** All that it has done is durable. */
   readonly settled: () => void;
 }
@@ -55,6 +66,9 @@ export interface DeployCounts {
   eventsRepeated: number;
   effectsLeft: number;
 }
+
+/** Characters of what a machine threw that are kept. */
+const MAX_REASON = 500;
 
 interface Unwritten {
   state: boolean;
@@ -72,6 +86,8 @@ export class Ledger implements Persistence, JournalSource {
   /** The state after the last step; `undefined` before the first. */
   #text: string | undefined;
   #seq = 0;
+  /** XState's, after the last step of this run. */
+  #snapshot: unknown;
   #life: string;
   #deadline: number | undefined;
   /** What the disk says about when it has to be woken. */
@@ -86,12 +102,13 @@ export class Ledger implements Persistence, JournalSource {
 
   constructor(parts: LedgerParts, { text, ids, effects }: ActorPast) {
     this.#parts = parts;
-    const { system, courier, owner } = parts;
+    const { system, courier, backlog, owner } = parts;
     this.#outbox = new Outbox({
       name: owner.name,
       clock: system.clock,
       random: system.random,
       courier,
+      backlog,
       left: (effect) => {
         parts.counts.effectsLeft++;
         this.#unwritten.left.push(effect);
@@ -123,6 +140,16 @@ export class Ledger implements Persistence, JournalSource {
   /** When its first timer is due, on the wall clock. */
   get deadline(): number | undefined {
     return this.#deadline;
+  }
+
+  /** Effects that have not left. */
+  get effects(): number {
+    return this.#outbox.size + this.#unwritten.effects.length;
+  }
+
+  /** For whom effects wait that were tried in vain. */
+  get waitingEffects(): readonly WaitingEffects[] {
+    return this.#outbox.waiting(this.#parts.wall());
   }
 
   /** Events that wait for the machine. */
@@ -189,6 +216,7 @@ export class Ledger implements Persistence, JournalSource {
   // Persistence: what the machine's cell asks and tells.
 
   restore(): Restorable | undefined {
+    this.#snapshot = undefined;
     return this.#text === undefined ? undefined : restorableOf(decodeState(this.#text), this.#now());
   }
 
@@ -197,8 +225,11 @@ export class Ledger implements Persistence, JournalSource {
     if (delivery === undefined) return true;
     this.#waiting.delete(event);
     if (this.repeat(delivery)) return false;
-    if (this.#outbox.size + this.#unwritten.effects.length >= MAX_EFFECTS) {
-      const sentence = `${MAX_EFFECTS} effects of ${this.#parts.called} have not left yet: try again later`;
+    if (this.effects >= MAX_EFFECTS) {
+      const [first] = [...this.waitingEffects].sort((a, b) => b.effects - a.effects);
+      const most =
+        first === undefined ? '' : `, ${first.effects} of them for ${first.to ?? 'the NATS server'}`;
+      const sentence = `${MAX_EFFECTS} effects of ${this.#parts.called} have not left yet${most}: try again later`;
       delivery.answer(refusal('overloaded', sentence));
       return false;
     }
@@ -212,21 +243,27 @@ export class Ledger implements Persistence, JournalSource {
     const stored = storedState(this.#life, seq, restorable, this.#now());
     const text = encoded(stored);
     const effects = this.#effectsOf(step, seq);
+    if (effects.length > 0 && this.effects + effects.length > MOST_EFFECTS) {
+      throw new NotPlainError(`${this.effects} effects have not left yet, and it emits more`);
+    }
+    const taken = this.#tookEvent(step.snapshot);
     // Nothing throws from here on.
     const { status, children = {} } = restorable.snapshot as unknown as PersistedMachine;
     this.#text = text;
     this.#seq = seq;
+    this.#snapshot = step.snapshot;
     this.#busy = Object.values(children).some(({ snapshot }) => snapshot.status === 'active');
     this.#deadline = firstDeadline(stored);
     this.#unwritten.state = true;
     this.#unwritten.effects.push(...effects);
-    this.#take(seq);
+    const onEvent = this.#current !== undefined;
+    this.#take(seq, taken);
     this.#change();
-    this.#parts.stepped(status !== 'active');
+    this.#parts.stepped(status !== 'active', onEvent);
   }
 
   failed(error: unknown, restartIn: number | undefined): void {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = short(error instanceof Error ? error.message : String(error));
     const current = this.#current;
     this.#current = undefined;
     if (current !== undefined) {
@@ -240,7 +277,7 @@ export class Ledger implements Persistence, JournalSource {
         ),
       );
     }
-    this.#parts.failed(reason);
+    this.#parts.failed(reason, current !== undefined);
   }
 
   // JournalSource.
@@ -287,17 +324,32 @@ export class Ledger implements Persistence, JournalSource {
       if (Buffer.byteLength(text) > MAX_BYTES) {
         throw new NotPlainError(`the effect ${event.type} has more than ${MAX_BYTES} bytes`);
       }
-      return { seq, n, id: `${this.#parts.owner.name}.${this.#life}.${seq}.${n}`, event: JSON.parse(text) };
+      return {
+        seq,
+        n,
+        id: `${this.#parts.owner.name}.${this.#life}.${seq}.${n}`,
+        event: JSON.parse(text),
+        at: this.#parts.wall(),
+      };
     });
   }
 
+  /** Whether a transition took the event that is being handled. */
+  #tookEvent(snapshot: unknown): boolean {
+    const current = this.#current;
+    if (current === undefined || snapshot !== this.#snapshot || current.box.answered) return true;
+    // Nothing is new: no transition, or one whose actions have left no trace.
+    const same = snapshot as AnyMachineSnapshot;
+    return same.machine.getTransitionData(same, current.delivery.event).length > 0;
+  }
+
   /** The step took the event that was being handled, if one was. */
-  #take(seq: number): void {
+  #take(seq: number, taken: boolean): void {
     const current = this.#current;
     this.#current = undefined;
     if (current === undefined) return;
     const { delivery, box } = current;
-    const said = box.close();
+    const said: Said = { ...box.close(), ...(taken ? {} : { untaken: true }) };
     this.#parts.counts.eventsApplied++;
     if (delivery.id !== undefined) {
       this.#unwritten.ids.push({ row: { id: delivery.id, seq }, said });
@@ -313,7 +365,13 @@ export class Ledger implements Persistence, JournalSource {
 
   #answerOf({ id, wants }: Delivery, seq: number, said: Said, duplicate: boolean, text = ''): Answer {
     if (said.refused !== undefined) return refusal('refused', said.refused);
-    const acknowledgement = { ok: true, ...(id === undefined ? {} : { id }), seq, duplicate } as const;
+    const acknowledgement = {
+      ok: true,
+      ...(id === undefined ? {} : { id }),
+      seq,
+      duplicate,
+      taken: said.untaken !== true,
+    } as const;
     if (wants === 'acknowledgement') return acknowledgement;
     return 'reply' in said
       ? { ...acknowledgement, reply: said.reply }
@@ -330,35 +388,14 @@ export class Ledger implements Persistence, JournalSource {
   }
 }
 
-/** @throws NotPlainError for a context that is no tree */
-function persisted(step: Step): Restorable {
-  try {
-    return step.persist();
-  } catch (cause) {
-    // XState follows what refers to itself until the stack ends.
-    if (!(cause instanceof RangeError)) throw cause;
-    throw new NotPlainError('its context does not serialise: it refers to itself, or is nested too deeply');
-  }
-}
-
-/** @throws NotPlainError for a state that would not come back as it is, or is too large */
-function encoded(state: StoredState): string {
-  let text: string;
-  try {
-    text = encodeState(state);
-  } catch (cause) {
-    if (!(cause instanceof NotPlainError)) throw cause;
-    const where = cause.message.replace(/^the actor\.(snapshot\.)?/, '');
-    throw new NotPlainError(`its state does not serialise: ${where}`, { cause });
-  }
-  const bytes = Buffer.byteLength(text);
-  if (bytes > MAX_BYTES) throw new NotPlainError(`its state has ${bytes} bytes, more than ${MAX_BYTES}`);
-  return text;
-}
-
 interface PersistedMachine {
   readonly status: string;
   readonly children?: Readonly<Record<string, { readonly snapshot: { readonly status: string } }>>;
+}
+
+/** What stands in tables and answers. */
+function short(reason: string): string {
+  return reason.length > MAX_REASON ? `${reason.slice(0, MAX_REASON - 1)}…` : reason;
 }
 
 function nothingUnwritten(): Unwritten {

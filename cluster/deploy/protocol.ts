@@ -14,6 +14,8 @@ export const actorSubject = (cluster: string, name: string, endpoint: ActorEndpo
 export const deploySubject = (cluster: string, node: string): string =>
   `troupe.${cluster}.api.host.${node}.deploy`;
 /** Every host answers. */
+/** Every host that keeps a state of the name removes it. */
+export const purgeSubject = (cluster: string): string => `troupe.${cluster}.api.host.purge`;
 export const hostsSubject = (cluster: string): string => `troupe.${cluster}.api.host.list`;
 /** Between hosts: who has the name. */
 export const claimSubject = (cluster: string, name: string): string =>
@@ -27,6 +29,8 @@ export function emitSubject(cluster: string, name: string, type: string): string
 
 const MAX_SUBJECT_LENGTH = 255;
 
+/** What a deployed actor or a host may be called. */
+export const NAME = /^[A-Za-z0-9_-]{1,64}$/;
 /** The header that carries an event's id, as in JetStream. */
 export const ID_HEADER = 'Nats-Msg-Id';
 export const MAX_ID_LENGTH = 128;
@@ -38,11 +42,15 @@ export const KNOWN_IDS = 4096;
 export const MAX_WAITING = 4096;
 /** Effects of one actor that have not left. */
 export const MAX_EFFECTS = 1000;
+/** At these a step fails that no event could have been refused for: one of a timer or of a child. */
+export const MOST_EFFECTS = 2 * MAX_EFFECTS;
 /** Bytes of an instance's key. */
 export const MAX_KEY_BYTES = 256;
 
 export type RefusalCode =
   | 'bad-event'
+  | 'no-key'
+  | 'not-found'
   | 'too-large'
   | 'done'
   | 'refused'
@@ -53,6 +61,8 @@ export type RefusalCode =
 /** As HTTP numbers them: the services API of NATS wants a number. */
 export const REFUSAL_NUMBERS: Readonly<Record<RefusalCode, number>> = {
   'bad-event': 400,
+  'no-key': 400,
+  'not-found': 404,
   done: 410,
   'too-large': 413,
   refused: 422,
@@ -66,6 +76,15 @@ export interface Refusal {
   readonly code: RefusalCode;
   /** One sentence for a person. */
   readonly message: string;
+}
+
+/** Effects of an actor that were tried in vain, and are tried again. */
+export interface WaitingEffects {
+  /** The deployed actor that they are for; absent: they wait for the NATS server. */
+  readonly to?: string;
+  readonly effects: number;
+  /** When the oldest of them was emitted. */
+  readonly since: string;
 }
 
 /** What an actor is at, for people and programs. */
@@ -85,6 +104,8 @@ export interface Acknowledgement {
   readonly seq: number;
   /** It had been applied before. */
   readonly duplicate: boolean;
+  /** Whether a transition of the machine took it in the state that it was in. */
+  readonly taken: boolean;
   /** Only for `ask`: what the machine said, else its state. */
   readonly reply?: unknown;
   readonly state?: ActorState;

@@ -4,6 +4,7 @@ import type { AnyEventObject, Snapshot } from 'xstate';
 import type { Restorable } from '../../actors/index.js';
 import { TroupeError } from '../errors.js';
 import { encodePlain } from './plain-data.js';
+import { NAME } from './protocol.js';
 
 const FORMAT = 1;
 
@@ -34,6 +35,13 @@ export interface StoredEffect {
   readonly n: number;
   readonly id: string;
   readonly event: AnyEventObject;
+  /** When it was emitted, in milliseconds of the wall clock; hosts of before did not write it down. */
+  readonly at?: number;
+}
+
+/** The deployed actor that an effect is for; `undefined`: it is published for everybody. */
+export function addresseeOf({ event: { to } }: StoredEffect): string | undefined {
+  return typeof to === 'string' && NAME.test(to) ? to : undefined;
 }
 
 /** An event that was applied. */
@@ -42,6 +50,8 @@ export interface StoredId {
   readonly seq: number;
   /** What the machine said to it. */
   readonly reply?: unknown;
+  /** No transition took it. */
+  readonly untaken?: true;
 }
 
 /** Monotonic and wall time of one moment, in milliseconds: deadlines are kept on the one and run on the other. */

@@ -125,6 +125,7 @@ const HOST: Readonly<Record<string, Row>> = {
   eventsApplied: ['host_events_applied_total', 'Events that deployed actors have applied.'],
   eventsRepeated: ['host_events_repeated_total', 'Events that had been applied before, known by their ids.'],
   effectsLeft: ['host_effects_total', 'Effects that have left.'],
+  effectsPending: ['host_effects_pending', 'Effects that are durable and have not left yet.'],
   batches: ['host_batches_total', 'Batches that were made durable: one for all that a turn brought.'],
 };
 

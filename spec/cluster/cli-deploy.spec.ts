@@ -15,6 +15,7 @@ const FILES: Readonly<Record<string, string>> = {
   'other.mjs':
     "import { m as other } from './fine.mjs';\nimport { createMachine } from 'xstate';\nexport const m = createMachine({ id: other.id });",
   'none.mjs': 'export const answer = 42;',
+  'none.ts': 'export const answer: number = 42;',
   'two.mjs': `${IMPORT}export const a = createMachine({});\nexport const b = createMachine({ id: 'b' });`,
   'throws.mjs': "throw new Error('there is no database');",
   'target.mjs': machine("initial: 'a', states: { a: { on: { GO: 'nowhere' } } }"),
@@ -46,6 +47,8 @@ describe('troupe deploy, send and ask', () => {
       2,
       'none.mjs exports no machine (it exports answer): export what createMachine returns',
     ],
+    [['deploy', 'none.ts', ...NAMED], 2, 'none.ts exports no machine (it exports answer): export what'],
+    [['deploy', 'fine.mjs', ...NAMED, '--replace'], 2, '--replace is for --host'],
     [['deploy', 'absent.ts', ...NAMED], 2, 'absent.ts is not there: name a JavaScript or TypeScript file'],
     [['deploy', 'folder.ts', ...NAMED], 2, 'folder.ts is no file'],
     [['deploy', 'two.mjs', ...NAMED], 2, 'two.mjs exports several machines: name one, as in two.mjs#a'],

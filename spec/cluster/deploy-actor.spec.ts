@@ -79,7 +79,7 @@ describe('a deployed actor', () => {
     await it.clock.advance(1.9);
     expect(answers).to.deep.equal([]);
     await it.clock.advance(0.2);
-    expect(answers).to.deep.equal([{ ok: true, id: 'one', seq: 2, duplicate: false }]);
+    expect(answers).to.deep.equal([{ ok: true, id: 'one', seq: 2, duplicate: false, taken: true }]);
     await it.restart();
     expect(count(await it.ask({ type: 'tell' }))).to.equal(5);
   });
@@ -98,9 +98,9 @@ describe('a deployed actor', () => {
     await it.restart();
     const later = it.send({ type: 'add', by: 5 }, 'one');
     await it.clock.advance(5);
-    expect(first).to.deep.equal([{ ok: true, id: 'one', seq: 2, duplicate: false }]);
+    expect(first).to.deep.equal([{ ok: true, id: 'one', seq: 2, duplicate: false, taken: true }]);
     for (const again of [waiting, unsynced, durable, later]) {
-      expect(again).to.deep.equal([{ ok: true, id: 'one', seq: 2, duplicate: true }]);
+      expect(again).to.deep.equal([{ ok: true, id: 'one', seq: 2, duplicate: true, taken: true }]);
     }
     expect(count(await it.ask({ type: 'tell' }))).to.equal(5);
   });
@@ -122,6 +122,7 @@ describe('a deployed actor', () => {
       ok: true,
       seq: 2,
       duplicate: false,
+      taken: true,
       state: { value: 'counting', context: { n: 1 }, status: 'active' },
     });
   });
@@ -270,7 +271,7 @@ describe('a deployed actor', () => {
       const again = it.send({ type: 'finish' }, 'end');
       const more = it.send({ type: 'add', by: 1 });
       await it.clock.advance(10);
-      expect(again).to.deep.equal([{ ok: true, id: 'end', seq: 2, duplicate: true }]);
+      expect(again).to.deep.equal([{ ok: true, id: 'end', seq: 2, duplicate: true, taken: true }]);
       expect(more[0]).to.include({ ok: false, code: 'done' });
     }
     expect(end[0]).to.include({ ok: true, duplicate: false });

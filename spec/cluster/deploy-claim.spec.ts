@@ -58,6 +58,19 @@ describe('the name of a deployed actor', () => {
     });
   }
 
+  it('is given up without waiting for a cluster that is away', async function () {
+    this.timeout(10_000);
+    const names = new MemoryNames();
+    const one = await claims('a', names);
+    const held = await one.take('away', () => {});
+    names.raw.compareAndSwap = () => new Promise(() => {});
+    // It would never come back.
+    await held.release();
+    // Nobody answers for the name any more: the next one is not refused by asking.
+    const next = await claims('b');
+    await (await next.take('away', () => {})).release();
+  });
+
   /** Nobody hears an answer before all have asked, so that none answers for the name yet. */
   function askTogether(all: readonly NatsConnection[]): void {
     let toCome = all.length;

@@ -70,6 +70,7 @@ describe('a host of deployed actors', () => {
     disk: SimulatedDisk = emptyDisk(),
     name?: string,
     server: NatsTransportOptions = { servers: nats.url },
+    takesFiles = false,
     tracerProvider?: TracerProvider,
   ): Promise<DeployHost> {
     const host = await DeployHost.start({
@@ -80,12 +81,67 @@ describe('a host of deployed actors', () => {
       nats: server,
       schedulers: ['scheduler-1'],
       logger: silentLogger,
-      takesFiles: false,
+      takesFiles,
       tracerProvider,
     });
     hosts.push(host);
     return host;
   }
+
+  it('does not accept a machine that cannot take its first step, and keeps nothing of it', async () => {
+    const host = await start();
+    const broken = setup({}).createMachine({
+      id: 'broken',
+      entry: () => {
+        throw new Error('there is no database');
+      },
+    });
+    const refused = await host.deploy(what('it', broken)).then(
+      () => '',
+      (error: TroupeError) => `${error.code}: ${error.message}`,
+    );
+    expect(refused).to.equal(
+      'failed: it cannot take its first step (there is no database): mend the machine broken of file.ts, and deploy it again',
+    );
+    expect((await host.info()).actors).to.deep.equal([]);
+    await host.deploy(what('it', order));
+    expect(await actors.state('it', undefined)).to.include({ value: 'open', seq: 1 });
+  });
+
+  it('purges what an actor has left behind that is deployed no longer', async () => {
+    const host = await start();
+    await host.deploy(what('it', order));
+    await actors.deliver('it', 'send', { type: 'add' }, '1');
+    expect(await codeOf(actors.purge('it'))).to.equal('failed');
+    await actors.undeploy('it', false);
+    expect(await actors.purge('it')).to.deep.equal([host.node]);
+    expect(await actors.purge('it')).to.deep.equal([]);
+    await host.deploy(what('it', order));
+    expect(await actors.state('it', undefined)).to.deep.include({ context: { items: 0 }, seq: 1 });
+  });
+
+  const FILE = (n: number): string =>
+    `import { createMachine, assign } from 'xstate';
+     export const m = createMachine({ id: 'm', context: { n: 0 }, on: { add: { actions: assign({ n: ({ context }) => context.n + ${n} }) } } });`;
+  const THROWS = "throw new Error('there is no database');";
+
+  it('puts a machine in the place of another that was handed over, and keeps the state', async () => {
+    const host = await start(emptyDisk(), undefined, { servers: nats.url }, true);
+    const handed = (source: string, replace: boolean) =>
+      actors.deploy(host.node, { name: 'it', file: 'm.mjs', source, fresh: false, replace });
+    await handed(FILE(1), false);
+    await actors.deliver('it', 'send', { type: 'add' }, '1');
+    const refused = await handed(FILE(10), false).then(
+      () => '',
+      (error: TroupeError) => `${error.code}: ${error.message}`,
+    );
+    expect(refused).to.include('conflict').and.to.include('--replace, which keeps its state');
+    await handed(FILE(10), true);
+    await actors.deliver('it', 'send', { type: 'add' }, '2');
+    expect(await codeOf(handed(THROWS, true))).to.equal('failed');
+    await actors.deliver('it', 'send', { type: 'add' }, '3');
+    expect(await actors.state('it', undefined)).to.deep.include({ context: { n: 21 } });
+  });
 
   async function stop(host: DeployHost): Promise<void> {
     hosts.splice(hosts.indexOf(host), 1);
@@ -115,7 +171,7 @@ describe('a host of deployed actors', () => {
       context: { items: 1 },
     });
     expect(await codeOf(actors.state('order', undefined))).to.equal('usage');
-    expect(await codeOf(actors.state('order', 'nobody'))).to.equal('usage');
+    expect(await codeOf(actors.state('order', 'nobody'))).to.equal('not-found');
     expect(await codeOf(actors.deliver('order', 'send', { type: 'add' }, '2'))).to.equal('usage');
     await stop(host);
     const again = await start(disk);
@@ -125,13 +181,13 @@ describe('a host of deployed actors', () => {
     expect(asleep.timers).to.have.length(1);
     expect(
       (await actors.hosts()).map(({ actors: own }) => own.map(({ instances }) => instances)),
-    ).to.deep.equal([[{ member: 'id', inMemory: 0 }]]);
+    ).to.deep.equal([[{ member: 'id', inMemory: 0, failed: 0 }]]);
   });
 
   it('joins the trace of who sends, and tells neither events nor keys', async () => {
     const book = new SpanBook();
     const tracerProvider = book.provider;
-    const host = await start(emptyDisk(), 'host-t', { servers: nats.url }, tracerProvider);
+    const host = await start(emptyDisk(), 'host-t', { servers: nats.url }, false, tracerProvider);
     await host.deploy(what('order', order, { instances: INSTANCES }));
     const shop = await ActorClient.connect({
       nats: { servers: nats.url },
@@ -183,6 +239,7 @@ describe('a host of deployed actors', () => {
       'deployed_actors 1',
       'events_applied_total 2',
       'events_repeated_total 1',
+      'effects_pending 0',
     ]) {
       expect(page).to.include(`\ntroupe_host_${line}\n`);
     }
@@ -293,7 +350,14 @@ describe('a host of deployed actors', () => {
       await eventually('all were told', () => (effects.length >= 2 ? true : undefined));
       expect(effects.sort()).to.deep.equal(['troupe.c.emit.a.tell', 'troupe.c.emit.b.tell']);
       expect((await user.hosts()).map(({ node }) => node)).to.deep.equal([host.node]);
-      expect(await codeOf(user.undeploy('a', false))).to.equal('undetermined');
+      const said = await user.undeploy('a', false).then(
+        () => '',
+        (error: TroupeError) => `${error.code}: ${error.message}`,
+      );
+      expect(said).to.include(
+        'unavailable: this NATS user may not publish on troupe.c.api.actor.a.undeploy: give other credentials',
+      );
+      expect(await codeOf(user.purge('a'))).to.equal('unavailable');
     } finally {
       await Promise.all([user.close(), listener.close()]);
       await Promise.all(hosts.splice(0).map((host) => host.close()));

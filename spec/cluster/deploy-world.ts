@@ -1,12 +1,15 @@
 import type { AnyStateMachine } from 'xstate';
 import {
   ActorSystem,
+  type Logger,
   MemoryNetwork,
   type ProcessClock,
   seededRandom,
+  silentLogger,
   VirtualClock,
 } from '../../actors/index.js';
 import { ActorFamily, type Instances } from '../../cluster/deploy/actor-family.js';
+import { Backlog } from '../../cluster/deploy/backlog.js';
 import { Journal } from '../../cluster/deploy/journal.js';
 import type { Courier } from '../../cluster/deploy/outbox.js';
 import type { Answer, Delivery } from '../../cluster/deploy/protocol.js';
@@ -30,6 +33,12 @@ export class DeployWorld implements Courier {
   /** Whether an effect arrives. */
   arrives: (effect: StoredEffect) => boolean = () => true;
   readonly diskFailures: Error[] = [];
+  readonly warnings: string[] = [];
+  readonly logger: Logger = {
+    ...silentLogger,
+    warn: (...said: unknown[]) => void this.warnings.push(String(said.at(-1))),
+  };
+  backlog = new Backlog(this.clock, this.logger);
   syncs = 0;
   batches = 0;
   #host: { readonly system: ActorSystem; readonly family: ActorFamily; readonly engine: Engine } | undefined;
@@ -60,6 +69,7 @@ export class DeployWorld implements Courier {
       random: seededRandom(this.seed),
     });
     const engine = this.#counted(await this.disk.open());
+    this.backlog = new Backlog(system.clock, this.logger);
     const journal = new Journal(engine, system);
     journal.broken.then((error) => this.diskFailures.push(error));
     const family = new ActorFamily({
@@ -67,6 +77,7 @@ export class DeployWorld implements Courier {
       engine,
       journal,
       courier: this,
+      backlog: this.backlog,
       counts: { eventsApplied: 0, eventsRepeated: 0, effectsLeft: 0 },
       wall: this.wall,
       newLife: () => `life${++this.#lives}`,

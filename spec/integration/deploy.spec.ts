@@ -149,12 +149,14 @@ describe('deployed actors on a real server, with real disks', () => {
       id: 'one',
       seq: 2,
       duplicate: false,
+      taken: true,
     });
     expect(await request('send', '{"type":"add","by":5}', 'one')).to.deep.equal({
       ok: true,
       id: 'one',
       seq: 2,
       duplicate: true,
+      taken: true,
     });
     expect(await request('ask', '{"type":"get"}')).to.include({ reply: 5 });
     expect(await request('ask', '{"type":"add","by":1}')).to.deep.include({

@@ -66,7 +66,7 @@ describe('the guide to the first actor', () => {
         shown++;
       }
     }
-    expect(shown).to.equal(6);
+    expect(shown).to.equal(7);
     // Both were undeployed: their hosts have ended by themselves.
     for (const host of hosts.slice(1)) expect((await host.ended).code).to.equal(0);
   });

@@ -15,6 +15,7 @@ function run(events: readonly DeployedActorEvent[]): { state: string; calls: str
     startMachine: () => calls.push('start'),
     stopMachine: () => calls.push('stop'),
     refuseEvents: () => calls.push('refuse'),
+    giveUp: () => calls.push('giveUp'),
     forget: () => calls.push('forget'),
   };
   return { state: coverage.run({ duties }, events).state, calls };
@@ -24,6 +25,8 @@ const restored: DeployedActorEvent = { type: 'restored', finished: false };
 const atItsEnd: DeployedActorEvent = { type: 'restored', finished: true };
 const failed: DeployedActorEvent = { type: 'failed' };
 const restarted: DeployedActorEvent = { type: 'restarted' };
+const gaveUp: DeployedActorEvent = { type: 'gaveUp' };
+const retry: DeployedActorEvent = { type: 'retry' };
 const finished: DeployedActorEvent = { type: 'finished' };
 const idle: DeployedActorEvent = { type: 'idle' };
 const released: DeployedActorEvent = { type: 'released', wanted: false };
@@ -39,6 +42,19 @@ describe('the machine of a deployed actor', () => {
     ['waits on after another one', [restored, failed, failed], 'active.backingOff', ['restore', 'start']],
     ['does not leave while it waits', [restored, failed, idle], 'active.backingOff', ['restore', 'start']],
     ['runs again', [restored, failed, restarted], 'active.running', ['restore', 'start']],
+    ['stands as failed', [restored, gaveUp], 'active.failed', ['restore', 'start', 'giveUp']],
+    [
+      'stands as failed after its tries, until an event comes',
+      [restored, failed, gaveUp, restarted, retry],
+      'active.running',
+      ['restore', 'start', 'giveUp', 'start'],
+    ],
+    [
+      'may leave when it stands as failed',
+      [restored, gaveUp, idle],
+      'passivating',
+      ['restore', 'start', 'giveUp', 'stop'],
+    ],
     ['ends', [restored, finished], 'finished', ['restore', 'start', 'refuse']],
     ['ends when it had to wait', [restored, failed, finished], 'finished', ['restore', 'start', 'refuse']],
     ['leaves when it is idle', [restored, idle], 'passivating', ['restore', 'start', 'stop']],

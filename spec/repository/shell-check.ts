@@ -113,8 +113,11 @@ export function npmScripts(): Readonly<Record<string, string>> {
   return JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')).scripts;
 }
 
+/** What npm does without a script of ours. */
+const NPM_OWN: ReadonlySet<string> = new Set(['install', 'ci', 'init', 'link', 'pack']);
+
 async function faultOfNpm([verb = '', ...rest]: readonly string[]): Promise<string | undefined> {
-  if (['install', 'ci', 'pack'].includes(verb)) return undefined;
+  if (NPM_OWN.has(verb)) return undefined;
   const words = verb === 'run' ? rest.filter((word, i) => i > 0 || !word.startsWith('-')) : [verb, ...rest];
   const [script = '', dashes, ...given] = words;
   if (!(script in npmScripts())) return `package.json has no script ${script}`;
