@@ -53,6 +53,7 @@ const HASTY_TRIES = 2;
 
 /** Requests of one turn to one region, sent as one message. */
 class Batch {
+  /** Its store may be dead: others need not wait for it any more. */
   suspected = false;
 
   constructor(
@@ -79,6 +80,8 @@ export class Dispatcher {
   /** Regions with something to send at the end of the turn. */
   readonly #dirty = new Set<CachedRegion>();
   readonly #batches = new Set<Batch>();
+  /** Of these, suspected ones. */
+  #suspects = 0;
   readonly #waits = new Set<TimerHandle>();
   readonly #removeHook: () => void;
   #turnRequested = false;
@@ -253,7 +256,8 @@ export class Dispatcher {
   /** @returns whether anybody still waits for it */
   #landed(batch: Batch): boolean {
     if (this.#closed || !this.#batches.delete(batch)) return false;
-    batch.queue.inFlight--;
+    if (batch.suspected) this.#suspects--;
+    else batch.queue.inFlight--;
     if (batch.queue.calls.length > 0) this.#touch(batch.queue.region);
     return true;
   }
@@ -268,6 +272,7 @@ export class Dispatcher {
     const { calls, queue } = batch;
     const { responses } = reply;
     queue.region.misses = 0;
+    if (queue.write && this.#suspects > 0) this.#succeeded(batch);
     if (responses.length === 0 && !queue.write) {
       this.#retry(calls, 'later', new TroupeError('unavailable', `${batch.store.node} sent an empty reply.`));
       return;
@@ -412,11 +417,26 @@ export class Dispatcher {
     });
   }
 
+  /**
+   * A write was acknowledged by this peer, so it leads. What another was given long before and has not answered, it can hardly
+   * answer any more: a leader that was deposed and lives says so to all who wait. Its fate is open, now as at the deadline.
+   */
+  #succeeded({ queue, peer }: Batch): void {
+    for (const late of [...this.#batches]) {
+      if (!late.suspected || late.queue !== queue || late.peer.id === peer.id) continue;
+      if (this.#landed(late))
+        this.#undetermined(late, `${late.store.node} lost its region to another`, undefined);
+    }
+  }
+
   /** New calls should not follow those that a dead store swallowed. */
   #suspectLate(now: number): void {
     for (const batch of this.#batches) {
       if (batch.suspected || now - batch.sentAt < SUSPECT_AFTER_MS) continue;
       batch.suspected = true;
+      this.#suspects++;
+      batch.queue.inFlight--;
+      if (batch.queue.calls.length > 0) this.#touch(batch.queue.region);
       batch.store.suspectUntil = now + SUSPECT_FOR_MS;
       batch.queue.region.aimPast(batch.peer, this.#finder.usable);
     }

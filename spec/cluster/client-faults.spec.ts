@@ -118,3 +118,57 @@ describe('a read that was refused often', () => {
     expect(asked).to.be.greaterThan(9);
   });
 });
+
+describe('writes to a leader that has died', () => {
+  it('end as undetermined when another leads, and keep nobody behind them waiting', async () => {
+    const world = await ClientWorld.start(1);
+    const db = await world.connect();
+    await world.settle(db.raw.put('a', 'before'));
+    world.script = ({ node }, serve) => (node === 'store-1' ? 'silence' : serve());
+    const begin = world.clock.now();
+    const ends = new Map<string, { readonly outcome: string; readonly after: number }>();
+    const put = (key: string): void => {
+      const ended = (outcome: string) => ends.set(key, { outcome, after: world.clock.now() - begin });
+      db.raw.put(key, 'v', { timeout: 60_000 }).then(
+        () => ended('done'),
+        (error: unknown) => ended(error instanceof TroupeError ? error.code : String(error)),
+      );
+    };
+    // As many batches as may be under way to a region, and more calls that wait for one of these.
+    for (let i = 0; i < 12; i++) {
+      put(`k${i}`);
+      await world.clock.advance(5);
+    }
+    world.leaders.set(1, 2);
+    await world.clock.advance(4_000);
+    const outcomes = [...ends.values()].map(({ outcome }) => outcome);
+    expect(outcomes.filter((outcome) => outcome === 'undetermined')).to.have.length(8);
+    expect(outcomes.filter((outcome) => outcome === 'done')).to.have.length(4);
+    for (const { after } of ends.values()) expect(after).to.be.lessThan(2_000);
+    put('later');
+    await world.clock.advance(50);
+    expect(ends.get('later')?.outcome).to.equal('done');
+    await world.close();
+  });
+
+  it('are waited for as long as nobody else is known to lead', async () => {
+    const world = await ClientWorld.start(1);
+    const db = await world.connect();
+    await world.settle(db.raw.put('a', 'before'));
+    world.script = () => 'silence';
+    let end = 'pending';
+    db.raw.put('a', 'v', { timeout: 8_000 }).then(
+      () => {
+        end = 'done';
+      },
+      (error: unknown) => {
+        end = error instanceof TroupeError ? error.code : String(error);
+      },
+    );
+    await world.clock.advance(7_000);
+    expect(end).to.equal('pending');
+    await world.clock.advance(2_000);
+    expect(end).to.equal('undetermined');
+    await world.close();
+  });
+});
