@@ -86,7 +86,8 @@ export async function run(words: readonly string[]): Promise<void> {
 }
 
 function conclude(thrown: unknown): void {
-  const error = notPermitted(thrown) ?? thrown;
+  // A sentence for a person stays as it is.
+  const error = thrown instanceof TroupeError ? thrown : (notPermitted(thrown) ?? thrown);
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return;
     process.exitCode = ExitCode.usage;

@@ -69,12 +69,12 @@ describe('changes of regions that cannot be', () => {
   }
 
   const splits: readonly [string, readonly string[], string, string][] = [
-    ['before the region', ['a'], 'split-key-outside', 'ra'],
-    ['behind the region', ['z'], 'split-key-outside', 'rz'],
-    ['at its end', ['p'], 'split-key-outside', 'rp'],
-    ['at its start', ['g'], 'split-key-at-start', 'rg'],
-    ['twice', ['h', 'h'], 'split-key-duplicate', 'rh'],
-    ['out of order', ['k', 'h'], 'split-keys-order', 'rh'],
+    ['before the region', ['a'], 'split-key-outside', 'raw "a"'],
+    ['behind the region', ['z'], 'split-key-outside', 'raw "z"'],
+    ['at its end', ['p'], 'split-key-outside', 'raw "p"'],
+    ['at its start', ['g'], 'split-key-at-start', 'raw "g"'],
+    ['twice', ['h', 'h'], 'split-key-duplicate', 'raw "h"'],
+    ['out of order', ['k', 'h'], 'split-keys-order', 'raw "h"'],
     ['at no key', [], 'nothing-to-split', ''],
   ];
   for (const [what, keys, code, named] of splits) {

@@ -33,6 +33,11 @@ describe('The documents', () => {
     expect(odd).to.deep.equal([]);
   });
 
+  it('set up machines for nobody who only runs the specs', () => {
+    const outside = all.filter(({ path }) => !/^(README\.md|docs\/.*)$/.test(path));
+    expect(outside.filter(({ blocks }) => blocks.some(runs)).map(({ path }) => path)).to.deep.equal([]);
+  });
+
   it('have fences that begin their lines, and are closed', () => {
     expect(() => blocksOf('- a list\n  ```sh\n  ls\n  ```\n')).to.throw('line 2');
     expect(() => blocksOf('~~~\nls\n~~~\n')).to.throw('line 1');
