@@ -120,7 +120,10 @@ function filesBelow(folder) {
 }
 
 const dist = join(root, 'dist');
-/** Built beside what may be running, and put in its place when it is whole. */
+/**
+ * Built beside what may be running, and put in its place when it is whole. But for the schema's code: where a `.proto` file has
+ * changed, its generator writes `generated.static.js` into `dist` itself, each file whole, and a failed build leaves it there.
+ */
 const next = join(root, 'dist.next');
 const past = join(root, 'dist.past');
 const stamp = join(dist, 'build.stamp');

@@ -1,7 +1,8 @@
 /** How often a node looks at what it keeps for those who inspect it, and for how much of its time. */
 
-/** Milliseconds between two looks that cost little, and at most between two looks at who still wants to see something. */
+/** Milliseconds between two looks that cost little. */
 export const TICK_MS = 250;
+/** Milliseconds between two looks at who still wants to see something, at most. */
 const SLOW_TICK_MS = 1000;
 /** Looks become rarer, down to one a second, before they take more than this part of the loop's time. */
 const CHEAP = 0.001;

@@ -3,12 +3,12 @@
 import { statSync, writeFileSync } from 'node:fs';
 import { type Command, Option } from 'commander';
 import type { AnyStateMachine } from 'xstate';
+import { didYouMean } from '../../actors/index.js';
 import { HOUSE_MACHINES, houseMachine } from '../charts/house.js';
 import { type Chart, ChartError } from '../charts/model.js';
 import { chartOf } from '../charts/read-machine.js';
 import { TroupeError } from '../errors.js';
 import { loadMachine, namesFile } from '../machine-file.js';
-import { didYouMean } from './suggestion.js';
 import { paletteFor, print, printAll, say, table } from './terminal.js';
 
 const FORMATS = ['svg', 'mermaid', 'dot', 'json'] as const;

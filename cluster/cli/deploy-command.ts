@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { basename, join } from 'node:path';
 import type { Command } from 'commander';
+import { didYouMean } from '../../actors/index.js';
 import type { HandOver } from '../deploy/handed-files.js';
 import type { DeployHost } from '../deploy/host.js';
 import { TroupeError } from '../errors.js';
@@ -25,7 +26,6 @@ import {
   withInspection,
 } from './settings.js';
 import { exportNodeSpans } from './span-export.js';
-import { didYouMean } from './suggestion.js';
 import { endSoon, say } from './terminal.js';
 import { version } from './version.js';
 

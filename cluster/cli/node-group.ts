@@ -1,8 +1,8 @@
 /** `troupe store` and `troupe scheduler` run a node themselves, and have commands below them. */
 
 import { type Command, Option } from 'commander';
+import { didYouMean } from '../../actors/index.js';
 import { TroupeError } from '../errors.js';
-import { didYouMean } from './suggestion.js';
 
 /**
  * The command of a role. Options behind the name of a command below it are that one's alone.

@@ -1,13 +1,13 @@
 /** `troupe region check`. */
 
 import type { Command } from 'commander';
+import { didYouMean } from '../../actors/index.js';
 import { TroupeError } from '../errors.js';
 import type { RegionCheckReport } from '../index.js';
 import { REGION_STATES } from '../region-states.js';
 import { withDatabase } from './connection.js';
 import { isRegionState, showRegionsIn } from './region-states-command.js';
 import { connectionSettings, parseCount, withConnection } from './settings.js';
-import { didYouMean } from './suggestion.js';
 import { paletteFor, print, say, table } from './terminal.js';
 
 export function addRegionCheckCommand(region: Command): void {

@@ -1,12 +1,12 @@
 /** `troupe scheduler list | add | pause | resume | remove | config`. */
 
 import type { Command } from 'commander';
+import { didYouMean } from '../../actors/index.js';
 import { TroupeError } from '../errors.js';
 import type { PlacementAdmin, PlacementInfo } from '../index.js';
 import { withDatabase } from './connection.js';
 import { commandBelow, nodeGroup } from './node-group.js';
 import { connectionSettings, parseCount, parseDuration, withConnection } from './settings.js';
-import { didYouMean } from './suggestion.js';
 import { type Palette, paletteFor, print, say, table } from './terminal.js';
 
 type Flags = Readonly<Record<string, unknown>> & { readonly json?: boolean };

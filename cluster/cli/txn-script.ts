@@ -1,10 +1,10 @@
 /** What `troupe txn run` does: operations as JSON in, what they read out. */
 
+import { didYouMean } from '../../actors/index.js';
 import { TroupeError } from '../errors.js';
 import type { Transaction } from '../index.js';
 import { showBytes } from './kv-bytes.js';
 import { decodeField, encodeField, encodeRecord, NotARecord } from './ndjson.js';
-import { didYouMean } from './suggestion.js';
 
 export type TxnOperation =
   | { readonly op: 'get' | 'delete' | 'lock'; readonly key: Uint8Array }

@@ -104,7 +104,7 @@ export class ClusterModel {
   #regionsVersion = 0;
   /** By name; some may be gone, and those that came since the last look stand behind it. */
   #byName: KnownActor[] = [];
-  #newcomers: KnownActor[] = [];
+  #newcomers = new Set<KnownActor>();
   #actorsGone = false;
   readonly #presence = new Presence();
   readonly #regionMoments = new RegionMoments();
@@ -153,14 +153,12 @@ export class ClusterModel {
 
   /** Actors by name, numbers in it by their value: `store-2` before `store-10`. */
   sortedActors(): readonly KnownActor[] {
-    if (this.#actorsGone) this.#byName = this.#byName.filter((one) => this.actors.get(one.address) === one);
-    if (this.#newcomers.length > 0) {
-      const come = this.#newcomers.filter((one) => this.actors.get(one.address) === one);
+    this.#dropGone();
+    if (this.#newcomers.size > 0) {
       // Nearly sorted already, of which sorting makes use.
-      this.#byName = [...this.#byName, ...come].sort((a, b) => (a.order < b.order ? -1 : 1));
+      this.#byName = [...this.#byName, ...this.#newcomers].sort((a, b) => (a.order < b.order ? -1 : 1));
+      this.#newcomers.clear();
     }
-    this.#newcomers = [];
-    this.#actorsGone = false;
     return this.#byName;
   }
 
@@ -182,6 +180,8 @@ export class ClusterModel {
       this.#forgetNode(node);
     }
     for (const text of this.#regionMoments.settle(now)) this.say(text, now);
+    // No page need show actors, and these come and go.
+    this.#dropGone();
   }
 
   /** The replicas of a region that stores have told of. */
@@ -213,7 +213,8 @@ export class ClusterModel {
     this.members.clear();
     this.actors.clear();
     this.#byName = [];
-    this.#newcomers = [];
+    this.#newcomers.clear();
+    this.#actorsGone = false;
     this.traces.clear();
     this.placement = undefined;
     this.#regionsVersion++;
@@ -269,7 +270,16 @@ export class ClusterModel {
   }
 
   #forgetActor(address: string): void {
-    if (this.actors.delete(address)) this.#actorsGone = true;
+    const actor = this.actors.get(address);
+    if (actor === undefined) return;
+    this.actors.delete(address);
+    // Who came since the last look stands in no order yet.
+    if (!this.#newcomers.delete(actor)) this.#actorsGone = true;
+  }
+
+  #dropGone(): void {
+    if (this.#actorsGone) this.#byName = this.#byName.filter((one) => this.actors.get(one.address) === one);
+    this.#actorsGone = false;
   }
 
   #actor(address: string): KnownActor | undefined {
@@ -278,7 +288,7 @@ export class ClusterModel {
       const order = address.replace(/\d+/g, (digits) => digits.padStart(12, '0'));
       actor = { address, order, machine: '', value: '', status: 'active', queued: 0, restarts: 0 };
       this.actors.set(address, actor);
-      this.#newcomers.push(actor);
+      this.#newcomers.add(actor);
     }
     return actor;
   }

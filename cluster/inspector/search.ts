@@ -43,9 +43,11 @@ export function searchModel(model: ClusterModel, text: string): SearchView {
         ? RANK.exact
         : keys.includes(wanted)
           ? RANK.named
-          : startTs.startsWith(wanted) || keys.some((key) => key.includes(wanted))
-            ? RANK.within
-            : undefined;
+          : startTs.startsWith(wanted)
+            ? RANK.begins
+            : keys.some((key) => key.includes(wanted))
+              ? RANK.within
+              : undefined;
     if (rank === undefined) continue;
     const detail = [outcome, steps[0]?.key ?? ''].filter((part) => part !== '').join(' · ');
     ranked.push({

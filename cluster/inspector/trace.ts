@@ -59,7 +59,7 @@ export class ActorTrace {
       return;
     }
     if (record.kind !== '@xstate.snapshot') {
-      if (!this.#pending.has(child ?? '') && this.#pending.size >= MOST_CHILDREN) this.#pending.clear();
+      if (!this.#pending.has(child ?? '')) this.#dropOldestChild();
       const pending = this.#pending.get(child ?? '') ?? {};
       const list = pending[record.kind] ?? [];
       if (list.length < 32) list.push(record);
@@ -80,6 +80,13 @@ export class ActorTrace {
       value: undefined,
       status: what,
     });
+  }
+
+  /** Makes room for one more; what the actor's own step has so far stays. */
+  #dropOldestChild(): void {
+    const children = [...this.#pending.keys()].filter((name) => name !== '');
+    const [oldest] = children;
+    if (children.length >= MOST_CHILDREN && oldest !== undefined) this.#pending.delete(oldest);
   }
 
   #push(

@@ -71,8 +71,6 @@ function coldStart(name: string): number {
 }
 
 describe('the layout of a chart', () => {
-  // ELK runs cold at first, on machines that do other things.
-
   for (const { name, machine } of HOUSE_MACHINES) {
     it(`covers nothing in the chart ${name}, and takes less than five seconds of work`, async () => {
       const before = process.cpuUsage();

@@ -1,10 +1,10 @@
 import { expect } from 'chai';
+import { didYouMean } from '../../actors/index.js';
 import { operatorTable } from '../../cluster/cli/operator-command.js';
 import { createProgram } from '../../cluster/cli/program.js';
 import { hotTable } from '../../cluster/cli/region-states-command.js';
 import { schedulerPage } from '../../cluster/cli/scheduler-command.js';
 import { storePage, storeTable } from '../../cluster/cli/store-table.js';
-import { didYouMean } from '../../cluster/cli/suggestion.js';
 import { paletteFor } from '../../cluster/cli/terminal.js';
 import { PAUSED_FOR_GOOD, type PlacedRegionInfo, type StoreInfo } from '../../cluster/index.js';
 

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import type { InspectionRecord } from '../../actors/index.js';
 import { ClusterModel } from '../../cluster/inspector/model.js';
 import { searchModel } from '../../cluster/inspector/search.js';
 import { escapeKey, rawKey, txnKey } from '../../storage/keys.js';
@@ -72,6 +73,27 @@ describe("the inspector's search", () => {
     expect(hashes('region 2')).to.deep.equal(['#/raft/2']);
     expect(hashes('4711')).to.deep.equal(['#/transactions/4711']);
     expect(hashes('ada')).to.deep.equal(['#/transactions/4711']);
+  });
+
+  it('puts a start timestamp that begins so before keys that have it somewhere', () => {
+    const model = modelOf([]);
+    const prewrite = (startTs: string, key: string): InspectionRecord => ({
+      kind: 'note',
+      at: 0,
+      topic: 'txn',
+      detail: {
+        ...{ startTs, region: 2, what: 'prewrite', keys: 1, key },
+        ...{ primary: true, commitTs: '', outcome: 'ok' },
+      },
+    });
+    const store = new Teller('store-2');
+    for (const [startTs, key] of [
+      ['100', 'id-4711-a'],
+      ['471100', 'ada'],
+      ['200', 'id-4711-b'],
+    ] as const)
+      model.take(store.batch([prewrite(startTs, key)]));
+    expect(searchModel(model, '4711').found[0]?.hash).to.equal('#/transactions/471100');
   });
 
   it('finds nothing where there is nothing', () => {

@@ -164,6 +164,14 @@ describe('The deployment files', () => {
       rmSync(data, { recursive: true });
       mkdirSync(data);
       expect(start(), 'a new volume').not.to.include('troupe-store-1-7 ');
+      rmSync(data, { recursive: true });
+      mkdirSync(data);
+      // What RocksDB has in each of its directories.
+      writeFileSync(join(data, 'CURRENT'), 'MANIFEST-000005\n');
+      for (const time of ['first', 'second'])
+        expect(start(), `the ${time} start of what the manifest before has made`).to.equal(
+          `store --name troupe-store-1 --data ${data}\n`,
+        );
     } finally {
       rmSync(directory, { recursive: true });
     }
