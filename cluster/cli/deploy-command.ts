@@ -5,7 +5,7 @@ import { homedir } from 'node:os';
 import { basename, join } from 'node:path';
 import type { Command } from 'commander';
 import { didYouMean } from '../../actors/index.js';
-import type { HandOver } from '../deploy/handed-files.js';
+import { FRESH_REPLACEMENT, type HandOver } from '../deploy/handed-files.js';
 import type { DeployHost } from '../deploy/host.js';
 import { TroupeError } from '../errors.js';
 import { parseMachineFile } from '../machine-file.js';
@@ -111,6 +111,7 @@ async function deploy(word: string, flags: DeployFlags): Promise<void> {
   if (flags.name === undefined && !/^[A-Za-z0-9_-]{1,64}$/.test(name)) {
     throw new TroupeError('usage', `the machine's id "${name}" cannot name an actor: give it a --name`);
   }
+  if (flags.fresh === true && flags.replace === true) throw new TroupeError('usage', FRESH_REPLACEMENT);
   const fresh = flags.fresh === true;
   if (flags.host !== undefined) {
     const replace = flags.replace === true;

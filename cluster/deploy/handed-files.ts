@@ -80,6 +80,9 @@ export class HandedFiles {
   }
 }
 
+export const FRESH_REPLACEMENT =
+  '--replace keeps the state, which --fresh forgets: undeploy it with --purge, and deploy the new file then';
+
 /** What a request says. @throws TroupeError `invalid-argument` */
 export function readHandOver(bytes: Uint8Array): HandOver {
   const given = readObject(bytes);
@@ -92,6 +95,8 @@ export function readHandOver(bytes: Uint8Array): HandOver {
     throw bad(`the text of the file, at most ${MAX_BYTES} bytes`);
   }
   if (exportName !== undefined && typeof exportName !== 'string') throw bad('the name of an export');
+  // The old machine would have lost its state when it has to serve on.
+  if (fresh === true && replace === true) throw new TroupeError('invalid-argument', FRESH_REPLACEMENT);
   return {
     name,
     file,

@@ -225,16 +225,26 @@ export class DeployHost {
     return { ended };
   }
 
-  /** Ends a deployment. @param andPurge its state goes too */
-  async undeploy(name: string, andPurge: boolean): Promise<void> {
-    const deployment = this.#deployments.get(name);
-    if (deployment === undefined || this.#busy.has(name)) return;
-    this.#busy.add(name);
-    try {
-      await deployment.close();
+  /** Ends a deployment. @param andPurge its state goes too. @throws TroupeError `conflict` while something else is done with it */
+  undeploy(name: string, andPurge: boolean): Promise<void> {
+    return this.#end(name, async () => {
       await this.#files.forget(name);
       if (andPurge) await purge(this.#engine, name);
       this.#options.logger.info({ actor: name, purged: andPurge }, 'an actor was undeployed');
+    });
+  }
+
+  /** @param then what is done about its file and its state before another deployment may take the name */
+  async #end(name: string, then: () => Promise<void>): Promise<void> {
+    const deployment = this.#deployments.get(name);
+    if (deployment === undefined) return;
+    if (this.#busy.has(name)) {
+      throw new TroupeError('conflict', `${name} is being deployed or undeployed: try again in a moment`);
+    }
+    this.#busy.add(name);
+    try {
+      await deployment.close();
+      await then();
     } finally {
       this.#busy.delete(name);
     }
@@ -290,7 +300,8 @@ export class DeployHost {
     if (present && handed.replace !== true) throw deployedAlready(name);
     const loaded = { ...(await this.#files.load(handed)), fresh: handed.fresh };
     const before = present ? (await this.#files.all()).find((one) => one.name === name) : undefined;
-    if (present) await this.undeploy(name, false);
+    // Its row stays until the new one is written over it: whenever the power fails, one of the two serves again.
+    if (present) await this.#end(name, async () => {});
     try {
       await this.deploy(loaded);
     } catch (error) {

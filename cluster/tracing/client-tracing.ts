@@ -179,6 +179,11 @@ export class ClientTrace {
   }
 }
 
+/** Bytes of a batch's contexts: within the room that a message has beside its calls. What goes beyond is not traced. */
+const MAX_TRACE_BYTES = 32 * 1024;
+/** Of a context on the wire, beside its texts. */
+const TRACE_OVERHEAD = 24;
+
 /** What travels with a batch of calls: nothing where none of them is traced. Calls of one span share one context. */
 export function tracesOf(
   calls: readonly TracedCall[],
@@ -186,6 +191,7 @@ export function tracesOf(
 ): troupepb.RequestTrace[] | undefined {
   let traces: { first: number; count: number; traceparent: string; tracestate: string }[] | undefined;
   let last: ClientTrace | undefined;
+  let bytes = 0;
   for (let i = 0; i < calls.length; i++) {
     const one = calls[i]?.trace;
     const wire = one?.wire;
@@ -195,6 +201,8 @@ export function tracesOf(
     } else if (one === last && before !== undefined) {
       before.count++;
     } else {
+      bytes += wire.traceparent.length + wire.tracestate.length + TRACE_OVERHEAD;
+      if (bytes > MAX_TRACE_BYTES) break;
       one.set({ [SERVER_ADDRESS]: node });
       one.event('sent', { [SERVER_ADDRESS]: node, [REGION_ID]: region, [PEER_ID]: peer.id });
       traces ??= [];

@@ -143,6 +143,28 @@ describe('a host of deployed actors', () => {
     expect(await actors.state('it', undefined)).to.deep.include({ context: { n: 21 } });
   });
 
+  const IN = (state: string): string =>
+    `import { createMachine, assign } from 'xstate';
+     export const m = createMachine({ id: 'm', context: { n: 0 }, initial: '${state}', states: { ${state}: {} },
+       on: { add: { actions: assign({ n: ({ context }) => context.n + 1 }) } } });`;
+
+  it('serves the old machine on when the new one cannot begin, after a restart too', async () => {
+    const disk = emptyDisk();
+    const host = await start(disk, undefined, { servers: nats.url }, true);
+    const handed = (source: string, replace: boolean, fresh = false) =>
+      actors.deploy(host.node, { name: 'it', file: 'm.mjs', source, fresh, replace });
+    await handed(IN('on'), false);
+    await actors.deliver('it', 'send', { type: 'add' }, '1');
+    expect(await codeOf(handed(IN('off'), true))).to.equal('conflict');
+    await actors.deliver('it', 'send', { type: 'add' }, '2');
+    expect(await codeOf(handed(IN('on'), true, true))).to.equal('invalid-argument');
+    await actors.deliver('it', 'send', { type: 'add' }, '3');
+    await stop(host);
+    await start(disk, undefined, { servers: nats.url }, true);
+    await actors.deliver('it', 'send', { type: 'add' }, '4');
+    expect(await actors.state('it', undefined)).to.deep.include({ context: { n: 4 } });
+  });
+
   async function stop(host: DeployHost): Promise<void> {
     hosts.splice(hosts.indexOf(host), 1);
     await host.close();

@@ -80,6 +80,16 @@ describe('A trace through a cluster', () => {
     }
   });
 
+  it('is left out where its contexts would not fit beside what is written', async () => {
+    const value = 'v'.repeat(1_000);
+    const traced = Array.from({ length: 1_000 }, (_, i) =>
+      trace.getTracer('spec').startActiveSpan(`own ${i}`, () => db.raw.put(`many/${i}`, value)),
+    );
+    await world.until(Promise.all(traced));
+    await settled();
+    expect(book.named('put').length).to.be.within(100, 900);
+  });
+
   it('shows a read without an entry, and what it waited for', async () => {
     await world.until(db.raw.get('first'));
     await settled();
