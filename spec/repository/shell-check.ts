@@ -40,6 +40,8 @@ export interface Dissection {
   readonly complaints: string;
 }
 
+/** Nothing runs, so this is a loop without an end. */
+const DISSECTION_MS = 10_000;
 const WORD_END = '\x1f';
 const COMMAND_END = '\x1e';
 /** Finds no program, so that every command comes here; and what the shell would do by itself, it does not. */
@@ -61,11 +63,15 @@ export function dissect(script: string): Dissection {
     writeFileSync(recorder, RECORDER);
     for (const [, file = ''] of script.matchAll(/[^<]<\s*([\w.-]+)/g))
       writeFileSync(join(directory, file), '');
-    const { stderr } = spawnSync('bash', ['--norc', '-uo', 'pipefail', '-c', script], {
+    const { stderr, error } = spawnSync('bash', ['--norc', '-uo', 'pipefail', '-c', script], {
       cwd: directory,
+      timeout: DISSECTION_MS,
+      killSignal: 'SIGKILL',
       encoding: 'utf8',
       env: { BASH_ENV: recorder, RECORD: record, HOME: directory },
     });
+    if (error !== undefined)
+      return { commands: [], complaints: `bash did not come to an end: ${error.message}` };
     const commands = readFileSync(record, 'utf8')
       .split(COMMAND_END)
       .slice(0, -1)
