@@ -139,10 +139,8 @@ describe('A deployment under least privilege', () => {
       if (look[0] === 503) unready++;
       else expect(unready, 'ready again').to.equal(0);
     }
-    const refusedAt = performance.now();
     const end = await command?.ended;
     expect(end?.code).to.equal(0);
-    expect(performance.now() - refusedAt).to.be.lessThan(600);
     expect(unready).to.be.greaterThan(0);
     const lines = end?.stderr.split('\n').filter((line) => line.startsWith('{')) ?? [];
     const told = lines.map((line) => JSON.parse(line)).filter(({ level }) => level === 30);

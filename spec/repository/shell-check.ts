@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CommanderError } from 'commander';
@@ -44,9 +44,9 @@ export interface Dissection {
 const DISSECTION_MS = 10_000;
 const WORD_END = '\x1f';
 const COMMAND_END = '\x1e';
-/** Finds no program, so that every command comes here; and what the shell would do by itself, it does not. */
+/** Each process of the shell has a record of its own: the ends of a pipe write at the same time. Finds no program, so that every command comes here; and what the shell would do by itself, it does not. */
 const RECORDER = `PATH=/nowhere
-record() { local IFS=$'\\x1f'; printf '%s\\x1e' "$*" >> "$RECORD"; }
+record() { local IFS=$'\\x1f'; printf '%s\\x1e' "$*" >> "$RECORD/$BASHPID"; }
 command_not_found_handle() { record "\${BASH_LINENO[0]}" "$@"; }
 for word in cd kill exec exit source wait; do eval "$word() { record \\"\\\${BASH_LINENO[0]}\\" $word \\"\\$@\\"; }"; done
 `;
@@ -59,7 +59,7 @@ export function dissect(script: string): Dissection {
   try {
     const record = join(directory, 'record');
     const recorder = join(directory, 'recorder');
-    writeFileSync(record, '');
+    mkdirSync(record);
     writeFileSync(recorder, RECORDER);
     for (const [, file = ''] of script.matchAll(/[^<]<\s*([\w.-]+)/g))
       writeFileSync(join(directory, file), '');
@@ -72,11 +72,11 @@ export function dissect(script: string): Dissection {
     });
     if (error !== undefined)
       return { commands: [], complaints: `bash did not come to an end: ${error.message}` };
-    const commands = readFileSync(record, 'utf8')
-      .split(COMMAND_END)
-      .slice(0, -1)
+    const commands = readdirSync(record)
+      .flatMap((process) => readFileSync(join(record, process), 'utf8').split(COMMAND_END).slice(0, -1))
       .map((text) => text.split(WORD_END))
-      .map(([line, ...words]) => ({ line: Number(line), words }));
+      .map(([line, ...words]) => ({ line: Number(line), words }))
+      .toSorted((a, b) => a.line - b.line);
     return { commands, complaints: stderr };
   } finally {
     rmSync(directory, { recursive: true, force: true });
