@@ -115,8 +115,20 @@ function isCommonJs(file: string): boolean {
   if (extension !== '.ts') return extension === '.cts';
   for (let folder = dirname(realpathSync(file)); ; folder = dirname(folder)) {
     const text = readText(join(folder, 'package.json'));
-    if (text !== undefined) return !/"type"\s*:\s*"module"/.test(text);
+    if (text !== undefined) return !saysModule(text);
     if (folder === dirname(folder)) return true;
+  }
+}
+
+/** A file that is no JSON, one with comments for example, is searched: better than no answer. */
+function saysModule(text: string): boolean {
+  try {
+    const manifest: unknown = JSON.parse(text);
+    return (
+      typeof manifest === 'object' && manifest !== null && 'type' in manifest && manifest.type === 'module'
+    );
+  } catch {
+    return /"type"\s*:\s*"module"/.test(text);
   }
 }
 
