@@ -57,9 +57,18 @@ const INLINE_MODULE =
 /** Characters of a stack that are logged; the first frames say it. */
 const MAX_STACK = 4000;
 
+/** A stack is text from anywhere: a lone `%` in it is no reason not to log. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 function readableError(error: Error): unknown {
   const { stack = '', ...rest } = pino.stdSerializers.err(error);
-  const readable = stack.replace(INLINE_MODULE, (_, file: string) => decodeURIComponent(file));
+  const readable = stack.replace(INLINE_MODULE, (_, file: string) => decoded(file));
   return { ...rest, stack: readable.length > MAX_STACK ? `${readable.slice(0, MAX_STACK)} …` : readable };
 }
 
