@@ -13,9 +13,9 @@ export const actorSubject = (cluster: string, name: string, endpoint: ActorEndpo
 /** Hands a file to a host. */
 export const deploySubject = (cluster: string, node: string): string =>
   `troupe.${cluster}.api.host.${node}.deploy`;
-/** Every host answers. */
 /** Every host that keeps a state of the name removes it. */
 export const purgeSubject = (cluster: string): string => `troupe.${cluster}.api.host.purge`;
+/** Every host answers. */
 export const hostsSubject = (cluster: string): string => `troupe.${cluster}.api.host.list`;
 /** Between hosts: who has the name. */
 export const claimSubject = (cluster: string, name: string): string =>
