@@ -99,6 +99,8 @@ export class Ledger implements Persistence, JournalSource {
   #unwritten = nothingUnwritten();
   #changed = false;
   #writing = false;
+  /** Effects that the batch being written holds. */
+  #effectsInWriting = 0;
 
   constructor(parts: LedgerParts, { text, ids, effects }: ActorPast) {
     this.#parts = parts;
@@ -144,7 +146,7 @@ export class Ledger implements Persistence, JournalSource {
 
   /** Effects that have not left. */
   get effects(): number {
-    return this.#outbox.size + this.#unwritten.effects.length;
+    return this.#outbox.size + this.#effectsInWriting + this.#unwritten.effects.length;
   }
 
   /** For whom effects wait that were tried in vain. */
@@ -244,7 +246,7 @@ export class Ledger implements Persistence, JournalSource {
     const text = encoded(stored);
     const effects = this.#effectsOf(step, seq);
     if (effects.length > 0 && this.effects + effects.length > MOST_EFFECTS) {
-      throw new NotPlainError(`${this.effects} effects have not left yet, and it emits more`);
+      throw new TooManyEffectsError(`${this.effects} effects have not left yet, and it emits more`);
     }
     const taken = this.#tookEvent(step.snapshot);
     // Nothing throws from here on.
@@ -288,6 +290,7 @@ export class Ledger implements Persistence, JournalSource {
     this.#unwritten = nothingUnwritten();
     this.#changed = false;
     this.#writing = true;
+    this.#effectsInWriting = effects.length;
     if (state) this.#putState(batch);
     for (const { row, said } of ids) batch.put('default', idKey(owner, row.seq), json({ ...row, ...said }));
     for (const seq of forgotten) batch.delete('default', idKey(owner, seq));
@@ -295,6 +298,7 @@ export class Ledger implements Persistence, JournalSource {
     for (const { seq, n } of left) batch.delete('default', effectKey(owner, seq, n));
     return () => {
       this.#writing = false;
+      this.#effectsInWriting = 0;
       for (const answer of answers) answer();
       for (const { row, said } of ids) {
         for (const repeat of this.#ids.durable(row.id)) this.#answer(repeat, row.seq, said, true);
@@ -317,7 +321,7 @@ export class Ledger implements Persistence, JournalSource {
   #effectsOf(step: Step, seq: number): StoredEffect[] {
     const emitted = step.takeEmitted();
     if (emitted.length > MAX_EFFECTS) {
-      throw new NotPlainError(`it emitted ${emitted.length} effects at once, more than ${MAX_EFFECTS}`);
+      throw new TooManyEffectsError(`it emitted ${emitted.length} effects at once, more than ${MAX_EFFECTS}`);
     }
     return emitted.map((event, n) => {
       const text = encodePlain(`the effect ${event.type}`, event);
@@ -386,6 +390,11 @@ export class Ledger implements Persistence, JournalSource {
   #now(): Moment {
     return { clock: this.#parts.system.clock.now(), wall: this.#parts.wall() };
   }
+}
+
+/** The step would owe more than an actor may; the machine fails then. */
+class TooManyEffectsError extends Error {
+  override readonly name = 'TooManyEffectsError';
 }
 
 interface PersistedMachine {
