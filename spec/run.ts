@@ -34,7 +34,7 @@ const GROUPS: readonly Group[] = [
   { name: 'integration', real: true, testLimit: 120_000, limit: 1_800_000 },
 ];
 /** Of those on virtual time so many run side by side, one process each. */
-const LANES = 3;
+const LANES = 2;
 /** How far these give way (`nice`): real time waits for nobody. */
 const GIVE_WAY = 10;
 
