@@ -284,9 +284,9 @@ export class RegionReplica
     const { raftGroup: group } = this;
     if (event.extraCtx !== undefined && group !== undefined)
       this.#options.tracing?.arrived(
-        { regionId: this.region.id, peerId: this.peerId },
+        { regionId: this.region.id, peerId: this.peerId, term: group.term },
         group.applied,
-        event.extraCtx,
+        { term: event.message.term, extraCtx: event.extraCtx },
       );
     const { snapshot } = event.message;
     if (group === undefined || snapshot === undefined) return this.#group.step(event.message);

@@ -135,12 +135,19 @@ export class StoreTracing implements EntryObserver {
   }
 
   /**
-   * A leader's message has come with traces of its entries.
+   * A leader's message has come with traces of its entries. One of a term below the peer's is of a deposed leader: nothing of
+   * it gets into the log.
    * @param applied index through which the peer has applied its log: what is sent again is no news
+   * @param message its term, and the traces
    */
-  arrived(peer: Omit<TracedPeer, 'term'>, applied: number, extraCtx: Uint8Array): void {
+  arrived(
+    peer: TracedPeer,
+    applied: number,
+    message: { readonly term: number; readonly extraCtx: Uint8Array },
+  ): void {
+    if (message.term < peer.term) return;
     const found = new Map<string, { index: number; term: number; spans: Span[] }>();
-    for (const { index, term, ...context } of tracesIn(extraCtx)) {
+    for (const { index, term, ...context } of tracesIn(message.extraCtx)) {
       if (index <= applied || this.#knows(peer.regionId, index, term)) continue;
       const attributes = { ...this.#of({ ...peer, term }), [INDEX]: index, [ROLE]: 'follower' };
       const span = this.#below(context, ENTRY_SPAN, SpanKind.INTERNAL, attributes);

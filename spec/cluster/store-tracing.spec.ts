@@ -10,7 +10,7 @@ import { EntryType } from '../../machines/index.js';
 import { eventsOf, hasFailed, SpanBook } from './tracing-world.js';
 
 const PEER = { regionId: 1, peerId: 11, term: 5 };
-const FOLLOWER = { regionId: 1, peerId: 12 };
+const FOLLOWER = { regionId: 1, peerId: 12, term: 5 };
 const NO_BYTES = new Uint8Array(0);
 
 /** One store's spans, beside those of a client. */
@@ -134,16 +134,16 @@ describe('Spans of a store', () => {
     expect(stage.tracing.carried(2, [entry(9, 5)])).to.equal(undefined);
     expect(stage.tracing.carried(1, [entry(9, 4)])).to.equal(undefined);
     const carried = stage.tracing.carried(1, [entry(8, 5), entry(9, 5)]) ?? NO_BYTES;
-    follower.arrived(FOLLOWER, 8, carried);
+    follower.arrived(FOLLOWER, 8, { term: 5, extraCtx: carried });
     expect(follower.openSpans).to.equal(2);
     // Sent again, before and after it is applied.
-    follower.arrived(FOLLOWER, 8, carried);
+    follower.arrived(FOLLOWER, 8, { term: 5, extraCtx: carried });
     expect(follower.openSpans).to.equal(2);
     follower.persisted(1, 9);
     follower.persisted(1, 9);
     follower.committed(1, [entry(9, 5)]);
     follower.applied(1, 9);
-    follower.arrived(FOLLOWER, 9, carried);
+    follower.arrived(FOLLOWER, 9, { term: 5, extraCtx: carried });
     expect(follower.openSpans).to.equal(0);
     expect(stage.book.spans.map(eventsOf)).to.deep.equal(
       Array.from({ length: 2 }, () => ['persisted', 'committed', 'applied']),
@@ -169,9 +169,29 @@ describe('Spans of a store', () => {
     expect(stage.book.spans.map(eventsOf)).to.deep.equal([['committed', 'abandoned']]);
   });
 
+  it('of a follower are left alone by what a deposed leader had sent', () => {
+    const stage = new Stage();
+    const [old, late] = [stage.store(2), stage.store(3)];
+    const spans = stage.tracing.receive(stage.puts(1), PEER)?.all ?? [];
+    old.proposed(PEER, 9, spans);
+    const delayed = old.carried(1, [entry(9, 5)]) ?? NO_BYTES;
+    stage.tracing.proposed({ ...PEER, term: 6 }, 9, spans);
+    const news = stage.tracing.carried(1, [entry(9, 6)]) ?? NO_BYTES;
+    const follower = { ...FOLLOWER, term: 6 };
+    late.arrived(follower, 8, { term: 6, extraCtx: news });
+    late.arrived(follower, 8, { term: 5, extraCtx: delayed });
+    expect(late.openSpans).to.equal(1);
+    expect(stage.book.spans).to.deep.equal([]);
+    late.applied(1, 9);
+    expect(stage.book.spans.map(eventsOf)).to.deep.equal([['applied']]);
+    // Entries of older terms are news where it is the newer leader who sends them.
+    late.arrived(follower, 8, { term: 6, extraCtx: delayed });
+    expect(late.openSpans).to.equal(1);
+  });
+
   it('take no harm from words that are none', () => {
     const stage = new Stage();
-    stage.tracing.arrived(FOLLOWER, 0, Uint8Array.of(0xff, 0xff, 1, 2, 3));
+    stage.tracing.arrived(FOLLOWER, 0, { term: 5, extraCtx: Uint8Array.of(0xff, 0xff, 1, 2, 3) });
     expect(stage.tracing.openSpans).to.equal(0);
   });
 });
