@@ -7,7 +7,7 @@ import type { TxnNote } from './items.js';
 
 const MAX_KEY = 48;
 
-/** Tells those who look. */
+/** Tells those who look, of whom there have to be some (`Inspection.attached`): an answer costs nothing where nobody does. */
 export function noteTxn(
   inspection: Inspection,
   region: number,

@@ -19,7 +19,8 @@ export class CallSpans {
   readonly #table: SpanTable | undefined;
 
   constructor(spans: readonly PlacedSpan[], table: SpanTable | undefined) {
-    this.#spans = spans;
+    // As clients send them, and as they are looked for.
+    this.#spans = spans.toSorted((a, b) => a.first - b.first);
     this.#table = table;
   }
 
@@ -29,7 +30,15 @@ export class CallSpans {
 
   /** That of the request at this place. */
   at(place: number): Span | undefined {
-    return this.#spans.find(({ first, end }) => first <= place && place < end)?.span;
+    let low = 0;
+    let high = this.#spans.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#spans[middle]?.end ?? 0) > place) high = middle;
+      else low = middle + 1;
+    }
+    const found = this.#spans[low];
+    return found !== undefined && found.first <= place ? found.span : undefined;
   }
 
   /** Those of a part of the call, which is answered with the whole. @param places of its requests in the whole */

@@ -74,6 +74,19 @@ describe('Spans of a store', () => {
     expect(stage.book.spans).to.have.length(2);
   });
 
+  it('are found by the places of their requests, in whichever order they came', () => {
+    const stage = new Stage();
+    const event = stage.puts(9);
+    const spread = (event.traces ?? []).filter(({ first }) => [1, 3, 7].includes(first));
+    const traces = spread.map((one) => ({ ...one, count: one.first === 3 ? 3 : 1 })).toReversed();
+    const spans = stage.tracing.receive({ ...event, traces }, PEER);
+    const [one, three, seven] = spans?.all ?? [];
+    const expected = [undefined, one, undefined, three, three, three, undefined, seven, undefined];
+    expect(expected.map((_, place) => spans?.at(place))).to.deep.equal(expected);
+    const part = spans?.part([4, 6, 7]);
+    expect([0, 1, 2].map((place) => part?.at(place))).to.deep.equal([three, undefined, seven]);
+  });
+
   it('are not begun for requests that there are not', () => {
     const stage = new Stage();
     const event = stage.puts(1);
