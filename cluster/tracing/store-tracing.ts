@@ -4,6 +4,7 @@ import type { Entry } from '../../machines/index.js';
 import { troupepb } from '../proto/index.js';
 import type { RegionEvent } from '../protocol.js';
 import type { EntryObserver } from '../raft/host.js';
+import { REQUEST_TRAITS, requestName } from '../request-kinds.js';
 import { CallSpans, type PlacedSpan } from './call-spans.js';
 import {
   DB_NAMESPACE,
@@ -13,7 +14,6 @@ import {
   ENTRY_SPANS,
   INDEX,
   NODE,
-  operationOf,
   PEER_ID,
   REGION_ID,
   ROLE,
@@ -91,7 +91,8 @@ export class StoreTracing implements EntryObserver {
     for (const { first, count, ...context } of event.traces ?? []) {
       const request = event.requests[first];
       if (request === undefined) continue;
-      const operation = operationOf(request);
+      const name = requestName(request);
+      const operation = name === undefined ? 'request' : REQUEST_TRAITS[name].operation;
       const span = this.#below(context, operation, SpanKind.SERVER, {
         ...this.#of(peer),
         [DB_OPERATION]: operation,

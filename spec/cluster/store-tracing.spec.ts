@@ -2,6 +2,7 @@ import { ROOT_CONTEXT, trace } from '@opentelemetry/api';
 import { expect } from 'chai';
 import { VirtualClock } from '../../actors/index.js';
 import type { RegionEvent } from '../../cluster/protocol.js';
+import { codeIn } from '../../cluster/tracing/call-spans.js';
 import { StoreTracing } from '../../cluster/tracing/store-tracing.js';
 import { writeTraceContext } from '../../cluster/tracing/trace-context.js';
 import { Tracing } from '../../cluster/tracing/tracing.js';
@@ -136,6 +137,35 @@ describe('Spans of a store', () => {
       expect(hasFailed(span)).to.equal(true);
       expect(JSON.stringify([span.attributes, span.events, span.status])).not.to.include('user/7');
     }
+  });
+
+  it('have the code of a sentence that refuses, and nothing else of it', () => {
+    expect(codeIn('invalid-argument: the key user/7 is too long')).to.equal('invalid-argument');
+    expect(codeIn('failed: user/7: no')).to.equal('failed');
+    for (const sentence of [
+      'user/7: it is not here',
+      'User: it is not here',
+      'the key user/7: no',
+      'no-code',
+      'code:7',
+      '-: 7',
+      'one\ntwo: three',
+      '',
+    ])
+      expect(codeIn(sentence), sentence).to.equal('failed');
+  });
+
+  it('are named by what is asked, whichever it is', () => {
+    const stage = new Stage();
+    const rawBatchPut = { context: undefined, pairs: [], cf: '' };
+    const event = { ...stage.puts(1), requests: [{ rawBatchPut }] };
+    stage.tracing.receive(event, PEER)?.end({
+      regionError: undefined,
+      responses: [{ rawBatchPut: { regionError: undefined, error: 'failed: the key user/7' } }],
+    });
+    const [span] = stage.book.spans;
+    expect(span?.name).to.equal('batchPut');
+    expect(span?.attributes['error.type']).to.equal('failed');
   });
 
   it('of an entry go with the messages that carry it, and end where it is applied', () => {
