@@ -6,6 +6,7 @@ import { exitCodeOf, TroupeError } from '../errors.js';
 import type { MeasuredNode } from '../operations/metrics.js';
 import type { OperationsServer } from '../operations/server.js';
 import { STORE_GONE } from '../store-gone.js';
+import type { SpanExport } from '../tracing/exporter.js';
 import { natsOptions } from './connection.js';
 import { makeDirectory } from './directory.js';
 import { nodeLogger } from './log-lines.js';
@@ -142,11 +143,11 @@ async function runNode(role: 'scheduler' | 'store', options: NodeFlags): Promise
     logger,
   };
   const stopWanted = stopRequest();
-  const spans =
-    role === 'store' ? await exportNodeSpans('troupe-store', name, settings.cluster, logger) : undefined;
+  let spans: SpanExport | undefined;
   let running: RunningNode | undefined;
   let pages: OperationsServer | undefined;
   try {
+    if (role === 'store') spans = await exportNodeSpans('troupe-store', name, settings.cluster, logger);
     if (address !== undefined) {
       pages = await serveOperations(address, {
         metrics: () => metrics.text(),

@@ -3,11 +3,12 @@
 import type { Inspection } from '../../actors/index.js';
 import { escapeKey } from '../../storage/keys.js';
 import type { kvrpcpb, troupepb } from '../proto/index.js';
+import { REQUEST_TRAITS, requestName } from '../request-kinds.js';
 import type { TxnNote } from './items.js';
 
 const MAX_KEY = 48;
 
-/** Tells those who look. */
+/** Tells those who look, of whom there have to be some (`Inspection.attached`): an answer costs nothing where nobody does. */
 export function noteTxn(
   inspection: Inspection,
   region: number,
@@ -19,10 +20,10 @@ export function noteTxn(
 }
 
 function isOfTransaction(request: troupepb.RegionRequest): boolean {
-  const { prewrite, commit, batchRollback, checkTxnStatus, checkSecondaryLocks, txnHeartBeat, resolveLock } =
-    request;
-  const asked = prewrite ?? commit ?? batchRollback ?? checkTxnStatus ?? checkSecondaryLocks ?? txnHeartBeat;
-  return asked !== undefined || (resolveLock !== undefined && resolveLock.startVersion !== 0n);
+  const name = requestName(request);
+  if (name === undefined || REQUEST_TRAITS[name].of !== 'transaction') return false;
+  // Otherwise it is about the locks of many.
+  return request.resolveLock === undefined || request.resolveLock.startVersion !== 0n;
 }
 
 /** `undefined` for a request that is about no single transaction. */
@@ -100,17 +101,9 @@ function askedOf(request: troupepb.RegionRequest): Asked | undefined {
 
 /** `conflict`, `locked`, …; `undefined` where the request was carried out. */
 export function refusalIn(response: troupepb.RegionResponse): string | undefined {
-  const { prewrite, commit, batchRollback, checkTxnStatus, txnHeartBeat, checkSecondaryLocks, resolveLock } =
-    response;
-  const told =
-    prewrite ??
-    commit ??
-    batchRollback ??
-    checkTxnStatus ??
-    txnHeartBeat ??
-    checkSecondaryLocks ??
-    resolveLock;
-  const [error] = errorsOf(told);
+  const name = requestName(response);
+  if (name === undefined || REQUEST_TRAITS[name].of !== 'transaction') return undefined;
+  const [error] = errorsOf(response[name]);
   return error === undefined ? undefined : errorName(error);
 }
 

@@ -284,9 +284,9 @@ export class RegionReplica
     const { raftGroup: group } = this;
     if (event.extraCtx !== undefined && group !== undefined)
       this.#options.tracing?.arrived(
-        { regionId: this.region.id, peerId: this.peerId },
+        { regionId: this.region.id, peerId: this.peerId, term: group.term },
         group.applied,
-        event.extraCtx,
+        { term: event.message.term, extraCtx: event.extraCtx },
       );
     const { snapshot } = event.message;
     if (group === undefined || snapshot === undefined) return this.#group.step(event.message);
@@ -475,12 +475,13 @@ export class RegionReplica
     term: number,
     done: (outcome: Outcome<unknown>) => void,
     visible: () => void,
-    spans?: readonly Span[] | undefined,
+    spans?: () => readonly Span[] | undefined,
   ): void {
     const moved = () =>
       done({ ok: true, result: { regionError: epochNotMatch([this.region]), swaps: undefined } });
     if (!this.changes.admits(DATA_RULE, moved)) return;
-    this.#proposeCommand(this.#command(requests, undefined, term), done, visible, spans);
+    const traced = this.#options.tracing === undefined ? undefined : spans?.();
+    this.#proposeCommand(this.#command(requests, undefined, term), done, visible, traced);
   }
 
   #propose(

@@ -1,21 +1,7 @@
 /** How long clients' requests take on a store, and how they end: a few additions for each, counted in arrays that never grow. */
 import type { Clock } from '../../actors/index.js';
 import type { errorpb, troupepb } from '../proto/index.js';
-
-/** What is asked, in groups that an operator tells apart. */
-export const REQUEST_KINDS = [
-  'raw_get',
-  'raw_write',
-  'raw_cas',
-  'raw_scan',
-  'txn_get',
-  'txn_scan',
-  'txn_prewrite',
-  'txn_commit',
-  'txn_resolve',
-  'other',
-] as const;
-export type RequestKind = (typeof REQUEST_KINDS)[number];
+import { REQUEST_KINDS, REQUEST_TRAITS, type RequestKind, requestName } from '../request-kinds.js';
 
 /**
  * How it ends. `ok` is an answer, also one that says "write conflict" or "this key is locked"; with all others but `undetermined` the
@@ -112,46 +98,21 @@ function add(counts: Float64Array, place: number, value: number): void {
   counts[place] = (counts[place] ?? 0) + value;
 }
 
-const place = (kind: RequestKind): number => REQUEST_KINDS.indexOf(kind);
-const RAW_GET = place('raw_get');
-const RAW_WRITE = place('raw_write');
-const RAW_CAS = place('raw_cas');
-const RAW_SCAN = place('raw_scan');
-const TXN_GET = place('txn_get');
-const TXN_SCAN = place('txn_scan');
-const PREWRITE = place('txn_prewrite');
-const COMMIT = place('txn_commit');
-const RESOLVE = place('txn_resolve');
-const OTHER = place('other');
+const OTHER = REQUEST_KINDS.indexOf('other');
+/** Of a request by its name: the place of its kind. */
+const PLACES: ReadonlyMap<string, number> = new Map(
+  Object.entries(REQUEST_TRAITS).map(([name, { kind }]) => [name, REQUEST_KINDS.indexOf(kind)]),
+);
 
-/** The frequent ones first. */
 function kindOf(request: troupepb.RegionRequest): number {
+  // Nearly every request is one of these.
   if (request.rawPut !== undefined) return RAW_WRITE;
-  if (request.rawGet !== undefined || request.rawBatchGet !== undefined) return RAW_GET;
-  if (request.get !== undefined || request.batchGet !== undefined) return TXN_GET;
-  if (request.prewrite !== undefined) return PREWRITE;
-  if (request.commit !== undefined) return COMMIT;
-  if (request.rawScan !== undefined) return RAW_SCAN;
-  if (request.scan !== undefined) return TXN_SCAN;
-  if (request.rawCompareAndSwap !== undefined) return RAW_CAS;
-  if (
-    request.rawDelete !== undefined ||
-    request.rawDeleteRange !== undefined ||
-    request.rawBatchPut !== undefined ||
-    request.rawBatchDelete !== undefined
-  ) {
-    return RAW_WRITE;
-  }
-  const resolves =
-    request.checkTxnStatus ??
-    request.txnHeartBeat ??
-    request.checkSecondaryLocks ??
-    request.resolveLock ??
-    request.batchRollback ??
-    request.scanLock;
-  return resolves === undefined ? OTHER : RESOLVE;
+  if (request.rawGet !== undefined) return RAW_GET;
+  return PLACES.get(requestName(request) ?? '') ?? OTHER;
 }
 
+const RAW_WRITE = REQUEST_KINDS.indexOf(REQUEST_TRAITS.rawPut.kind);
+const RAW_GET = REQUEST_KINDS.indexOf(REQUEST_TRAITS.rawGet.kind);
 const OK = REQUEST_OUTCOMES.indexOf('ok');
 
 function outcomeOf(error: errorpb.Error | undefined): number {

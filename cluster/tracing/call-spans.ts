@@ -1,6 +1,7 @@
 import { type Span, SpanStatusCode } from '@opentelemetry/api';
 import { refusalIn } from '../inspection/txn-notes.js';
 import type { errorpb, troupepb } from '../proto/index.js';
+import { REQUEST_TRAITS, requestName } from '../request-kinds.js';
 import { ERROR_TYPE } from './names.js';
 import type { SpanTable } from './span-table.js';
 
@@ -19,7 +20,8 @@ export class CallSpans {
   readonly #table: SpanTable | undefined;
 
   constructor(spans: readonly PlacedSpan[], table: SpanTable | undefined) {
-    this.#spans = spans;
+    // As clients send them, and as they are looked for.
+    this.#spans = spans.toSorted((a, b) => a.first - b.first);
     this.#table = table;
   }
 
@@ -29,7 +31,15 @@ export class CallSpans {
 
   /** That of the request at this place. */
   at(place: number): Span | undefined {
-    return this.#spans.find(({ first, end }) => first <= place && place < end)?.span;
+    let low = 0;
+    let high = this.#spans.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#spans[middle]?.end ?? 0) > place) high = middle;
+      else low = middle + 1;
+    }
+    const found = this.#spans[low];
+    return found !== undefined && found.first <= place ? found.span : undefined;
   }
 
   /** Those of a part of the call, which is answered with the whole. @param places of its requests in the whole */
@@ -66,13 +76,27 @@ function kindOf(error: errorpb.Error): string {
   return detail?.[0] ?? 'regionError';
 }
 
-/** What refuses the first request that was refused by itself. Of the sentence only the code: it may name a key. */
+/** What refuses the first request that was refused by itself. */
 function refusalAmong(responses: readonly troupepb.RegionResponse[]): string | undefined {
   for (const response of responses) {
-    const { rawPut, rawGet, rawDelete, rawScan, rawDeleteRange, rawCompareAndSwap } = response;
-    const raw = rawPut ?? rawGet ?? rawDelete ?? rawScan ?? rawDeleteRange ?? rawCompareAndSwap;
-    const refusal = raw === undefined ? refusalIn(response) : /^[a-z-]+(?=: )|^.+/s.exec(raw.error)?.[0];
-    if (refusal !== undefined) return /^[A-Za-z-]+$/.test(refusal) ? refusal : 'failed';
+    const sentence = rawErrorIn(response);
+    const refusal = sentence === undefined ? refusalIn(response) : codeIn(sentence);
+    if (refusal !== undefined) return refusal;
   }
   return undefined;
+}
+
+/** The sentence that refuses a raw request. */
+function rawErrorIn(response: troupepb.RegionResponse): string | undefined {
+  const name = requestName(response);
+  if (name === undefined || REQUEST_TRAITS[name].of !== 'raw') return undefined;
+  const told = response[name];
+  return told !== undefined && 'error' in told && typeof told.error === 'string' && told.error !== ''
+    ? told.error
+    : undefined;
+}
+
+/** The code before the first `: ` of a sentence that refuses, else `failed`: what follows may name a key, and stays here. */
+export function codeIn(sentence: string): string {
+  return /^([a-z]+(?:-[a-z]+)*): /.exec(sentence)?.[1] ?? 'failed';
 }

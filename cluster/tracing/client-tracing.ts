@@ -151,8 +151,8 @@ export class ClientTrace {
     try {
       await promise;
       this.end();
-    } catch (error) {
-      this.end(error);
+    } catch (reason) {
+      this.fail(reason);
     }
   }
 
@@ -164,19 +164,26 @@ export class ClientTrace {
     this.#span?.addEvent(name, attributes);
   }
 
-  /**
-   * The first end counts.
-   * @param error why it failed. What it says may name keys: only its code becomes known.
-   */
-  end(error?: unknown): void {
+  /** The first end counts, of this kind or the other. */
+  end(): void {
     if (this.#ended) return;
     this.#ended = true;
-    if (error instanceof Error) {
-      this.#span?.setAttribute(ERROR_TYPE, error instanceof TroupeError ? error.code : error.name);
-      this.#span?.setStatus({ code: SpanStatusCode.ERROR });
-    }
     this.#span?.end();
   }
+
+  /** @param reason anything, as a signal may carry. What it says may name keys: of an error only its code becomes known. */
+  fail(reason: unknown): void {
+    if (this.#ended) return;
+    this.#span?.setAttribute(ERROR_TYPE, codeOf(reason));
+    this.#span?.setStatus({ code: SpanStatusCode.ERROR });
+    this.end();
+  }
+}
+
+/** `_OTHER` is OpenTelemetry's word for what has no code. */
+function codeOf(reason: unknown): string {
+  if (reason instanceof TroupeError) return reason.code;
+  return reason instanceof Error ? reason.name : '_OTHER';
 }
 
 /** Bytes of a batch's contexts: within the room that a message has beside its calls. What goes beyond is not traced. */

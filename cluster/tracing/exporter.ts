@@ -31,6 +31,10 @@ const CLOSE_MS = 2_000;
 /** A collector that is away is said so often. */
 const COMPLAINT_MS = 60_000;
 
+/** The one for traces wins. */
+const PROTOCOLS = ['OTEL_EXPORTER_OTLP_TRACES_PROTOCOL', 'OTEL_EXPORTER_OTLP_PROTOCOL'] as const;
+const TIMEOUTS = ['OTEL_EXPORTER_OTLP_TRACES_TIMEOUT', 'OTEL_EXPORTER_OTLP_TIMEOUT'] as const;
+
 type Env = Readonly<Record<string, string | undefined>>;
 
 /**
@@ -47,11 +51,11 @@ export function exportWanted(env: Env): boolean | { readonly flaw: string } {
   if (exporter === 'none') return false;
   if (exporter !== 'otlp')
     return { flaw: `OTEL_TRACES_EXPORTER is "${exporter}": use otlp, or none. Nothing is traced.` };
-  const protocol =
-    setting(env, 'OTEL_EXPORTER_OTLP_TRACES_PROTOCOL') ?? setting(env, 'OTEL_EXPORTER_OTLP_PROTOCOL');
+  const named = PROTOCOLS.find((name) => setting(env, name) !== undefined);
+  const protocol = named && setting(env, named);
   if (protocol !== undefined && protocol !== 'http/protobuf')
     return {
-      flaw: `OTEL_EXPORTER_OTLP_PROTOCOL is "${protocol}": use http/protobuf, which every collector takes (port 4318). Nothing is traced.`,
+      flaw: `${named} is "${protocol}": use http/protobuf, which every collector takes (port 4318). Nothing is traced.`,
     };
   return true;
 }
@@ -71,7 +75,7 @@ export function exportFlaw(
     for (const named of EXPORT_PACKAGES) find(named.slice(0, named.lastIndexOf('@')));
     return undefined;
   } catch (error) {
-    return cannotLoad(error);
+    return cannotExport(error);
   }
 }
 
@@ -103,22 +107,31 @@ async function loadSdk(): Promise<Sdk> {
  */
 export async function exportSpans(
   env: Env,
-  { service, instance, cluster, version, brief = false }: ExportingProcess,
+  who: ExportingProcess,
   tell: (sentence: string) => void,
   load: () => Promise<Sdk> = loadSdk,
 ): Promise<SpanExport | undefined> {
   const wanted = exportWanted(env);
   if (typeof wanted === 'object') tell(wanted.flaw);
   if (wanted !== true) return undefined;
-  let sdk: Sdk;
   try {
-    sdk = await load();
+    const sdk = await load();
+    complainTo(tell);
+    return begin(env, who, sdk);
   } catch (error) {
-    tell(cannotLoad(error));
+    tell(cannotExport(error));
     return undefined;
   }
-  complainTo(tell);
-  const { node, resources, otlp } = sdk;
+}
+
+/** How the exporter differs from its defaults, which it takes from the variables. */
+export function exporterSettings(env: Env, { brief = false }: ExportingProcess): { timeoutMillis?: number } {
+  const isTimeSaid = TIMEOUTS.some((name) => setting(env, name) !== undefined);
+  return brief && !isTimeSaid ? { timeoutMillis: CLOSE_MS } : {};
+}
+
+function begin(env: Env, who: ExportingProcess, { node, resources, otlp }: Sdk): SpanExport {
+  const { service, instance, cluster, version } = who;
   const own = resources.resourceFromAttributes({
     'service.name': service,
     'service.namespace': cluster,
@@ -127,8 +140,7 @@ export async function exportSpans(
   });
   // OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win.
   const said = resources.detectResources({ detectors: [resources.envDetector] });
-  const isTimeSaid = setting(env, 'OTEL_EXPORTER_OTLP_TIMEOUT') !== undefined;
-  const exporter = new otlp.OTLPTraceExporter(brief && !isTimeSaid ? { timeoutMillis: CLOSE_MS } : {});
+  const exporter = new otlp.OTLPTraceExporter(exporterSettings(env, who));
   const provider = new node.NodeTracerProvider({
     resource: resources.defaultResource().merge(own).merge(said),
     spanProcessors: [new node.BatchSpanProcessor(exporter)],
@@ -143,10 +155,10 @@ export async function exportSpans(
   };
 }
 
-function cannotLoad(error: unknown): string {
+function cannotExport(error: unknown): string {
   if (error instanceof Error && 'code' in error && error.code === 'ERR_MODULE_NOT_FOUND')
     return `Spans are to be exported, and the packages for that are not installed: npm install ${EXPORT_PACKAGES.join(' ')}, beside troupe. Nothing is traced.`;
-  return `Spans are to be exported, and OpenTelemetry's packages cannot be loaded: ${String(error)}. Nothing is traced.`;
+  return `Spans are to be exported, and OpenTelemetry's packages cannot do it: ${String(error)}. Nothing is traced.`;
 }
 
 /** What the SDK has to say, at most once a minute. */

@@ -3,8 +3,6 @@
  * Keys and values of users are in none of them.
  */
 
-import type { troupepb } from '../proto/index.js';
-
 export const DB_SYSTEM = 'db.system.name';
 export const DB_NAMESPACE = 'db.namespace';
 export const DB_OPERATION = 'db.operation.name';
@@ -31,28 +29,3 @@ export const START_TS = 'troupe.txn.start_timestamp';
 export const SYSTEM = 'troupe';
 /** The way of a log entry on one peer. */
 export const ENTRY_SPAN = 'raft entry';
-
-const OPERATIONS: readonly (readonly [kind: keyof troupepb.RegionRequest, operation: string])[] = [
-  ['rawPut', 'put'],
-  ['rawGet', 'get'],
-  ['rawDelete', 'delete'],
-  ['rawScan', 'scan'],
-  ['rawDeleteRange', 'deleteRange'],
-  ['rawCompareAndSwap', 'compareAndSwap'],
-  ['mvccGetByKey', 'versions'],
-  ['get', 'get'],
-  ['scan', 'scan'],
-  ['batchGet', 'batchGet'],
-  ['prewrite', 'prewrite'],
-  ['commit', 'commit'],
-  ['batchRollback', 'rollback'],
-  ['checkTxnStatus', 'checkTxnStatus'],
-  ['checkSecondaryLocks', 'checkSecondaryLocks'],
-  ['resolveLock', 'resolveLock'],
-  ['txnHeartBeat', 'heartbeat'],
-];
-
-/** What a request asks for, as clients call it. */
-export function operationOf(request: troupepb.RegionRequest | undefined): string {
-  return OPERATIONS.find(([kind]) => request?.[kind] !== undefined)?.[1] ?? 'request';
-}

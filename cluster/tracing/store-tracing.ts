@@ -4,6 +4,7 @@ import type { Entry } from '../../machines/index.js';
 import { troupepb } from '../proto/index.js';
 import type { RegionEvent } from '../protocol.js';
 import type { EntryObserver } from '../raft/host.js';
+import { REQUEST_TRAITS, requestName } from '../request-kinds.js';
 import { CallSpans, type PlacedSpan } from './call-spans.js';
 import {
   DB_NAMESPACE,
@@ -13,7 +14,6 @@ import {
   ENTRY_SPANS,
   INDEX,
   NODE,
-  operationOf,
   PEER_ID,
   REGION_ID,
   ROLE,
@@ -91,7 +91,8 @@ export class StoreTracing implements EntryObserver {
     for (const { first, count, ...context } of event.traces ?? []) {
       const request = event.requests[first];
       if (request === undefined) continue;
-      const operation = operationOf(request);
+      const name = requestName(request);
+      const operation = name === undefined ? 'request' : REQUEST_TRAITS[name].operation;
       const span = this.#below(context, operation, SpanKind.SERVER, {
         ...this.#of(peer),
         [DB_OPERATION]: operation,
@@ -135,12 +136,19 @@ export class StoreTracing implements EntryObserver {
   }
 
   /**
-   * A leader's message has come with traces of its entries.
+   * A leader's message has come with traces of its entries. One of a term below the peer's is of a deposed leader: nothing of
+   * it gets into the log.
    * @param applied index through which the peer has applied its log: what is sent again is no news
+   * @param message its term, and the traces
    */
-  arrived(peer: Omit<TracedPeer, 'term'>, applied: number, extraCtx: Uint8Array): void {
+  arrived(
+    peer: TracedPeer,
+    applied: number,
+    message: { readonly term: number; readonly extraCtx: Uint8Array },
+  ): void {
+    if (message.term < peer.term) return;
     const found = new Map<string, { index: number; term: number; spans: Span[] }>();
-    for (const { index, term, ...context } of tracesIn(extraCtx)) {
+    for (const { index, term, ...context } of tracesIn(message.extraCtx)) {
       if (index <= applied || this.#knows(peer.regionId, index, term)) continue;
       const attributes = { ...this.#of({ ...peer, term }), [INDEX]: index, [ROLE]: 'follower' };
       const span = this.#below(context, ENTRY_SPAN, SpanKind.INTERNAL, attributes);

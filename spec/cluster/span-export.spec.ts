@@ -1,6 +1,6 @@
-import { ProxyTracerProvider, trace } from '@opentelemetry/api';
+import { diag, ProxyTracerProvider, trace } from '@opentelemetry/api';
 import { expect } from 'chai';
-import { exportFlaw, exportSpans, exportWanted } from '../../cluster/tracing/exporter.js';
+import { exporterSettings, exportFlaw, exportSpans, exportWanted } from '../../cluster/tracing/exporter.js';
 import { Tracing } from '../../cluster/tracing/tracing.js';
 import { SpanBook } from './tracing-world.js';
 
@@ -25,6 +25,52 @@ describe('export of spans', () => {
     expect(exportWanted({ ...ENDPOINT, OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' }))
       .to.have.property('flaw')
       .that.includes('use http/protobuf');
+  });
+
+  it('names the variable that was set', () => {
+    const own = { ...ENDPOINT, OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: 'grpc' };
+    const flawed = (name: string) => `${name} is "grpc": use http/protobuf`;
+    expect(exportWanted(own))
+      .to.have.property('flaw')
+      .that.includes(flawed('OTEL_EXPORTER_OTLP_TRACES_PROTOCOL'));
+    expect(exportWanted({ ...own, OTEL_EXPORTER_OTLP_PROTOCOL: 'http/protobuf' }))
+      .to.have.property('flaw')
+      .that.includes(flawed('OTEL_EXPORTER_OTLP_TRACES_PROTOCOL'));
+    expect(exportWanted({ ...ENDPOINT, OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' }))
+      .to.have.property('flaw')
+      .that.includes(flawed('OTEL_EXPORTER_OTLP_PROTOCOL'));
+  });
+
+  it('of a command waits as long as a variable says, and briefly where none does', () => {
+    const brief = { ...NODE, brief: true };
+    expect(exporterSettings({}, NODE)).to.deep.equal({});
+    expect(exporterSettings({}, brief)).to.deep.equal({ timeoutMillis: 2_000 });
+    for (const name of ['OTEL_EXPORTER_OTLP_TIMEOUT', 'OTEL_EXPORTER_OTLP_TRACES_TIMEOUT'])
+      expect(exporterSettings({ [name]: '5000' }, brief), name).to.deep.equal({});
+  });
+
+  it('that cannot be set up is one sentence, and no export', async () => {
+    const told: string[] = [];
+    const [node, resources, otlp] = await Promise.all([
+      import('@opentelemetry/sdk-trace-node'),
+      import('@opentelemetry/resources'),
+      import('@opentelemetry/exporter-trace-otlp-proto'),
+    ]);
+    class Refusing extends otlp.OTLPTraceExporter {
+      constructor() {
+        super();
+        throw new TypeError('Invalid URL');
+      }
+    }
+    const load = async () => ({ node, resources, otlp: { ...otlp, OTLPTraceExporter: Refusing } });
+    try {
+      expect(await exportSpans(ENDPOINT, NODE, (one) => told.push(one), load)).to.equal(undefined);
+      expect(new Tracing().on).to.equal(false);
+    } finally {
+      diag.disable();
+    }
+    expect(told).to.have.length(1);
+    expect(told[0]).to.match(/Invalid URL\. Nothing is traced\.$/);
   });
 
   it('without its packages is one sentence with the command, and no export', async () => {

@@ -2,6 +2,7 @@ import { ROOT_CONTEXT, trace } from '@opentelemetry/api';
 import { expect } from 'chai';
 import { VirtualClock } from '../../actors/index.js';
 import type { RegionEvent } from '../../cluster/protocol.js';
+import { codeIn } from '../../cluster/tracing/call-spans.js';
 import { StoreTracing } from '../../cluster/tracing/store-tracing.js';
 import { writeTraceContext } from '../../cluster/tracing/trace-context.js';
 import { Tracing } from '../../cluster/tracing/tracing.js';
@@ -10,7 +11,7 @@ import { EntryType } from '../../machines/index.js';
 import { eventsOf, hasFailed, SpanBook } from './tracing-world.js';
 
 const PEER = { regionId: 1, peerId: 11, term: 5 };
-const FOLLOWER = { regionId: 1, peerId: 12 };
+const FOLLOWER = { regionId: 1, peerId: 12, term: 5 };
 const NO_BYTES = new Uint8Array(0);
 
 /** One store's spans, beside those of a client. */
@@ -74,6 +75,19 @@ describe('Spans of a store', () => {
     expect(stage.book.spans).to.have.length(2);
   });
 
+  it('are found by the places of their requests, in whichever order they came', () => {
+    const stage = new Stage();
+    const event = stage.puts(9);
+    const spread = (event.traces ?? []).filter(({ first }) => [1, 3, 7].includes(first));
+    const traces = spread.map((one) => ({ ...one, count: one.first === 3 ? 3 : 1 })).toReversed();
+    const spans = stage.tracing.receive({ ...event, traces }, PEER);
+    const [one, three, seven] = spans?.all ?? [];
+    const expected = [undefined, one, undefined, three, three, three, undefined, seven, undefined];
+    expect(expected.map((_, place) => spans?.at(place))).to.deep.equal(expected);
+    const part = spans?.part([4, 6, 7]);
+    expect([0, 1, 2].map((place) => part?.at(place))).to.deep.equal([three, undefined, seven]);
+  });
+
   it('are not begun for requests that there are not', () => {
     const stage = new Stage();
     const event = stage.puts(1);
@@ -125,6 +139,35 @@ describe('Spans of a store', () => {
     }
   });
 
+  it('have the code of a sentence that refuses, and nothing else of it', () => {
+    expect(codeIn('invalid-argument: the key user/7 is too long')).to.equal('invalid-argument');
+    expect(codeIn('failed: user/7: no')).to.equal('failed');
+    for (const sentence of [
+      'user/7: it is not here',
+      'User: it is not here',
+      'the key user/7: no',
+      'no-code',
+      'code:7',
+      '-: 7',
+      'one\ntwo: three',
+      '',
+    ])
+      expect(codeIn(sentence), sentence).to.equal('failed');
+  });
+
+  it('are named by what is asked, whichever it is', () => {
+    const stage = new Stage();
+    const rawBatchPut = { context: undefined, pairs: [], cf: '' };
+    const event = { ...stage.puts(1), requests: [{ rawBatchPut }] };
+    stage.tracing.receive(event, PEER)?.end({
+      regionError: undefined,
+      responses: [{ rawBatchPut: { regionError: undefined, error: 'failed: the key user/7' } }],
+    });
+    const [span] = stage.book.spans;
+    expect(span?.name).to.equal('batchPut');
+    expect(span?.attributes['error.type']).to.equal('failed');
+  });
+
   it('of an entry go with the messages that carry it, and end where it is applied', () => {
     const stage = new Stage();
     const follower = stage.store(2);
@@ -134,16 +177,16 @@ describe('Spans of a store', () => {
     expect(stage.tracing.carried(2, [entry(9, 5)])).to.equal(undefined);
     expect(stage.tracing.carried(1, [entry(9, 4)])).to.equal(undefined);
     const carried = stage.tracing.carried(1, [entry(8, 5), entry(9, 5)]) ?? NO_BYTES;
-    follower.arrived(FOLLOWER, 8, carried);
+    follower.arrived(FOLLOWER, 8, { term: 5, extraCtx: carried });
     expect(follower.openSpans).to.equal(2);
     // Sent again, before and after it is applied.
-    follower.arrived(FOLLOWER, 8, carried);
+    follower.arrived(FOLLOWER, 8, { term: 5, extraCtx: carried });
     expect(follower.openSpans).to.equal(2);
     follower.persisted(1, 9);
     follower.persisted(1, 9);
     follower.committed(1, [entry(9, 5)]);
     follower.applied(1, 9);
-    follower.arrived(FOLLOWER, 9, carried);
+    follower.arrived(FOLLOWER, 9, { term: 5, extraCtx: carried });
     expect(follower.openSpans).to.equal(0);
     expect(stage.book.spans.map(eventsOf)).to.deep.equal(
       Array.from({ length: 2 }, () => ['persisted', 'committed', 'applied']),
@@ -169,9 +212,29 @@ describe('Spans of a store', () => {
     expect(stage.book.spans.map(eventsOf)).to.deep.equal([['committed', 'abandoned']]);
   });
 
+  it('of a follower are left alone by what a deposed leader had sent', () => {
+    const stage = new Stage();
+    const [old, late] = [stage.store(2), stage.store(3)];
+    const spans = stage.tracing.receive(stage.puts(1), PEER)?.all ?? [];
+    old.proposed(PEER, 9, spans);
+    const delayed = old.carried(1, [entry(9, 5)]) ?? NO_BYTES;
+    stage.tracing.proposed({ ...PEER, term: 6 }, 9, spans);
+    const news = stage.tracing.carried(1, [entry(9, 6)]) ?? NO_BYTES;
+    const follower = { ...FOLLOWER, term: 6 };
+    late.arrived(follower, 8, { term: 6, extraCtx: news });
+    late.arrived(follower, 8, { term: 5, extraCtx: delayed });
+    expect(late.openSpans).to.equal(1);
+    expect(stage.book.spans).to.deep.equal([]);
+    late.applied(1, 9);
+    expect(stage.book.spans.map(eventsOf)).to.deep.equal([['applied']]);
+    // Entries of older terms are news where it is the newer leader who sends them.
+    late.arrived(follower, 8, { term: 6, extraCtx: delayed });
+    expect(late.openSpans).to.equal(1);
+  });
+
   it('take no harm from words that are none', () => {
     const stage = new Stage();
-    stage.tracing.arrived(FOLLOWER, 0, Uint8Array.of(0xff, 0xff, 1, 2, 3));
+    stage.tracing.arrived(FOLLOWER, 0, { term: 5, extraCtx: Uint8Array.of(0xff, 0xff, 1, 2, 3) });
     expect(stage.tracing.openSpans).to.equal(0);
   });
 });

@@ -195,6 +195,22 @@ describe('A trace through a cluster', () => {
     expect(only('prewrite').attributes['error.type']).to.equal('alreadyExist');
   });
 
+  it('has failed where its caller aborts it, whatever the reason', async () => {
+    for (const reason of ['stop: secret-key', undefined, 0]) {
+      book.clear();
+      const stop = new AbortController();
+      const getting = db.raw.get('first', { signal: stop.signal });
+      stop.abort(reason);
+      expect(await world.until(getting.then(String, () => 'aborted'))).to.equal('aborted');
+      await world.until(Promise.resolve());
+      const span = only('get spec');
+      expect(hasFailed(span), String(reason)).to.equal(true);
+      expect(span.attributes['error.type']).to.equal(reason === undefined ? 'AbortError' : '_OTHER');
+      expect(JSON.stringify([span.attributes, span.events, span.status])).not.to.include('secret');
+      await settled();
+    }
+  });
+
   it('serves who sends what is no trace context, without a trace', async () => {
     const [store] = stores.filter(({ replicas }) => replicas.get(1)?.group.isLeader === true);
     const replica = store?.replicas.get(1);

@@ -40,7 +40,7 @@ export async function runSeeds(
     }
   };
   if (jobs <= 1) await worker(runHere);
-  else await Promise.all(Array.from({ length: jobs }, () => worker(runInProcess)));
+  else await Promise.all(Array.from({ length: jobs }, () => worker((request) => runInProcess(request))));
   return reports.sort((a, b) => a.seed - b.seed);
 }
 
@@ -54,20 +54,30 @@ export function runHere({ seed, bug, txn, trouble }: SeedRequest): Promise<Store
  */
 const idle: ChildProcess[] = [];
 
-function runInProcess(request: SeedRequest): Promise<StoreSimulationReport> {
-  const running = takeProcess();
+/** Never rejects: a process that fails is a violation, which names the seed. */
+export function runInProcess(
+  request: SeedRequest,
+  running: ChildProcess = takeProcess(),
+): Promise<StoreSimulationReport> {
   running.ref();
   running.channel?.ref();
   const { seed, bug, txn } = request;
   return new Promise((resolve) => {
-    const ended = (code: number | null, signal: string | null): void => {
-      running.removeAllListeners('message');
-      const violation = `the process that ran it ended (${signal ?? `exit code ${code}`})`;
+    const lost = (violation: string): void => {
+      running.removeAllListeners('message').off('exit', ended).off('error', failed);
+      // An error may be followed by another, which nobody waits for.
+      running.on('error', () => {});
+      running.kill();
       resolve({ seed, bug, txn, hash: '', violation, figures: {} });
     };
+    const ended = (code: number | null, signal: string | null): void =>
+      lost(`the process that ran it ended (${signal ?? `exit code ${code}`})`);
+    const failed = (error: Error): void => lost(`no process could run it (${error.message})`);
     running.once('exit', ended);
+    running.once('error', failed);
     running.once('message', (report) => {
       running.off('exit', ended);
+      running.off('error', failed);
       running.channel?.unref();
       running.unref();
       idle.push(running);
@@ -82,13 +92,14 @@ function takeProcess(): ChildProcess {
   return fork(fileURLToPath(new URL('store-worker.js', import.meta.url)));
 }
 
-/** The mean of every figure. */
+/** The mean of every figure, over the reports that have it. */
 export function averages(reports: readonly StoreSimulationReport[]): Record<string, number> {
   const names = Object.keys(reports.find(({ figures }) => 'events' in figures)?.figures ?? {});
   return Object.fromEntries(
     names.map((name) => {
-      const sum = reports.reduce((total, { figures }) => total + (figures[name] ?? 0), 0);
-      return [name, Math.round((10 * sum) / reports.length) / 10];
+      const values = reports.flatMap(({ figures }) => figures[name] ?? []);
+      const sum = values.reduce((total, value) => total + value, 0);
+      return [name, Math.round((10 * sum) / values.length) / 10];
     }),
   );
 }

@@ -122,7 +122,7 @@ export class Transactions {
     const span = tracing.begin('transaction', { kind: SpanKind.INTERNAL });
     deadline.trace = span;
     const begun = this.#begin(deadline, options, span);
-    begun.catch((error: unknown) => span.end(error));
+    begun.catch((reason: unknown) => span.fail(reason));
     return begun;
   }
 

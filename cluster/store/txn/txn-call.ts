@@ -24,14 +24,14 @@ export interface TxnRegion {
    * Puts changes that were evaluated in `term` into the log; in another one they are refused.
    * @param done gets a `CommandResult`, or a refusal
    * @param visible reads see the changes, or never will here; called only after a result without an error
-   * @param spans of the traced requests among those that the changes are of
+   * @param spans of the traced requests among those that the changes are of; asked where somebody takes them
    */
   proposeChanges(
     requests: readonly raft_cmdpb.Request[],
     term: number,
     done: (outcome: Outcome<unknown>) => void,
     visible: () => void,
-    spans?: readonly Span[] | undefined,
+    spans?: () => readonly Span[] | undefined,
   ): void;
 }
 

@@ -395,7 +395,7 @@ export class TxnWrites {
       () => {
         for (const { command } of members) this.#end(command);
       },
-      spansOf(members),
+      () => spansOf(members),
     );
   }
 
