@@ -314,7 +314,6 @@ export class DeployHost {
 
   /** What was to be replaced serves again. */
   async #putBack(before: HandOver): Promise<void> {
-    await this.#files.keep(before);
     try {
       await this.deploy(await this.#files.load(before));
     } catch (error) {

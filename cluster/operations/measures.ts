@@ -67,6 +67,22 @@ const TRACES: Readonly<Record<string, Row>> = {
   droppedSpans: ['trace_spans_dropped_total', 'Spans that were not begun because too many were open.'],
 };
 
+/** A scheduler decides them, a store obeys them. */
+const SAFE_POINTS: Readonly<Record<string, Row>> = {
+  txnSafePoint: [
+    'txn_safe_point_seconds',
+    'Unix time before which no snapshot is served.',
+    MILLISECONDS,
+    'zero-is-none',
+  ],
+  gcSafePoint: [
+    'gc_safe_point_seconds',
+    'Unix time before which old versions are removed.',
+    MILLISECONDS,
+    'zero-is-none',
+  ],
+};
+
 const STORE: Readonly<Record<string, Row>> = {
   ...RAFT,
   ...TRACES,
@@ -84,18 +100,7 @@ const STORE: Readonly<Record<string, Row>> = {
   bytesWritten: ['store_written_bytes_total', 'Bytes of these keys and their values.'],
   txnCommands: ['txn_commands', 'Commands of transactions under way.'],
   txnMemoryLocks: ['txn_memory_locks', 'Keys locked in memory while a commit is on its way to the disk.'],
-  txnSafePoint: [
-    'txn_safe_point_seconds',
-    'Unix time before which no snapshot is served.',
-    MILLISECONDS,
-    'zero-is-none',
-  ],
-  gcSafePoint: [
-    'gc_safe_point_seconds',
-    'Unix time before which old versions are removed.',
-    MILLISECONDS,
-    'zero-is-none',
-  ],
+  ...SAFE_POINTS,
 };
 
 const SCHEDULER: Readonly<Record<string, Row>> = {
@@ -104,18 +109,7 @@ const SCHEDULER: Readonly<Record<string, Row>> = {
   stores: ['scheduler_stores', 'Stores that are registered and not gone.'],
   regions: ['scheduler_regions', 'Regions of the cluster.'],
   operators: ['scheduler_operators', 'Changes of regions under way.'],
-  txnSafePoint: [
-    'txn_safe_point_seconds',
-    'Unix time before which no snapshot is served.',
-    MILLISECONDS,
-    'zero-is-none',
-  ],
-  gcSafePoint: [
-    'gc_safe_point_seconds',
-    'Unix time before which old versions are removed.',
-    MILLISECONDS,
-    'zero-is-none',
-  ],
+  ...SAFE_POINTS,
 };
 
 const HOST: Readonly<Record<string, Row>> = {
