@@ -1,5 +1,6 @@
 /** One host per name: by compare-and-swap where there is a cluster, and by asking who answers everywhere. */
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import { errors, type NatsConnection } from '@nats-io/transport-node';
 import { ActorSystemError, type Logger, NameClaim } from '../../actors/index.js';
 import { connect } from '../client/index.js';
@@ -85,10 +86,7 @@ export class Claims {
         release: async () => {
           claim.release();
           // Whoever ends an actor does not wait for a cluster that is away.
-          await Promise.race([
-            record?.release(),
-            new Promise((resolve) => setTimeout(resolve, RELEASE_MS).unref()),
-          ]);
+          await Promise.race([record?.release(), sleep(RELEASE_MS, undefined, { ref: false })]);
         },
       };
     } catch (error) {

@@ -80,6 +80,7 @@ export class HandedFiles {
   }
 }
 
+/** Why the two options exclude each other: the old machine serves on when the new one cannot, with its state. */
 export const FRESH_REPLACEMENT =
   '--replace keeps the state, which --fresh forgets: undeploy it with --purge, and deploy the new file then';
 
@@ -95,7 +96,6 @@ export function readHandOver(bytes: Uint8Array): HandOver {
     throw bad(`the text of the file, at most ${MAX_BYTES} bytes`);
   }
   if (exportName !== undefined && typeof exportName !== 'string') throw bad('the name of an export');
-  // The old machine would have lost its state when it has to serve on.
   if (fresh === true && replace === true) throw new TroupeError('invalid-argument', FRESH_REPLACEMENT);
   return {
     name,

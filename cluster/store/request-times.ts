@@ -98,6 +98,9 @@ function add(counts: Float64Array, place: number, value: number): void {
   counts[place] = (counts[place] ?? 0) + value;
 }
 
+const OK = REQUEST_OUTCOMES.indexOf('ok');
+const RAW_WRITE = REQUEST_KINDS.indexOf(REQUEST_TRAITS.rawPut.kind);
+const RAW_GET = REQUEST_KINDS.indexOf(REQUEST_TRAITS.rawGet.kind);
 const OTHER = REQUEST_KINDS.indexOf('other');
 /** Of a request by its name: the place of its kind. */
 const PLACES: ReadonlyMap<string, number> = new Map(
@@ -110,10 +113,6 @@ function kindOf(request: troupepb.RegionRequest): number {
   if (request.rawGet !== undefined) return RAW_GET;
   return PLACES.get(requestName(request) ?? '') ?? OTHER;
 }
-
-const RAW_WRITE = REQUEST_KINDS.indexOf(REQUEST_TRAITS.rawPut.kind);
-const RAW_GET = REQUEST_KINDS.indexOf(REQUEST_TRAITS.rawGet.kind);
-const OK = REQUEST_OUTCOMES.indexOf('ok');
 
 function outcomeOf(error: errorpb.Error | undefined): number {
   return error === undefined ? OK : REQUEST_OUTCOMES.indexOf(failureOf(error));

@@ -49,22 +49,22 @@ export class ClientTracing {
   readonly #tracing: Tracing | undefined;
   readonly #attributes: Attributes;
   readonly #cluster: string;
-  /** See `Tracing.on`. */
-  on = false;
 
   /** @param tracing absent for a client inside of a node, whose requests are nobody's */
   constructor(tracing: Tracing | undefined, cluster = '', space = '') {
     this.#tracing = tracing;
     this.#cluster = cluster;
     this.#attributes = { [DB_SYSTEM]: SYSTEM, [DB_NAMESPACE]: cluster, [SPACE]: space };
-    this.look();
+  }
+
+  /** See `Tracing.on`. */
+  get on(): boolean {
+    return this.#tracing?.on ?? false;
   }
 
   /** Once a turn: an application may register its provider after it has connected. */
   look(): void {
-    if (this.on || this.#tracing === undefined) return;
-    this.#tracing.look();
-    this.on = this.#tracing.on;
+    this.#tracing?.look();
   }
 
   /** Begins a span of the caller's, while this is on. */

@@ -1,5 +1,6 @@
 /** Spans out of a process by OTLP, as OpenTelemetry's standard variables say. */
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import { DiagLogLevel, diag, type TracerProvider, trace } from '@opentelemetry/api';
 
 /** Who it is whose spans are exported: the resource. */
@@ -149,7 +150,7 @@ function begin(env: Env, who: ExportingProcess, { node, resources, otlp }: Sdk):
   return {
     provider,
     close: async () => {
-      const patience = new Promise<void>((resolve) => setTimeout(resolve, CLOSE_MS).unref());
+      const patience = sleep(CLOSE_MS, undefined, { ref: false });
       await Promise.race([provider.shutdown().catch(() => undefined), patience]);
     },
   };

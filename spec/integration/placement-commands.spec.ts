@@ -113,7 +113,9 @@ describe('commands of placement', () => {
       const [first] = await told<PlacedRegionInfo>('region', 'list');
       return first?.leader == null ? undefined : first;
     });
-    const follower = region.peers.find(({ store }) => store !== region.leader) ?? expect.fail('it is alone');
+    // It may be gone before its removal is cancelled. Store 1 keeps its voter: what is wrong below counts on that.
+    const follower =
+      region.peers.find(({ store }) => store !== region.leader && store !== 1) ?? expect.fail('it is alone');
     const words = [String(region.id), String(follower.store)];
     const removing = await one<OperatorInfo>('operator', 'add', 'remove-peer', ...words);
     expect(removing).to.include({ region: region.id, kind: 'admin', by: 'admin' });
