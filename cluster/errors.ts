@@ -4,6 +4,8 @@
  * Expected outcomes between nodes (not leader, epoch mismatch) are values in replies and never come here.
  */
 
+import type { ActorSystemError } from '../actors/index.js';
+
 /**
  * - `usage`: the command line or an option is wrong
  * - `invalid-argument`: a key, a value or another argument is outside what the system takes
@@ -90,4 +92,20 @@ const EXIT_CODES: Readonly<Record<TroupeErrorCode, ExitCode>> = {
 /** The exit code that a command ends with when `error` ended it. */
 export function exitCodeOf(error: unknown): ExitCode {
   return error instanceof TroupeError ? EXIT_CODES[error.code] : ExitCode.failed;
+}
+
+const OF_ACTORS: Readonly<Record<ActorSystemError['code'], TroupeErrorCode>> = {
+  'invalid-argument': 'usage',
+  unavailable: 'unavailable',
+  unauthorized: 'unavailable',
+  'payload-too-small': 'unavailable',
+  'name-taken': 'conflict',
+  'path-taken': 'failed',
+  closed: 'closed',
+  'actor-failed': 'failed',
+};
+
+/** The framework's error as the cluster tells it. */
+export function clusterError(error: ActorSystemError): TroupeError {
+  return new TroupeError(OF_ACTORS[error.code], error.message, { cause: error });
 }

@@ -16,7 +16,7 @@ import {
   openRocksEngine,
   StorageCorruptionError,
 } from '../storage/index.js';
-import { TroupeError, type TroupeErrorCode } from './errors.js';
+import { clusterError, TroupeError } from './errors.js';
 import { nodeInspection } from './inspection/node-inspection.js';
 import { codecs } from './protocol.js';
 import type { DiskObserver } from './raft/host.js';
@@ -92,20 +92,4 @@ export async function startSystem(options: NodeOptions, incarnation: number): Pr
   } catch (error) {
     throw error instanceof ActorSystemError ? clusterError(error) : error;
   }
-}
-
-const CODES: Readonly<Record<ActorSystemError['code'], TroupeErrorCode>> = {
-  'invalid-argument': 'usage',
-  unavailable: 'unavailable',
-  unauthorized: 'unavailable',
-  'payload-too-small': 'unavailable',
-  'name-taken': 'conflict',
-  'path-taken': 'failed',
-  closed: 'closed',
-  'actor-failed': 'failed',
-};
-
-/** The framework's error as the cluster tells it. */
-export function clusterError(error: ActorSystemError): TroupeError {
-  return new TroupeError(CODES[error.code], error.message, { cause: error });
 }

@@ -2,10 +2,9 @@
 
 import type { Command } from 'commander';
 import { ActorSystemError, connectNats, natsObserver, silentLogger } from '../../actors/index.js';
-import { TroupeError } from '../errors.js';
+import { clusterError, TroupeError } from '../errors.js';
 import type { Database } from '../index.js';
 import type { Inspector } from '../inspector/server.js';
-import { clusterError } from '../node-options.js';
 import { connectTo, natsOptions } from './connection.js';
 import { type ConnectionSettings, connectionSettings, parseCount, withConnection } from './settings.js';
 import { endSoon, print, say } from './terminal.js';

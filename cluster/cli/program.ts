@@ -3,24 +3,7 @@
 import { Command, CommanderError } from 'commander';
 import { ExitCode, exitCodeOf, TroupeError } from '../errors.js';
 import { notPermitted } from '../nats-permissions.js';
-import { addActorCommands } from './actor-commands.js';
-import { addBenchCommand } from './bench-command.js';
-import { addChartCommand } from './chart-command.js';
-import { addDeployCommands } from './deploy-command.js';
-import { addGcCommands } from './gc-command.js';
-import { addInspectCommand } from './inspect-command.js';
-import { addKvCommands } from './kv-command.js';
-import { addMvccCommand } from './mvcc-command.js';
-import { addNodeCommands } from './node-command.js';
-import { addOperatorCommands } from './operator-command.js';
-import { addRegionCommands } from './region-command.js';
-import { addScaleCommands } from './scale-command.js';
-import { addSchedulerCommands } from './scheduler-command.js';
-import { addStatusCommand } from './status-command.js';
-import { addStoreCommands } from './store-command.js';
 import { paletteFor, say } from './terminal.js';
-import { addTxnCommands } from './txn-command.js';
-import { addUpCommand } from './up.js';
 import { version } from './version.js';
 
 const AFTER_HELP = `
@@ -28,8 +11,35 @@ Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 conflict, 5 unavailable, 6 t
 Data goes to standard output, all else to standard error. Options win over environment variables, these over the
 configuration file ($XDG_CONFIG_HOME/troupe/config.json).`;
 
-/** Every command, ready to parse. */
-export function createProgram(): Command {
+type AddCommands = (program: Command) => void;
+
+/** The files of commands with the words that each adds, as help lists them. */
+const FILES: readonly (readonly [words: readonly string[], load: () => Promise<AddCommands>])[] = [
+  [['up'], async () => (await import('./up.js')).addUpCommand],
+  [['scale-out', 'scale-in'], async () => (await import('./scale-command.js')).addScaleCommands],
+  [['scheduler', 'store'], async () => (await import('./node-command.js')).addNodeCommands],
+  [['store'], async () => (await import('./store-command.js')).addStoreCommands],
+  [['scheduler'], async () => (await import('./scheduler-command.js')).addSchedulerCommands],
+  [['operator'], async () => (await import('./operator-command.js')).addOperatorCommands],
+  [['gc'], async () => (await import('./gc-command.js')).addGcCommands],
+  [['kv'], async () => (await import('./kv-command.js')).addKvCommands],
+  [['txn'], async () => (await import('./txn-command.js')).addTxnCommands],
+  [['mvcc'], async () => (await import('./mvcc-command.js')).addMvccCommand],
+  [['status'], async () => (await import('./status-command.js')).addStatusCommand],
+  [['region'], async () => (await import('./region-command.js')).addRegionCommands],
+  [['deploy', 'host'], async () => (await import('./deploy-command.js')).addDeployCommands],
+  [['send', 'ask', 'actors', 'undeploy'], async () => (await import('./actor-commands.js')).addActorCommands],
+  [['chart'], async () => (await import('./chart-command.js')).addChartCommand],
+  [['inspect'], async () => (await import('./inspect-command.js')).addInspectCommand],
+  [['bench'], async () => (await import('./bench-command.js')).addBenchCommand],
+];
+
+/**
+ * The program, ready to parse.
+ * @param word the first that was typed: where it names a command, only what that one needs is loaded. A start takes a
+ *   quarter of the time then. Every command when absent, or when it names none.
+ */
+export async function createProgram(word?: string): Promise<Command> {
   const program = new Command('troupe')
     .description(
       'A replicated key-value store whose parts are statecharts that talk over NATS.\n\nExamples:\n  troupe up                      a whole cluster on this machine\n  troupe kv put hello world\n  troupe kv get hello\n  troupe status',
@@ -40,23 +50,9 @@ export function createProgram(): Command {
     // What stands behind a command's name is that one's: `store --name …` runs a node, `store list` does not.
     .enablePositionalOptions()
     .addHelpText('after', AFTER_HELP);
-  addUpCommand(program);
-  addScaleCommands(program);
-  addNodeCommands(program);
-  addStoreCommands(program);
-  addSchedulerCommands(program);
-  addOperatorCommands(program);
-  addGcCommands(program);
-  addKvCommands(program);
-  addTxnCommands(program);
-  addMvccCommand(program);
-  addStatusCommand(program);
-  addRegionCommands(program);
-  addDeployCommands(program);
-  addActorCommands(program);
-  addChartCommand(program);
-  addInspectCommand(program);
-  addBenchCommand(program);
+  const named = FILES.filter(([words]) => word !== undefined && words.includes(word));
+  for (const add of await Promise.all((named.length > 0 ? named : FILES).map(([, load]) => load())))
+    add(program);
   settle(program);
   return program;
 }
@@ -72,7 +68,7 @@ function settle(command: Command): void {
  * @param words what follows the program's name
  */
 export async function run(words: readonly string[]): Promise<void> {
-  const program = createProgram();
+  const program = await createProgram(words[0]);
   try {
     if (words.length === 0) {
       program.outputHelp({ error: true });

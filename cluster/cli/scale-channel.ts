@@ -5,8 +5,7 @@
 
 import { errors, type Msg, type NatsConnection } from '@nats-io/transport-node';
 import { ActorSystemError, connectNats, silentLogger } from '../../actors/index.js';
-import { TROUPE_ERROR_CODES, TroupeError } from '../errors.js';
-import { clusterError } from '../node-options.js';
+import { clusterError, TROUPE_ERROR_CODES, TroupeError } from '../errors.js';
 import { natsOptions } from './connection.js';
 import type { ConnectionSettings } from './settings.js';
 

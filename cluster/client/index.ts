@@ -13,8 +13,7 @@ import {
   type Transport,
   unknownOption,
 } from '../../actors/index.js';
-import { TroupeError } from '../errors.js';
-import { clusterError } from '../node-options.js';
+import { clusterError, TroupeError } from '../errors.js';
 import { SchedulerClient } from '../pd-client.js';
 import { codecs } from '../protocol.js';
 import { ClientTracing } from '../tracing/client-tracing.js';

@@ -5,8 +5,7 @@ import { errors, type NatsConnection } from '@nats-io/transport-node';
 import { ActorSystemError, type Logger, NameClaim } from '../../actors/index.js';
 import { connect } from '../client/index.js';
 import type { RawSpace } from '../client/raw.js';
-import { TroupeError } from '../errors.js';
-import { clusterError } from '../node-options.js';
+import { clusterError, TroupeError } from '../errors.js';
 import { claimSubject, readObject } from './protocol.js';
 
 /** Where a cluster keeps who has which name. */

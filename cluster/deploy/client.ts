@@ -8,9 +8,8 @@ import {
   type NatsTransportOptions,
   silentLogger,
 } from '../../actors/index.js';
-import { TROUPE_ERROR_CODES, TroupeError, type TroupeErrorCode } from '../errors.js';
+import { clusterError, TROUPE_ERROR_CODES, TroupeError, type TroupeErrorCode } from '../errors.js';
 import { notPermitted } from '../nats-permissions.js';
-import { clusterError } from '../node-options.js';
 import { SendingSpan } from '../tracing/actor-tracing.js';
 import { Tracing } from '../tracing/tracing.js';
 import type { HandOver } from './handed-files.js';

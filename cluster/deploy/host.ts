@@ -13,9 +13,9 @@ import {
   realClock,
 } from '../../actors/index.js';
 import { type Engine, loadIdentity, StorageError } from '../../storage/index.js';
-import { TroupeError } from '../errors.js';
+import { clusterError, TroupeError } from '../errors.js';
 import { nodeInspection } from '../inspection/node-inspection.js';
-import { clusterError, openEngine } from '../node-options.js';
+import { openEngine } from '../node-options.js';
 import type { DiskObserver } from '../raft/host.js';
 import { HandlingSpans } from '../tracing/actor-tracing.js';
 import { Tracing } from '../tracing/tracing.js';

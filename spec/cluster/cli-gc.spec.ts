@@ -50,8 +50,8 @@ describe('troupe gc', () => {
     expect(() => gcInfo({ ...TOLD, state: 'dreaming' })).to.throw(/does not know \("dreaming"\)/);
   });
 
-  it('has its commands, each with an example', () => {
-    const gc = createProgram().commands.find((command) => command.name() === 'gc');
+  it('has its commands, each with an example', async () => {
+    const gc = (await createProgram('gc')).commands.find((command) => command.name() === 'gc');
     expect(gc?.commands.map((command) => command.name())).to.deep.equal([
       ...['status', 'run', 'pause', 'resume', 'safe-point'],
     ]);

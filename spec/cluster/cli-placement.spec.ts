@@ -160,7 +160,7 @@ describe('troupe store, scheduler and operator', () => {
   ];
   for (const [words, sentence] of refused) {
     it(`refuses "${words}" with a sentence`, async () => {
-      const program = createProgram();
+      const program = await createProgram();
       const error = await program.parseAsync(words.split(' '), { from: 'user' }).then(
         () => undefined,
         (cause: unknown) => cause,

@@ -91,7 +91,7 @@ describe('troupe region', () => {
   ];
   for (const [words, sentence] of refused) {
     it(`refuses "${words}" with a sentence`, async () => {
-      const program = createProgram();
+      const program = await createProgram();
       const error = await program.parseAsync(['region', ...words.split(' ')], { from: 'user' }).then(
         () => undefined,
         (cause: unknown) => cause,

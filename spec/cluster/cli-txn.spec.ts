@@ -210,7 +210,7 @@ describe('troupe txn', () => {
   ];
   for (const [words, sentence] of refused) {
     it(`refuses "${words}" with a sentence`, async () => {
-      const program = createProgram();
+      const program = await createProgram();
       const error = await program.parseAsync(words.split(' '), { from: 'user' }).then(
         () => undefined,
         (cause: unknown) => cause,

@@ -105,7 +105,7 @@ export async function faultOf({ words }: Command): Promise<string | undefined> {
 
 const understood = Symbol('understood');
 /** The command line; it stops before it does anything. */
-export const program = createProgram().hook('preAction', () => {
+export const program = (await createProgram()).hook('preAction', () => {
   throw understood;
 });
 
