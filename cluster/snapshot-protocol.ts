@@ -1,6 +1,6 @@
 /** The messages by which stores carry snapshots: cluster/proto/snapshotpb.proto as events. */
 import type { Codec, WireEvent } from '../actors/index.js';
-import { compareBytes } from '../storage/index.js';
+import { compareBytes } from '../storage/keys.js';
 import {
   DecodeError,
   decodeRaftEvent,

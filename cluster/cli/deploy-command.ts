@@ -9,17 +9,16 @@ import { FRESH_REPLACEMENT, type HandOver } from '../deploy/handed-files.js';
 import type { DeployHost } from '../deploy/host.js';
 import { TroupeError } from '../errors.js';
 import { parseMachineFile } from '../machine-file.js';
-import type { OperationsServer } from '../operations/server.js';
 import { natsOptions } from './connection.js';
 import { makeDirectory } from './directory.js';
 import { nodeLogger } from './log-lines.js';
+import { HTTP_OPTION, type NodePages, pagesAddress, servePages } from './node-pages.js';
 import { serve, stopRequest } from './serving.js';
 import {
   type ConnectionSettings,
   checkToken,
   connectionSettings,
   inspectionAllowed,
-  parseAddress,
   parseCount,
   parseDuration,
   withConnection,
@@ -27,13 +26,8 @@ import {
 } from './settings.js';
 import { exportNodeSpans } from './span-export.js';
 import { endSoon, say } from './terminal.js';
-import { version } from './version.js';
 
 const LEVELS = ['debug', 'info', 'warn', 'error', 'silent'];
-const HTTP = [
-  '--http <address>',
-  'serve /metrics, /healthz and /readyz there: a port, or host and port such as 0.0.0.0:9464 (env: TROUPE_HTTP)',
-] as const;
 const DEFAULT_IDLE = '2m';
 const DEFAULT_INSTANCES = '10000';
 
@@ -72,7 +66,7 @@ export function addDeployCommands(program: Command): void {
       .option('--fresh', 'forget the state that this host has of the name')
       .option('--replace', 'with --host: take the place of what is deployed under the name; its state stays')
       .option('--data <dir>', 'where the state is kept')
-      .option(...HTTP)
+      .option(...HTTP_OPTION)
       .option('--log-level <level>', LEVELS.join(', '), process.env.TROUPE_LOG_LEVEL ?? 'warn'),
   );
   withInspection(deploying).action(deploy);
@@ -85,7 +79,7 @@ export function addDeployCommands(program: Command): void {
       )
       .requiredOption('--name <node>', "the host's name")
       .option('--data <dir>', 'where state and files are kept')
-      .option(...HTTP)
+      .option(...HTTP_OPTION)
       .option('--log-level <level>', LEVELS.join(', '), process.env.TROUPE_LOG_LEVEL ?? 'info'),
   );
   withInspection(hosting).action(host);
@@ -151,10 +145,10 @@ async function serveHost(
   takesFiles: boolean,
   begin: (running: DeployHost) => Promise<TroupeError | undefined>,
 ): Promise<void> {
-  const { data, http = process.env.TROUPE_HTTP, logLevel } = flags;
+  const { data, http, logLevel } = flags;
   const { cluster, schedulers } = settings;
   const inspection = inspectionAllowed(flags);
-  const address = http === undefined || http === '' ? undefined : parseAddress('--http', http);
+  const address = pagesAddress(http);
   const dataDir = data ?? usualDirectory(cluster, place);
   makeDirectory('--data', dataDir);
   const logger = nodeLogger(name ?? place, logLevel);
@@ -163,21 +157,13 @@ async function serveHost(
   keepGoing(logger);
   const spans = await exportNodeSpans('troupe-host', name ?? basename(place), cluster, logger);
   let served: DeployHost | undefined;
-  let pages: OperationsServer | undefined;
+  let pages: NodePages | undefined;
   try {
     // Loaded here, so that usage errors do not wait for RocksDB.
     const { DeployHost } = await import('../deploy/host.js');
-    const { NodeMetrics, serveOperations } = await import('../operations/index.js');
     const node = name ?? basename(place);
-    const metrics = new NodeMetrics({ cluster, node, role: 'host', version: version() });
-    if (address !== undefined) {
-      pages = await serveOperations(address, {
-        metrics: () => metrics.text(),
-        contentType: metrics.contentType,
-        unready: () => (served === undefined ? 'the host is starting' : served.unready),
-      });
-      logger.info({ url: pages.url }, 'metrics and health are served');
-    }
+    const unready = () => (served === undefined ? 'the host is starting' : served.unready);
+    pages = await servePages(address, { cluster, node, role: 'host' }, unready, logger);
     const shared = {
       cluster,
       name,
@@ -187,12 +173,12 @@ async function serveHost(
       logger,
       takesFiles,
       inspection,
-      disk: metrics,
+      ...(pages === undefined ? {} : { disk: pages.disk }),
       tracerProvider: spans?.provider,
     };
     const running = await DeployHost.start(shared);
     served = running;
-    metrics.attach(running);
+    pages?.attach(running);
     let ended: Promise<TroupeError | undefined>;
     try {
       logger.info({ cluster, nats: settings.nats, data: dataDir }, 'the host serves');

@@ -4,20 +4,19 @@ import type { Command } from 'commander';
 import type { Logger } from '../../actors/index.js';
 import { exitCodeOf, TroupeError } from '../errors.js';
 import type { MeasuredNode } from '../operations/metrics.js';
-import type { OperationsServer } from '../operations/server.js';
 import { STORE_GONE } from '../store-gone.js';
 import type { SpanExport } from '../tracing/exporter.js';
 import { natsOptions } from './connection.js';
 import { makeDirectory } from './directory.js';
 import { nodeLogger } from './log-lines.js';
 import { checkNodeOptions, nodeGroup, withNodeOptions } from './node-group.js';
+import { HTTP_OPTION, type NodePages, pagesAddress, servePages } from './node-pages.js';
 import { type Serving, serve, stopRequest } from './serving.js';
 import {
   type ConnectionSettings,
   checkToken,
   connectionSettings,
   inspectionAllowed,
-  parseAddress,
   parseCount,
   withConnection,
   withInspection,
@@ -25,7 +24,6 @@ import {
 import { exportNodeSpans } from './span-export.js';
 import { type SplitFlags, splitLimits, withSplitOptions } from './split-options.js';
 import { endSoon } from './terminal.js';
-import { version } from './version.js';
 
 /** What a node tells the process that launched it, over IPC. */
 export type NodeReport =
@@ -98,10 +96,7 @@ export function addNodeCommands(program: Command): void {
   for (const role of ['scheduler', 'store'] as const) {
     withInspection(withNodeOptions(nodeGroup(program, role)))
       .option('--log-level <level>', LEVELS.join(', '), process.env.TROUPE_LOG_LEVEL ?? 'info')
-      .option(
-        '--http <address>',
-        'serve /metrics, /healthz and /readyz there: a port, or host and port such as 0.0.0.0:9464 (env: TROUPE_HTTP)',
-      )
+      .option(...HTTP_OPTION)
       .enablePositionalOptions()
       // A word that is none may be a mistyped command: `checkNodeOptions` says so.
       .allowExcessArguments()
@@ -119,8 +114,7 @@ async function runNode(role: 'scheduler' | 'store', options: NodeFlags): Promise
     throw new TroupeError('usage', `--log-level: "${logLevel}" is not one of ${LEVELS.join(', ')}`);
   }
   const settings = connectionSettings(options);
-  const http = options.http ?? process.env.TROUPE_HTTP;
-  const address = http === undefined || http === '' ? undefined : parseAddress('--http', http);
+  const address = pagesAddress(options.http);
   const expectedStores = parseCount('--expected-stores', options.expectedStores ?? '3', 1, 7);
   const split = splitLimits(options);
   const inspection = inspectionAllowed(options);
@@ -129,14 +123,11 @@ async function runNode(role: 'scheduler' | 'store', options: NodeFlags): Promise
   if (role === 'store' && process.env.UV_THREADPOOL_SIZE === undefined) {
     logger.warn({}, 'UV_THREADPOOL_SIZE is not set: set it to 16 so that compactions do not delay syncs');
   }
-  // Loaded here, as the node below: clients' commands need none of it.
-  const { NodeMetrics, serveOperations } = await import('../operations/index.js');
-  const metrics = new NodeMetrics({ cluster: settings.cluster, node: name, role, version: version() });
+  const { cluster } = settings;
   const shared = {
-    cluster: settings.cluster,
+    cluster,
     name,
     dataDir: data,
-    disk: metrics,
     nats: natsOptions(settings),
     schedulers: settings.schedulers,
     inspection,
@@ -145,36 +136,31 @@ async function runNode(role: 'scheduler' | 'store', options: NodeFlags): Promise
   const stopWanted = stopRequest();
   let spans: SpanExport | undefined;
   let running: RunningNode | undefined;
-  let pages: OperationsServer | undefined;
+  let pages: NodePages | undefined;
   try {
     if (role === 'store') spans = await exportNodeSpans('troupe-store', name, settings.cluster, logger);
-    if (address !== undefined) {
-      pages = await serveOperations(address, {
-        metrics: () => metrics.text(),
-        contentType: metrics.contentType,
-        unready: () => (running === undefined ? `the ${role} is starting` : running.unready),
-      });
-      logger.info({ url: pages.url }, 'metrics and health are served');
-    }
+    const unready = () => (running === undefined ? `the ${role} is starting` : running.unready);
+    pages = await servePages(address, { cluster, node: name, role }, unready, logger);
+    const measured = pages === undefined ? shared : { ...shared, disk: pages.disk };
     const start = async (): Promise<RunningNode> => {
       // Loaded here, so that the commands of clients do not load RocksDB.
       if (role === 'store') {
         const { startStore } = await import('../store/index.js');
         const traced = spans === undefined ? {} : { tracerProvider: spans.provider };
         const standalone = options.standalone === true;
-        return startStore({ ...shared, ...traced, standalone, tuning: { split } });
+        return startStore({ ...measured, ...traced, standalone, tuning: { split } });
       }
       const { startScheduler } = await import('../scheduler/index.js');
       const { haltScheduling = false } = options;
       // By name, so that it can be said where all schedulers share their settings.
       const rejoin = options.rejoin === true || process.env.TROUPE_REJOIN === name;
-      return startScheduler({ ...shared, expectedStores, rejoin, haltScheduling });
+      return startScheduler({ ...measured, expectedStores, rejoin, haltScheduling });
     };
     const node = await Promise.race([start(), stopWanted]);
     // A node that has not begun to serve owes nobody anything.
     if (node === undefined) process.exit();
     running = node;
-    metrics.attach(node);
+    pages?.attach(node);
     process.on('message', (question: NodeQuestion) => {
       if (question.kind !== 'counters') return;
       const { heapUsed, external } = process.memoryUsage();

@@ -7,7 +7,7 @@ import {
   type TransactionHost,
   type TransactionOutcome,
   transactionMachine,
-} from '../../../machines/index.js';
+} from '../../../machines/transaction.machine.js';
 import { nameOfKey } from '../../../storage/keys.js';
 import { TroupeError } from '../../errors.js';
 import { kvrpcpb } from '../../proto/index.js';
