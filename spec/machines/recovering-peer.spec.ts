@@ -8,6 +8,7 @@ import {
   recoveringPeerMachine,
   waitsFor,
 } from '../../machines/recovering-peer.machine.js';
+import { LONG } from '../extent.js';
 import { say, voters } from './raft/network.js';
 import { type PlantedBug, RecoveringWorld, type Weather } from './recovering-world.js';
 
@@ -330,9 +331,11 @@ describe('recovery of erased peers, with everything in flight at once', function
     expect(() => oldLeaderAfterErasure('no floor')).to.throw('two entries were committed at 7');
   });
 
-  for (const planted of ['starts empty', 'early snapshots'] satisfies PlantedBug[]) {
-    it(`is seen to break without a rule: ${planted}`, () => {
-      const weather = { ...THREE, erasures: 0.02, partitions: 0, loss: 0.2, ticks: 0.3, planted };
+  // That snapshots come too early takes some hundred histories to show.
+  const planted: readonly PlantedBug[] = LONG ? ['starts empty', 'early snapshots'] : ['starts empty'];
+  for (const bug of planted) {
+    it(`is seen to break without a rule: ${bug}`, () => {
+      const weather = { ...THREE, erasures: 0.02, partitions: 0, loss: 0.2, ticks: 0.3, planted: bug };
       const breaks = (seed: number): boolean => {
         const world = new RecoveringWorld(
           seed,

@@ -1,11 +1,12 @@
 import { expect } from 'chai';
-import { LONG } from '../extent.js';
+import { LONG, upTo } from '../extent.js';
 import { type StoreBugName, storeBugs } from './store-bugs.js';
 import { replayStores, type StoreSimulationReport } from './store-report.js';
 import { averages, runSeeds } from './store-seeds.js';
 import { simulateStores } from './store-simulation.js';
 
-const SEEDS = 150;
+/** In a short run the next hundred run with transactions beside this load, and all else the same: store-txn.spec.ts. */
+const SEEDS = upTo(50, 150);
 const SEEDS_PER_TEST = 50;
 const BUG_SEEDS = 300;
 const JOBS = 2;
@@ -48,10 +49,10 @@ describe('A whole cluster in one process', () => {
       framesDuplicated: 20,
       framesReordered: 30,
       splits: 2,
-      merges: 0.5,
-      rollbacks: 0.05,
       memberships: 3,
       joints: 0.5,
+      // Too rare for fifty seeds.
+      ...(LONG ? { merges: 0.5, rollbacks: 0.05 } : {}),
     };
     for (const [figure, least] of Object.entries(enough)) expect(mean[figure], figure).at.least(least);
     expect(reports.filter(({ figures }) => figures.writes === 0)).deep.equals([]);
