@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { cpSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { loadIdentity, openRocksEngine } from '../../storage/index.js';
@@ -33,19 +33,35 @@ describe('a store whose disk is damaged', () => {
   let place: Workplace;
   let nats: TestNatsServer;
   let data: string;
+  /** Data of a cluster that ran, holds some keys, and was stopped. */
+  const written = new Workplace();
 
-  before(function () {
+  before(async function () {
     if (!hasNatsServer()) skip(this, 'nats-server is not installed');
+    await begin();
+    const command = await up();
+    const pairs = Array.from({ length: 5 }, (_, i) => ({ key: `key-${i}`, value: `value-${i}` }));
+    const lines = pairs.map((pair) => `${JSON.stringify(pair)}\n`).join('');
+    expect((await place.run(['kv', 'import', '-', '--nats', nats.url], lines)).code).to.equal(0);
+    command.signal('SIGINT');
+    expect((await command.ended).code).to.equal(0);
+    cpSync(data, written.directory, { recursive: true });
+    await end();
   });
-  beforeEach(async () => {
+  beforeEach(begin);
+  afterEach(end);
+  after(() => written.close());
+
+  async function begin(): Promise<void> {
     place = new Workplace();
     nats = await TestNatsServer.start();
     data = place.path('data');
-  });
-  afterEach(async () => {
+  }
+
+  async function end(): Promise<void> {
     await place?.close();
     await nats?.stop();
-  });
+  }
 
   async function up(): Promise<RunningCommand> {
     const command = place.start(['up', '--nats', nats.url, '--data', data]);
@@ -57,18 +73,8 @@ describe('a store whose disk is damaged', () => {
   const repair = (name: string, directory: string, ...more: string[]) =>
     troupe('store', 'repair', '--name', name, '--data', directory, ...more);
 
-  /** A cluster that ran, holds some keys, and is stopped. */
-  async function writtenCluster(): Promise<void> {
-    const command = await up();
-    for (let i = 0; i < 5; i++) {
-      expect((await troupe('kv', 'put', `key-${i}`, `value-${i}`)).code).to.equal(0);
-    }
-    command.signal('SIGINT');
-    expect((await command.ended).code).to.equal(0);
-  }
-
   it('does not start, and says which file, what it means and what to do', async () => {
-    await writtenCluster();
+    cpSync(written.directory, data, { recursive: true });
     const directory = join(data, 'store-2');
     const file = flipBit(directory, /^\d+\.log$/);
     const { code, stdout, stderr } = await troupe('store', '--name', 'store-2', '--data', directory);
@@ -83,7 +89,7 @@ describe('a store whose disk is damaged', () => {
   });
 
   it('is left out by `troupe up`, which says so, offers the repair and goes on with the others', async () => {
-    await writtenCluster();
+    cpSync(written.directory, data, { recursive: true });
     flipBit(join(data, 'store-2'), /^\d+\.log$/);
     const command = await up();
     expect(command.stderr).to.match(/✘ store-2: .*\.log at byte \d+/);
