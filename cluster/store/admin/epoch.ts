@@ -47,7 +47,8 @@ export function epochRule(admin: raft_cmdpb.AdminRequest | undefined): EpochRule
   return rule;
 }
 
-const NO_EPOCH: metapb.RegionEpoch = { confVer: 0, version: 0 };
+/** Of a region of which nothing is known. */
+export const NO_EPOCH: metapb.RegionEpoch = { confVer: 0, version: 0 };
 
 export function epochOf(region: metapb.Region): metapb.RegionEpoch {
   return region.regionEpoch ?? NO_EPOCH;
