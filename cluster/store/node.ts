@@ -41,10 +41,11 @@ import {
 } from './questions.js';
 import { ReadTurn } from './read-turn.js';
 import { errorOf } from './region-call.js';
+import type { ChangeRegionEvent } from './region-changes.js';
 import { FlowCount } from './region-flow.js';
 import { RegionOrders } from './region-orders.js';
 import { RegionSplits } from './region-splits.js';
-import type { ChangeRegionEvent, RegionReplica } from './replica.js';
+import type { RegionReplica } from './replica.js';
 import { type DiskUsage, Reporter } from './reporter.js';
 import { RequestTimes } from './request-times.js';
 import { RestingRegions } from './resting-regions.js';

@@ -3,9 +3,10 @@ import type { metapb } from '../../storage/proto/index.js';
 import type { troupepb } from '../proto/index.js';
 import { type ProtocolEvent, peerPath } from '../protocol.js';
 import { errorOf } from './region-call.js';
+import type { ChangeRegionEvent } from './region-changes.js';
 import { notLeader } from './region-check.js';
 import { CheckRefusedError, checkRegion, type RegionCheck } from './region-checker.js';
-import type { ChangeRegionEvent, RegionReplica } from './replica.js';
+import type { RegionReplica } from './replica.js';
 
 export interface QuestionsOptions {
   readonly system: ActorSystem;

@@ -1,3 +1,4 @@
+import type { ReplyTo } from '../../actors/index.js';
 import type { RaftError } from '../../machines/index.js';
 import { eraftpb, metapb, raft_cmdpb } from '../../storage/proto/index.js';
 import type { errorpb, troupepb } from '../proto/index.js';
@@ -14,6 +15,10 @@ import { notLeader } from './region-check.js';
 import type { AdminResult } from './region-state-machine.js';
 
 const { AdminCmdType } = raft_cmdpb;
+
+export type ChangeRegionEvent = troupepb.ChangeRegionRequest & {
+  readonly replyTo?: ReplyTo<troupepb.ChangeRegionResponse>;
+};
 
 export type ChangeDone = (result: AdminResult) => void;
 
