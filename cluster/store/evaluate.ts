@@ -2,7 +2,8 @@ import type { ColumnFamily, Engine, WriteBatch } from '../../storage/index.js';
 import { COLUMN_FAMILIES, decodeRawValue, encodeRawValue } from '../../storage/index.js';
 import type { metapb, raft_cmdpb } from '../../storage/proto/index.js';
 import type { errorpb } from '../proto/index.js';
-import { checkVersion, containsKey, containsRange, keyNotInRegion } from './region-check.js';
+import { checkVersion, containsKey, containsRange } from './region-check.js';
+import { keyNotInRegion } from './region-errors.js';
 
 /**
  * Raw commands are evaluated when they are applied, by every replica alike: same entries, same changes, same results.

@@ -40,8 +40,8 @@ import {
   StoreQuestions,
 } from './questions.js';
 import { ReadTurn } from './read-turn.js';
-import { errorOf } from './region-call.js';
 import type { ChangeRegionEvent } from './region-changes.js';
+import { errorOf } from './region-errors.js';
 import { FlowCount } from './region-flow.js';
 import { RegionOrders } from './region-orders.js';
 import { RegionSplits } from './region-splits.js';

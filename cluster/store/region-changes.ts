@@ -1,7 +1,7 @@
 import type { ReplyTo } from '../../actors/index.js';
 import type { RaftError } from '../../machines/index.js';
 import { eraftpb, metapb, raft_cmdpb } from '../../storage/proto/index.js';
-import type { errorpb, troupepb } from '../proto/index.js';
+import type { troupepb } from '../proto/index.js';
 import type { RaftGroup } from '../raft/group.js';
 import type { Outcome } from '../raft/state-machine.js';
 import { changePeers, peerOnStore, raftChange, refuseMembership, votersOf } from './admin/change-peer.js';
@@ -10,8 +10,7 @@ import { refuseMerge } from './admin/merge.js';
 import { refuseGap } from './admin/merge-gap.js';
 import { isRefusal, notNow, type Refusal, refusal } from './admin/refusal.js';
 import { refuseSplitKeys, refuseTornKeys, splitRegion } from './admin/split.js';
-import { errorOf } from './region-call.js';
-import { notLeader } from './region-check.js';
+import { errorOf, mergingError, notLeader } from './region-errors.js';
 import type { AdminResult } from './region-state-machine.js';
 
 const { AdminCmdType } = raft_cmdpb;
@@ -469,12 +468,6 @@ const SPLIT = raft_cmdpb.AdminRequest.from({ cmdType: AdminCmdType.BatchSplit })
 
 function refused(region: metapb.Region, why: Refusal): AdminResult {
   return { refusal: why, regions: [region] };
-}
-
-export function mergingError({ id }: metapb.Region): errorpb.Error {
-  return errorOf(`region ${id} is being merged into a neighbour: ask again later`, {
-    proposalInMergingMode: { regionId: id },
-  });
 }
 
 /** What became of a proposal, as the one who asked is told. */

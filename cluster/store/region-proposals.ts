@@ -4,11 +4,12 @@ import { COMMAND_VERSION, encodeCommand, type metapb, raft_cmdpb } from '../../s
 import type { RaftGroup } from '../raft/group.js';
 import type { CommandLog, Outcome } from '../raft/state-machine.js';
 import type { PeerSpans } from '../tracing/peer-spans.js';
-import { DATA_RULE, epochNotMatch } from './admin/epoch.js';
+import { DATA_RULE } from './admin/epoch.js';
 import type { EntryCommands } from './entry-commands.js';
 import type { CommandResult } from './evaluate.js';
 import type { RegionCall } from './region-call.js';
 import type { RegionChanges } from './region-changes.js';
+import { epochNotMatch } from './region-errors.js';
 import { WriteTurn } from './write-turn.js';
 
 const { AdminCmdType } = raft_cmdpb;

@@ -1,5 +1,5 @@
 import type { Span } from '@opentelemetry/api';
-import type { ActorRef, Logger, ReplyTo } from '../../actors/index.js';
+import type { ActorRef, Logger } from '../../actors/index.js';
 import type {
   ConfChange,
   Entry,
@@ -12,7 +12,7 @@ import type {
 } from '../../machines/index.js';
 import type { Engine, WriteBatch } from '../../storage/index.js';
 import { type metapb, raft_cmdpb, raft_serverpb } from '../../storage/proto/index.js';
-import type { errorpb, troupepb } from '../proto/index.js';
+import type { errorpb } from '../proto/index.js';
 import type { RaftEvent, RegionEvent } from '../protocol.js';
 import { RaftGroup } from '../raft/group.js';
 import type { CompactedReplica } from '../raft/log-gc.js';
@@ -25,21 +25,21 @@ import { ConsistencyCheck, InconsistentReplicaError } from './consistency.js';
 import { Correspondents } from './correspondents.js';
 import { GarbageHint } from './garbage-hint.js';
 import type { ReadTurn } from './read-turn.js';
-import { type CalledRegion, errorOf, RegionCall, withSiblings } from './region-call.js';
+import { type CalledRegion, type RegionCall, withSiblings } from './region-call.js';
 import {
   type ChangedRegion,
   type ChangeRegionEvent,
-  mergingError,
   RegionChanges,
   type RegionChangesOptions,
 } from './region-changes.js';
-import { checkVersion, notLeader } from './region-check.js';
+import { peerRefused } from './region-errors.js';
 import type { FlowCount } from './region-flow.js';
 import { RegionProposals } from './region-proposals.js';
+import { RegionService } from './region-service.js';
 import { RegionStateMachine, type RegionSurroundings } from './region-state-machine.js';
 import type { RequestTimes } from './request-times.js';
 import type { RegionSize } from './split/index.js';
-import { divideCall, type StoreTxn, spacesOf, type TxnRegion } from './txn/index.js';
+import type { StoreTxn, TxnRegion } from './txn/index.js';
 
 const { AdminCmdType } = raft_cmdpb;
 
@@ -119,6 +119,7 @@ export class RegionReplica
   readonly peerId: number;
   readonly #options: ReplicaOptions;
   readonly #proposals: RegionProposals;
+  readonly #service: RegionService;
   /** Absent where nobody takes spans. */
   readonly #spans: PeerSpans | undefined;
   readonly #consistency: ConsistencyCheck;
@@ -161,6 +162,15 @@ export class RegionReplica
       maxEntryBytes: options.maxEntryBytes,
       commands: this.#machine.commands,
       wantsTurn: () => options.wantsTurn(this),
+      spans: this.#spans,
+    });
+    const { reads, txn, requestTimes } = options;
+    this.#service = new RegionService(this, {
+      storeId: options.peer.storeId,
+      reads,
+      txn,
+      proposals: this.#proposals,
+      requestTimes,
       spans: this.#spans,
     });
   }
@@ -292,44 +302,15 @@ export class RegionReplica
   }
 
   serveRead(event: RegionEvent): void {
-    this.readAgain(this.#callOf(event));
+    this.#service.read(event);
   }
 
   readAgain(call: RegionCall): void {
-    this.#serve(call, () =>
-      this.group.read((outcome) => {
-        if (!outcome.ok) return call.refuse(outcome);
-        call.spans?.event('confirmed');
-        this.#options.reads.add(call, this);
-      }),
-    );
+    this.#service.readAgain(call);
   }
 
   proposeWrite(event: RegionEvent): void {
-    this.#serve(this.#callOf(event), (call) => {
-      const spaces = spacesOf(event.requests, 'write');
-      if (spaces === 'raw') return this.#proposals.write(call);
-      if (spaces === 'txn') return this.#options.txn.write(call, this);
-      const { raw, txn } = divideCall(call, this);
-      this.#proposals.write(raw);
-      this.#options.txn.write(txn, this);
-    });
-  }
-
-  /** Serves a call unless it has to be refused, once it is known that its timestamps were given. */
-  #serve(call: RegionCall, serve: (call: RegionCall) => void): void {
-    const { event } = call;
-    const error = this.refusalOf(event);
-    if (error !== undefined) return call.fail(error);
-    const { txn } = this.#options;
-    const distrust = txn.distrust(event.requests);
-    if (distrust !== undefined) return call.fail(distrust);
-    if (!txn.doubts(event.requests, this)) return serve(call);
-    txn.askFirst(call, () => {
-      const refusal = this.refusalOf(event);
-      if (refusal === undefined) serve(call);
-      else call.fail(refusal);
-    });
+    this.#service.write(event);
   }
 
   changeRegion(event: ChangeRegionEvent): void {
@@ -343,21 +324,15 @@ export class RegionReplica
   }
 
   refuse(event: RegionEvent, reason: PeerRefusal): void {
-    this.#callOf(event).fail(this.#refusal(reason));
+    this.#service.refuse(event, reason);
   }
 
   refuseChange(event: ChangeRegionEvent, reason: PeerRefusal): void {
-    event.replyTo?.send({ regionError: this.#refusal(reason), refusal: undefined, regions: [] });
-  }
-
-  #refusal(reason: PeerRefusal) {
-    const { id } = this.region;
-    if (reason === 'merging') return mergingError(this.region);
-    return reason === 'uninitialised'
-      ? errorOf(`region ${id} is not ready on this store: ask another`, {
-          regionNotInitialized: { regionId: id },
-        })
-      : errorOf(`region ${id} has stopped on this store: ask another`, { regionNotFound: { regionId: id } });
+    event.replyTo?.send({
+      regionError: peerRefused(this.region, reason),
+      refusal: undefined,
+      regions: [],
+    });
   }
 
   noteLogDeletion({ through, error }: LogDeletion): void {
@@ -410,6 +385,10 @@ export class RegionReplica
   }
 
   // Transactions.
+
+  refusalOf(event: RegionEvent): errorpb.Error | undefined {
+    return this.#service.refusalOf(event);
+  }
 
   get isCurrent(): boolean {
     if (this.#machine.changing || !this.group.isLeader) return false;
@@ -495,28 +474,5 @@ export class RegionReplica
     if (error instanceof InconsistentReplicaError) this.#options.damaged(error);
     this.#options.logger.error({ err: error, region: this.region.id, peer: this.peerId }, 'the peer stopped');
     this.#actor?.tell({ type: 'broke', error });
-  }
-
-  #callOf(event: RegionEvent): RegionCall {
-    const { replyTo } = event as RegionEvent & { readonly replyTo?: ReplyTo<troupepb.RegionResponses> };
-    const { requestTimes } = this.#options;
-    if (event.traces === undefined) return new RegionCall(event, replyTo, this, requestTimes);
-    return new RegionCall(event, replyTo, this, requestTimes, this.#spans?.receive(event));
-  }
-
-  /** Why the region cannot serve an event now. */
-  refusalOf(event: RegionEvent): errorpb.Error | undefined {
-    const { peer, regionEpoch } = event.context;
-    if (peer !== undefined && peer.storeId !== 0 && peer.storeId !== this.#peer.storeId) {
-      return errorOf(`this is store ${this.#peer.storeId}, not ${peer.storeId}: look the store up again`, {
-        storeNotMatch: { requestStoreId: peer.storeId, actualStoreId: this.#peer.storeId },
-      });
-    }
-    if (!this.group.isLeader) {
-      this.raftGroup?.seekLeader();
-      return notLeader(this.region, this.peerOf(this.group.leader));
-    }
-    if (this.mergeState !== undefined) return mergingError(this.region);
-    return checkVersion(this.region, regionEpoch);
   }
 }

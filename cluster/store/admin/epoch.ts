@@ -1,5 +1,6 @@
 import { type metapb, raft_cmdpb } from '../../../storage/proto/index.js';
 import type { errorpb } from '../../proto/index.js';
+import { epochNotMatch } from '../region-errors.js';
 
 const { AdminCmdType } = raft_cmdpb;
 
@@ -73,14 +74,6 @@ export function checkEpoch(
   if (rule.checksVersion && asked.version !== own.version) return epochNotMatch([region]);
   if (rule.checksConfVer && asked.confVer !== own.confVer) return epochNotMatch([region]);
   return undefined;
-}
-
-export function epochNotMatch(currentRegions: readonly metapb.Region[]): errorpb.Error {
-  const [region] = currentRegions;
-  return {
-    message: `the epoch of region ${region?.id ?? 0} has moved on: use the regions in this reply`,
-    epochNotMatch: { currentRegions },
-  } as errorpb.Error;
 }
 
 /** A proposed command that will move the epoch when it is applied. */

@@ -22,7 +22,8 @@ import {
 } from '../../../storage/index.js';
 import type { metapb } from '../../../storage/proto/index.js';
 import type { errorpb, kvrpcpb, troupepb } from '../../proto/index.js';
-import { containsKey, containsRange, keyNotInRegion } from '../region-check.js';
+import { containsKey, containsRange } from '../region-check.js';
+import { keyNotInRegion } from '../region-errors.js';
 import {
   abort,
   errorBytes,
