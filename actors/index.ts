@@ -64,9 +64,8 @@ export type { Metrics } from './metrics.js';
 export { NameClaim } from './nats/claim.js';
 export { connectNats, type NatsServers } from './nats/connect.js';
 export { natsObserver } from './nats/inspection.js';
-export { NATS_OPTIONS, unknownOption } from './nats/known-options.js';
+export { NATS_OPTIONS, type NatsTransportOptions, unknownOption } from './nats/options.js';
 export type { ServiceOptions } from './nats/service.js';
-export type { NatsTransportOptions } from './nats/transport.js';
 export { natsTransport } from './nats/transport.js';
 export { didYouMean } from './nearest-word.js';
 export type { Persistence, Step } from './persistence.js';
@@ -75,8 +74,8 @@ export { seededRandom } from './random.js';
 export type { ActorRef, AskOptions, Down, DownReason, Outgoing, Received, ReplyOf } from './ref.js';
 export type { ReplyTo } from './reply.js';
 export type { Directive, Supervision } from './supervision.js';
-export { ActorSystem } from './system.js';
-export type { ActorContext, ActorSystemOptions, SpawnOptions } from './system-options.js';
+export { type ActorContext, ActorSystem, type SpawnOptions } from './system.js';
+export type { ActorSystemOptions } from './system-options.js';
 export type {
   BulkChannel,
   InspectionChannel,
