@@ -1,5 +1,6 @@
 import type { ColumnFamily, Engine, WriteBatch } from '../../storage/index.js';
 import { COLUMN_FAMILIES, decodeRawValue, encodeRawValue } from '../../storage/index.js';
+import { nameOfKey } from '../../storage/keys.js';
 import type { metapb, raft_cmdpb } from '../../storage/proto/index.js';
 import type { errorpb } from '../proto/index.js';
 import { checkVersion, containsKey, containsRange } from './region-check.js';
@@ -41,7 +42,7 @@ export class Overlay {
   readonly #values = new Map<string, Uint8Array | undefined>();
 
   static name(cf: ColumnFamily, key: Uint8Array): string {
-    return `${COLUMN_FAMILIES.indexOf(cf)}${Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('latin1')}`;
+    return `${COLUMN_FAMILIES.indexOf(cf)}${nameOfKey(key)}`;
   }
 
   static async of(commands: readonly raft_cmdpb.RaftCmdRequest[], engine: Engine): Promise<Overlay> {
