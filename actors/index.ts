@@ -26,7 +26,8 @@ export { readEnvelopes } from './envelopes.js';
 export type { ActorSystemErrorCode, AskErrorCode } from './errors.js';
 export { ActorSystemError, AskError } from './errors.js';
 export type { ActorInfo, InspectionEvent, Inspector } from './inspection/events.js';
-export type { Guest, Inspection, InspectionOptions } from './inspection/inspection.js';
+export type { Guest } from './inspection/guests.js';
+export type { Inspection, InspectionOptions } from './inspection/inspection.js';
 export {
   type InspectionKind,
   type InspectionLease,
