@@ -34,6 +34,7 @@ import {
 } from './region-changes.js';
 import { peerRefused } from './region-errors.js';
 import type { FlowCount } from './region-flow.js';
+import { RegionLeadership } from './region-leadership.js';
 import { RegionProposals } from './region-proposals.js';
 import { RegionService } from './region-service.js';
 import { RegionStateMachine, type RegionSurroundings } from './region-state-machine.js';
@@ -124,6 +125,7 @@ export class RegionReplica
   readonly #spans: PeerSpans | undefined;
   readonly #consistency: ConsistencyCheck;
   readonly #machine: RegionStateMachine;
+  readonly leadership = new RegionLeadership(this);
   readonly changes: RegionChanges;
   /** Of its data, as far as known. */
   readonly size: RegionSize;
