@@ -26,7 +26,8 @@ export { readEnvelopes } from './envelopes.js';
 export type { ActorSystemErrorCode, AskErrorCode } from './errors.js';
 export { ActorSystemError, AskError } from './errors.js';
 export type { ActorInfo, InspectionEvent, Inspector } from './inspection/events.js';
-export type { Guest, Inspection, InspectionOptions } from './inspection/inspection.js';
+export type { Guest } from './inspection/guests.js';
+export type { Inspection, InspectionOptions } from './inspection/inspection.js';
 export {
   type InspectionKind,
   type InspectionLease,
@@ -64,9 +65,8 @@ export type { Metrics } from './metrics.js';
 export { NameClaim } from './nats/claim.js';
 export { connectNats, type NatsServers } from './nats/connect.js';
 export { natsObserver } from './nats/inspection.js';
-export { NATS_OPTIONS, unknownOption } from './nats/known-options.js';
+export { NATS_OPTIONS, type NatsTransportOptions, unknownOption } from './nats/options.js';
 export type { ServiceOptions } from './nats/service.js';
-export type { NatsTransportOptions } from './nats/transport.js';
 export { natsTransport } from './nats/transport.js';
 export { didYouMean } from './nearest-word.js';
 export type { Persistence, Step } from './persistence.js';
@@ -75,8 +75,8 @@ export { seededRandom } from './random.js';
 export type { ActorRef, AskOptions, Down, DownReason, Outgoing, Received, ReplyOf } from './ref.js';
 export type { ReplyTo } from './reply.js';
 export type { Directive, Supervision } from './supervision.js';
-export { ActorSystem } from './system.js';
-export type { ActorContext, ActorSystemOptions, SpawnOptions } from './system-options.js';
+export { type ActorContext, ActorSystem, type SpawnOptions } from './system.js';
+export type { ActorSystemOptions } from './system-options.js';
 export type {
   BulkChannel,
   InspectionChannel,

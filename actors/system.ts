@@ -1,4 +1,4 @@
-import type { AnyActorLogic, AnyEventObject, EventFromLogic } from 'xstate';
+import type { AnyActorLogic, AnyEventObject, EventFromLogic, InputFrom } from 'xstate';
 import { checkName, type Lane, MAX_PATH_LENGTH, parseAddress, type Role, roleOf } from './addresses.js';
 import { Asks } from './asks.js';
 import { Cell, type CellHost } from './cell.js';
@@ -7,18 +7,20 @@ import { type Codec, CodecRegistry, type WireEvent } from './codecs.js';
 import { type DeadLetterReason, DeadLetters } from './dead-letters.js';
 import { ActorSystemError, AskError } from './errors.js';
 import { Inbound } from './inbound.js';
-import type { ActorInfo, InspectionEvent, Inspector } from './inspection/events.js';
+import type { ActorInfo, Inspector } from './inspection/events.js';
 import { Inspection } from './inspection/inspection.js';
+import { Inspectors } from './inspection/inspectors.js';
 import { type Logger, silentLogger } from './logger.js';
 import { DEFAULT_MAILBOX, type MailboxOptions } from './mailbox.js';
 import { Metrics } from './metrics.js';
 import { Peers } from './peers.js';
+import type { Persistence } from './persistence.js';
 import type { Random } from './random.js';
 import { ActorRef } from './ref.js';
 import { Registry } from './registry.js';
 import { Router } from './router.js';
-import { DEFAULT_SUPERVISION } from './supervision.js';
-import type { ActorContext, ActorSystemOptions, SpawnOptions } from './system-options.js';
+import { DEFAULT_SUPERVISION, type Supervision } from './supervision.js';
+import type { ActorSystemOptions } from './system-options.js';
 import type { BulkChannel, Transport, TransportStatus } from './transport.js';
 import { Turns } from './turns.js';
 import { DEFAULT_WATCH, DeathWatch } from './watch.js';
@@ -31,10 +33,30 @@ const CLIENT_IDLE = 300_000;
 /** After every other hook. */
 const FLUSH_ORDER = Number.POSITIVE_INFINITY;
 
-/** Somebody who is shown what happens in actors, and how much of each. */
-interface Looking {
-  readonly inspector: Inspector;
-  readonly depth: (path: string) => number | undefined;
+/** What an actor's `input` may be made from. */
+export interface ActorContext<E extends AnyEventObject = AnyEventObject> {
+  /** The actor itself. */
+  readonly self: ActorRef<E>;
+  /** Its node. */
+  readonly system: ActorSystem;
+}
+
+/** Where an actor lives, how it begins, and what becomes of it when it fails. */
+export interface SpawnOptions<L extends AnyActorLogic> {
+  /** Below the node's name, for example `region/17/peer/42`. */
+  readonly path: string;
+  /** The logic's input, or how to make it: evaluated at the start and at every rebuild. */
+  readonly input?: InputFrom<L> | ((context: ActorContext<EventFromLogic<L>>) => InputFrom<L>);
+  /** 4096 messages, and the new one is rejected, where nothing is said. */
+  readonly mailbox?: Partial<MailboxOptions>;
+  /** Where nothing is said: restarted, ten times in a minute at most. */
+  readonly supervision?: Partial<Supervision>;
+  /** A local actor that this one stops with, and that its failures escalate to. */
+  readonly parent?: ActorRef;
+  /** `clients`: anyone may stop it; `servers` (the default): no client may. */
+  readonly stoppableBy?: 'servers' | 'clients';
+  /** Where its state outlives it; absent: nowhere. With one, `restart` and `rebuild` are the same. */
+  readonly persistence?: Persistence;
 }
 
 /** One node: its actors, its run queue, and its way to the other nodes. */
@@ -66,8 +88,13 @@ export class ActorSystem {
   readonly #deathWatch: DeathWatch;
   readonly #router: Router;
   readonly #inbound: Inbound;
+  readonly #inspectors = new Inspectors({
+    cells: this.#registry.cells,
+    changed: (inspector) => {
+      this.#cellHost.inspector = inspector;
+    },
+  });
   readonly #cellHost: CellHost & { inspector: Inspector | undefined };
-  #inspectors: readonly Looking[] = [];
   #nextUid = 1;
   readonly #statusListeners = new Set<(status: TransportStatus) => void>();
   /** Frames that came before whoever started the system could register codecs and spawn actors. */
@@ -156,13 +183,9 @@ export class ActorSystem {
           const cell = this.#registry.cells.get(path);
           return cell && { ...cell.info(), ref: cell.actor };
         },
-        inspect: (inspector, depth) => this.#look({ inspector, depth }),
+        inspect: (inspector, depth) => this.#inspectors.add({ inspector, depth }),
         listen: (listener) => this.deadLetters.listen(listener),
-        unshown: (told) => {
-          const { unshown } = this.#cellHost;
-          for (const cell of unshown) told(cell.options.path, cell.takeUnshown());
-          unshown.clear();
-        },
+        unshown: (told) => this.#inspectors.takeUnshown(told),
       },
       options.inspection || {},
     );
@@ -321,12 +344,7 @@ export class ActorSystem {
    * @returns how to stop
    */
   inspect(inspector: Inspector): () => void {
-    return this.#look({ inspector, depth: () => 1 });
-  }
-
-  #look(looking: Looking): () => void {
-    this.#setInspectors([...this.#inspectors, looking]);
-    return () => this.#setInspectors(this.#inspectors.filter((other) => other !== looking));
+    return this.#inspectors.add({ inspector, depth: () => 1 });
   }
 
   /**
@@ -421,16 +439,8 @@ export class ActorSystem {
       random: this.random,
       logger: this.logger,
       inspector: undefined,
-      shows: (path) => {
-        let least: number | undefined;
-        for (const { depth } of this.#inspectors) {
-          const every = depth(path);
-          if (every !== undefined && (least === undefined || least === 0 || (every > 0 && every < least)))
-            least = every;
-        }
-        return least;
-      },
-      unshown: new Set(),
+      shows: (path) => this.#inspectors.shows(path),
+      unshown: this.#inspectors.unshown,
       ready: (cell) => this.#turns.ready(cell),
       deadLetter: (reason, cell, event, detail) => {
         const from = typeof event.sender === 'string' ? event.sender : this.node;
@@ -458,20 +468,6 @@ export class ActorSystem {
         );
       },
     };
-  }
-
-  #setInspectors(inspectors: readonly Looking[]): void {
-    this.#inspectors = inspectors;
-    const wanted = inspectors.length > 0;
-    this.#cellHost.inspector = wanted
-      ? (event: InspectionEvent) => {
-          for (const { inspector } of this.#inspectors) inspector(event);
-        }
-      : undefined;
-    for (const cell of this.#registry.cells.values()) wanted ? cell.inspect() : cell.uninspect();
-    if (wanted) return;
-    for (const cell of this.#cellHost.unshown) cell.takeUnshown();
-    this.#cellHost.unshown.clear();
   }
 
   #checkSpawn(path: string, { capacity }: MailboxOptions, parent: ActorRef | undefined): Cell | undefined {

@@ -14,7 +14,7 @@
  *
  * @module troupe
  */
-export type { SwapResult } from './client/call.js';
+
 export type { AdminCallOptions } from './client/call-options.js';
 export type { ClusterAdmin, SplitOptions } from './client/cluster-admin.js';
 export type { ClusterStatus } from './client/cluster-status.js';
@@ -35,6 +35,7 @@ export {
   type SchedulerInfo,
 } from './client/placement-info.js';
 export type { Bytes, CallOptions, DataFamily, RangeOptions, RawSpace, ScanOptions } from './client/raw.js';
+export type { SwapResult } from './client/raw-calls.js';
 export type { RegionChangeOptions } from './client/region-change.js';
 export {
   REPLICA_CHECK_STATES,

@@ -20,7 +20,7 @@ import { clusterError, TroupeError } from './errors.js';
 import { nodeInspection } from './inspection/node-inspection.js';
 import { codecs } from './protocol.js';
 import type { DiskObserver } from './raft/host.js';
-import type { StoreTuning } from './store/node.js';
+import type { StoreTuning } from './store/tuning.js';
 
 /** What every node of a cluster is started with. */
 export interface NodeOptions {

@@ -5,7 +5,7 @@
  * what their comparisons need, and an overlay shows each the changes before it.
  */
 import type { ColumnFamily, KeyRange, WriteBatch } from './engine.js';
-import { compareBytes, equalBytes, prefixEnd, rawKey, rawRange, userKey } from './keys.js';
+import { compareBytes, equalBytes, nameOfKey, prefixEnd, rawKey, rawRange, userKey } from './keys.js';
 import { decodeRawValue, encodeRawValue } from './raw-value.js';
 import type { StandaloneStorage } from './standalone.js';
 
@@ -238,5 +238,5 @@ class Overlay {
 }
 
 function name(cf: ColumnFamily, key: Uint8Array): string {
-  return `${cf}/${Buffer.from(key.buffer, key.byteOffset, key.length).toString('latin1')}`;
+  return `${cf}/${nameOfKey(key)}`;
 }

@@ -8,15 +8,15 @@ import type { Clock, TimerHandle } from '../clock.js';
 import type { DeadLetter } from '../dead-letters.js';
 import type { Logger } from '../logger.js';
 import type { Transport } from '../transport.js';
-import { observe } from '../xstate-port.js';
 import type { ActorInfo, InspectionEvent, Inspector } from './events.js';
+import { type Guest, Guests } from './guests.js';
+import { Introductions } from './introductions.js';
 import { HeldLease, type InspectionKind, readLease } from './lease.js';
 import { Outbox } from './outbox.js';
 import { Pace, TICK_MS } from './pace.js';
 import { plainOf, type RedactionRule } from './plain.js';
 import { Roll, type StateItem } from './roll.js';
-import { definitionOf } from './stately.js';
-import { namesOf, recordsOf, type Step, StepGatherer, snapshotOf } from './steps.js';
+import { type Looked, recordsOf, type Showing, type Step, StepGatherer } from './steps.js';
 
 /** What of a node may be shown, and how. */
 export interface InspectionOptions {
@@ -28,14 +28,6 @@ export interface InspectionOptions {
   readonly chart?: (logic: unknown) => unknown;
   /** Unix milliseconds (`Date.now`). */
   readonly wallClock?: () => number;
-}
-
-/** A machine that runs outside of the node's actors, and is shown among them. */
-export interface Guest {
-  readonly path: string;
-  readonly actor: AnyActorRef;
-  /** Makes it take every event by way of XState, or no longer: one that has a shorter way for what changes nothing. */
-  readonly showAll?: (all: boolean) => void;
 }
 
 /** What the inspection needs of its node. */
@@ -54,23 +46,6 @@ export interface InspectionHost {
 }
 
 const MAX_WATCHERS = 16;
-/** Actors that are introduced in a tick, and milliseconds that this may take. */
-const HELLOS_A_TICK = 250;
-const HELLO_MS = 5;
-
-/** One actor, or guest, that somebody looks at. */
-interface Looked {
-  readonly gatherer: StepGatherer;
-  depth: number;
-  /** It shows a part of its quiet events already. */
-  readonly sampled: boolean;
-}
-
-interface Hosted extends Looked {
-  readonly guest: Guest;
-  readonly stop: () => void;
-  round: number;
-}
 
 /** What a node tells of itself while somebody looks, and only then. */
 export class Inspection {
@@ -78,22 +53,40 @@ export class Inspection {
   readonly #options: InspectionOptions;
   readonly #leases = new Map<string, HeldLease>();
   readonly #cells = new Map<string, Looked>();
-  readonly #guests = new Map<string, Hosted>();
-  readonly #guestSources: (() => Iterable<Guest>)[] = [];
+  readonly #guests: Guests;
+  readonly #introductions: Introductions;
+  readonly #showing: Showing;
   readonly #rolls: Roll[];
   readonly #outbox: Outbox;
   #detach: (() => void) | undefined;
   #tick: TimerHandle | undefined;
   readonly #pace = new Pace();
-  #hellos = new Set<string>();
-  #round = 0;
   #closed = false;
 
   constructor(host: InspectionHost, options: InspectionOptions) {
     this.#host = host;
     this.#options = options;
-    const { wallClock = Date.now } = options;
+    const { wallClock = Date.now, redact = [], contexts = NO_CONTEXTS, chart } = options;
+    this.#showing = { rules: redact, contexts };
     this.#outbox = new Outbox({ ...host, wallClock, leases: () => this.#leases });
+    this.#guests = new Guests({
+      depthOf: (path) => this.#depthOf(path),
+      came: (path) => this.#introductions.add(path),
+      forgotten: (path) => this.#cells.delete(path),
+      went: (path) => this.#life(path, 'stopped'),
+      machine: (path, looked, event) => this.#machine(path, looked, event),
+    });
+    this.#introductions = new Introductions({
+      clock: host.clock,
+      leases: this.#leases,
+      showing: this.#showing,
+      chart,
+      find: (path) => {
+        const info = host.actor(path);
+        return { actor: this.#guests.actor(path) ?? info?.ref, queued: info?.queued };
+      },
+      tell: (record) => this.#outbox.gather(record),
+    });
     this.#rolls = [new Roll('actors', () => this.#actorItems())];
   }
 
@@ -109,7 +102,7 @@ export class Inspection {
 
   /** Shows machines that are not actors of the node. `guests` is asked only while somebody looks. */
   addGuests(guests: () => Iterable<Guest>): void {
-    this.#guestSources.push(guests);
+    this.#guests.add(guests);
   }
 
   /** Tells of a part of the node's state, by items that are sent when they are new or changed. Asked only while somebody looks. */
@@ -181,19 +174,19 @@ export class Inspection {
       for (const stop of stops) stop();
     };
     before?.();
-    for (const [path, looked] of [...this.#cells, ...this.#guests]) {
+    for (const [path, looked] of [...this.#cells]) {
       const depth = this.#depthOf(path);
-      if (depth === undefined) this.#forget(path);
+      if (depth === undefined) this.#cells.delete(path);
       else looked.depth = depth;
     }
-    for (const { guest, depth } of this.#guests.values()) guest.showAll?.(depth === 1);
+    this.#guests.depthsChanged();
     if (fresh !== undefined) {
       this.#pace.reset();
       if (this.#tick !== undefined) clock.clearTimeout(this.#tick);
       this.#tick = undefined;
       for (const roll of this.#rolls) roll.forget();
-      for (const { path } of actors()) if (fresh.seesPath(path)) this.#hellos.add(path);
-      for (const path of this.#guests.keys()) if (fresh.seesPath(path)) this.#hellos.add(path);
+      for (const { path } of actors()) if (fresh.seesPath(path)) this.#introductions.add(path);
+      for (const path of this.#guests.paths) if (fresh.seesPath(path)) this.#introductions.add(path);
     }
     this.#tick ??= clock.setTimeout(this.#look, 0);
   }
@@ -204,9 +197,9 @@ export class Inspection {
     this.#tick = undefined;
     this.#detach?.();
     this.#detach = undefined;
-    for (const path of [...this.#guests.keys()]) this.#forget(path);
+    this.#guests.clear();
     this.#cells.clear();
-    this.#hellos.clear();
+    this.#introductions.clear();
     this.#outbox.clear();
     for (const roll of this.#rolls) roll.forget();
   }
@@ -237,7 +230,7 @@ export class Inspection {
     this.#host.unshown((path, events) => {
       for (const held of this.#leases.values()) if (held.seesPath(path)) held.leaves('@xstate.event', events);
     });
-    this.#guarded(() => this.#introduce(now));
+    this.#guarded(() => this.#introductions.tell(now));
     const began = clock.now();
     const isDue = this.#pace.isDue(began);
     if (isDue) this.#guarded(() => this.#survey(now));
@@ -245,7 +238,7 @@ export class Inspection {
     if (isDue) this.#pace.looked(began, clock.now());
     this.#tick ??= clock.setTimeout(
       this.#look,
-      this.#hellos.size > 0 ? TICK_MS : this.#pace.tick(clock.now()),
+      this.#introductions.pending ? TICK_MS : this.#pace.tick(clock.now()),
     );
   };
 
@@ -260,100 +253,12 @@ export class Inspection {
 
   /** What there is now, as far as it is new or has changed. */
   #survey(now: number): void {
-    this.#findGuests();
+    this.#guests.find();
     if (!this.#wants('state')) return;
     for (const roll of this.#rolls) {
       const told = roll.changes();
       if (told !== undefined) this.#outbox.gather({ kind: 'state', at: now, ...told });
     }
-  }
-
-  #findGuests(): void {
-    const round = ++this.#round;
-    for (const source of this.#guestSources) {
-      for (const guest of source()) {
-        const { path, actor } = guest;
-        const known = this.#guests.get(path);
-        if (known?.guest.actor === actor) {
-          known.round = round;
-          continue;
-        }
-        if (known !== undefined) this.#forget(path);
-        const depth = this.#depthOf(path);
-        if (depth === undefined) continue;
-        const gatherer = new StepGatherer();
-        gatherer.begin(actor, actor.getSnapshot());
-        const looked: Hosted = {
-          guest,
-          gatherer,
-          depth,
-          sampled: false,
-          round,
-          stop: observe(actor, (event) => this.#machine(path, looked, event)),
-        };
-        guest.showAll?.(depth === 1);
-        this.#guests.set(path, looked);
-        this.#hellos.add(path);
-      }
-    }
-    for (const [path, looked] of this.#guests) {
-      if (looked.round === round) continue;
-      this.#forget(path);
-      this.#life(path, 'stopped');
-    }
-  }
-
-  #forget(path: string): void {
-    const guest = this.#guests.get(path);
-    guest?.stop();
-    guest?.guest.showAll?.(false);
-    this.#guests.delete(path);
-    this.#cells.delete(path);
-  }
-
-  /** Those that were there before somebody looked. */
-  #introduce(now: number): void {
-    if (this.#hellos.size === 0) return;
-    const { clock } = this.#host;
-    const until = clock.now() + HELLO_MS;
-    let left = HELLOS_A_TICK;
-    for (const path of this.#hellos) {
-      if (left-- === 0 || clock.now() >= until) break;
-      this.#hellos.delete(path);
-      const info = this.#host.actor(path);
-      const actor = this.#guests.get(path)?.guest.actor ?? info?.ref;
-      if (actor === undefined || !this.#wants('@xstate.actor')) continue;
-      const names = namesOf(actor);
-      this.#outbox.gather({
-        kind: '@xstate.actor',
-        at: now,
-        path,
-        ...names,
-        snapshot: snapshotOf(actor.getSnapshot(), names.machine, this.#showing),
-        ...(info === undefined ? {} : { queued: info.queued }),
-        ...this.#chartOf(path, actor),
-        ...this.#definitionOf(path, actor),
-      });
-    }
-  }
-
-  /** For a watcher that has named this one: definitions are large. */
-  #chartOf(path: string, actor: AnyActorRef): { readonly chart?: unknown } {
-    const { chart } = this.#options;
-    if (chart === undefined) return {};
-    const asked = [...this.#leases.values()].some(({ lease }) => lease.paths.includes(path));
-    if (!asked) return {};
-    try {
-      return { chart: chart((actor as { readonly logic?: unknown }).logic) };
-    } catch {
-      return {};
-    }
-  }
-
-  #definitionOf(path: string, actor: AnyActorRef): { readonly definition?: string } {
-    const asked = [...this.#leases.values()].some((held) => held.lease.stately && held.seesPath(path));
-    const definition = asked ? definitionOf((actor as { readonly logic?: unknown }).logic) : undefined;
-    return definition === undefined ? {} : { definition };
   }
 
   #told(event: InspectionEvent): void {
@@ -424,7 +329,7 @@ export class Inspection {
     const watchers = [...this.#leases.values()].filter((held) => held.seesPath(path));
     if (!this.#taken('life', at, watchers)) return;
     this.#outbox.add({ kind: 'life', at, path, what, ...(detail === undefined ? {} : { detail }) });
-    if (what === 'spawned') this.#hellos.add(path);
+    if (what === 'spawned') this.#introductions.add(path);
   }
 
   #letter({ at, reason, from, to, kind, detail }: DeadLetter): void {
@@ -453,11 +358,6 @@ export class Inspection {
         item: () => ({ path, status, queued, restarts, logic }),
       };
     }
-  }
-
-  get #showing() {
-    const { redact = [], contexts = NO_CONTEXTS } = this.#options;
-    return { rules: redact, contexts };
   }
 }
 

@@ -5,6 +5,15 @@ import type { MachineKind } from './lease.js';
 import { plainOf, type RedactionRule } from './plain.js';
 import type { MachineRecord, ShownSnapshot, ShownTransition } from './records.js';
 
+/** One actor, or guest, that somebody looks at. */
+export interface Looked {
+  readonly gatherer: StepGatherer;
+  /** One in so many of its quiet events is shown, and none for 0. */
+  depth: number;
+  /** It shows a part of its quiet events already. */
+  readonly sampled: boolean;
+}
+
 /** How what a machine holds is shown. */
 export interface Showing {
   readonly rules: readonly RedactionRule[];

@@ -10,25 +10,10 @@ import type {
   TransportHost,
 } from '../transport.js';
 import { NameClaim } from './claim.js';
-import { connectNats, type NatsServers, urlsOf } from './connect.js';
+import { connectNats, urlsOf } from './connect.js';
 import { openInspectionChannel } from './inspection.js';
-import { NATS_OPTIONS, unknownOption } from './known-options.js';
-import { registerService, type ServiceOptions } from './service.js';
-
-/** Where the NATS servers are, and how a node uses them. */
-export interface NatsTransportOptions extends NatsServers {
-  /** A connection of your own, which stays yours; absent: the transport makes one. */
-  readonly connection?: NatsConnection;
-  /** When given it must be the system's: a guard against mixing two configurations. */
-  readonly cluster?: string;
-  /**
-   * Bytes of the largest frame, the same on every node of a cluster (1 MiB); a NATS server that carries less is
-   * refused.
-   */
-  readonly maxPayload?: number;
-  /** How the node registers with the NATS services API; `false`: not at all. Clients only do when it is given. */
-  readonly service?: ServiceOptions | false;
-}
+import { NATS_OPTIONS, type NatsTransportOptions, unknownOption } from './options.js';
+import { registerService } from './service.js';
 
 const DEFAULT_MAX_PAYLOAD = 1024 * 1024;
 /** Milliseconds that the server has to take what is left when a node closes. */

@@ -1,5 +1,6 @@
-/** One face for the clients of all systems under test. */
+/** Opens the clients of all systems under test. */
 
+import type { Driver } from './driver.js';
 import type { PairTarget } from './pairs.js';
 
 /** The JetStream bucket of the benchmark. */
@@ -10,18 +11,6 @@ export type DriverConfig =
   | { readonly kind: 'troupe'; readonly servers: string; readonly cluster: string }
   | { readonly kind: 'etcd'; readonly endpoints: readonly string[] }
   | { readonly kind: 'jetstream'; readonly endpoints: readonly string[]; readonly leaderReads?: boolean };
-
-/** A key as each client wants it. */
-export interface BenchKey {
-  readonly text: string;
-  readonly bytes: Uint8Array;
-}
-
-export interface Driver {
-  put(key: BenchKey, value: Uint8Array): Promise<unknown>;
-  get(key: BenchKey): Promise<Uint8Array | undefined>;
-  close(): Promise<void>;
-}
 
 export function openDriver(config: DriverConfig): Promise<Driver> {
   switch (config.kind) {

@@ -4,7 +4,7 @@
  */
 
 import protobuf from 'protobufjs/minimal.js';
-import type { BenchKey } from './drivers.js';
+import type { BenchKey } from './driver.js';
 import { type EtcdClient, partOf } from './etcd-client.js';
 import type { PairTarget } from './pairs.js';
 

@@ -3,7 +3,7 @@
  * one higher. What the counters come to in the end tells whether an update was lost.
  */
 
-import type { BenchKey } from './drivers.js';
+import type { BenchKey } from './driver.js';
 import { type LoadResult, type LoadTerms, type PhaseMarks, type Requests, runLoad } from './load-loop.js';
 import { seededRandom } from './random.js';
 import type { BenchTransaction, TransactionalTarget } from './transactional.js';

@@ -2,7 +2,7 @@
 
 import { connectTo } from '../cli/connection.js';
 import type { Database } from '../index.js';
-import type { BenchKey } from './drivers.js';
+import type { BenchKey } from './driver.js';
 import type { RunningTarget, StartTarget } from './target.js';
 import { startLocalCluster, troupeTarget } from './target-troupe.js';
 

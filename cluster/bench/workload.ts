@@ -1,6 +1,6 @@
 /** The load of the comparison: keys, values, and puts and gets of them. */
 
-import type { BenchKey, Driver } from './drivers.js';
+import type { BenchKey, Driver } from './driver.js';
 import { type LoadResult, type LoadTerms, type PhaseMarks, type Requests, runLoad } from './load-loop.js';
 import { seededRandom } from './random.js';
 

@@ -1,19 +1,17 @@
 import type { Clock } from '../../actors/index.js';
 import { MAX_USER_KEY_BYTES, nameOfKey, prefixEnd } from '../../storage/keys.js';
 import { TroupeError } from '../errors.js';
+import { CallGroup, type CallTerms, partlyDone } from './call.js';
+import { checkedTimeout } from './deadline.js';
+import { type Dispatcher, ENTRY_OVERHEAD_BYTES } from './dispatcher.js';
 import {
-  CallGroup,
-  type CallTerms,
   CompareAndSwapCall,
   DeleteCall,
   DeleteRangeCall,
   GetCall,
   PutCall,
-  partlyDone,
   type SwapResult,
-} from './call.js';
-import { checkedTimeout } from './deadline.js';
-import { type Dispatcher, ENTRY_OVERHEAD_BYTES } from './dispatcher.js';
+} from './raw-calls.js';
 import { RawPages, Scan, type ScanBounds, type ScanEntry } from './scan.js';
 import { RAW_SPACE } from './space.js';
 

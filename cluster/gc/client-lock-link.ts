@@ -1,10 +1,9 @@
 import type { ActorSystem, Clock } from '../../actors/index.js';
 import { encodeBytes, keyAfter } from '../../storage/keys.js';
-import { Call, type CallTerms, unexpected } from '../client/call.js';
+import { type AskedRegion, Call, type CallTerms, unexpected } from '../client/call.js';
 import { Deadline, type WaitingParts } from '../client/deadline.js';
 import { Dispatcher } from '../client/dispatcher.js';
 import { Pauses } from '../client/pauses.js';
-import type { CachedRegion } from '../client/region-cache.js';
 import { TXN_SPACE } from '../client/space.js';
 import { TimestampClient } from '../client/timestamps.js';
 import { BackgroundTasks } from '../client/txn/background.js';
@@ -118,7 +117,7 @@ class ScanLockCall extends Call {
     this.#safePoint = safePoint;
   }
 
-  request(region: CachedRegion): troupepb.RegionRequest {
+  request(region: AskedRegion): troupepb.RegionRequest {
     const { start: startKey, end } = this.#range;
     const regionEnd = txnRangeOf(region)?.end;
     const isShorter = regionEnd !== undefined && (end.length === 0 || Buffer.compare(regionEnd, end) < 0);

@@ -15,6 +15,7 @@ import {
   type StoreItem,
 } from '../inspection/items.js';
 import { HeatMap } from './heat-map.js';
+import { KnownActors } from './known-actors.js';
 import { Presence } from './presence.js';
 import { RegionMoments } from './region-moments.js';
 import { Ring } from './ring.js';
@@ -34,17 +35,6 @@ export interface RoleChange {
   readonly at: number;
   readonly term: number;
   readonly role: string;
-}
-
-export interface KnownActor {
-  readonly address: string;
-  /** The address as it is sorted. */
-  readonly order: string;
-  machine: string;
-  value: unknown;
-  status: string;
-  queued: number;
-  restarts: number;
 }
 
 export interface KnownNode {
@@ -73,7 +63,6 @@ export interface Moment {
   readonly text: string;
 }
 
-const MOST_ACTORS = 100_000;
 /** Of a node that serves nothing of the cluster (a tool, a host of deployed actors) nothing is kept when it was silent for so long. */
 const FORGET_MS = 30_000;
 const MOST_TRACES = 16;
@@ -87,7 +76,7 @@ export class ClusterModel {
   placement: PlacementItem | undefined;
   /** By node and region. */
   readonly members = new Map<string, Member>();
-  readonly actors = new Map<string, KnownActor>();
+  readonly actors = new KnownActors();
   readonly letters = new Ring<Letter>(500);
   readonly moments = new Ring<Moment>(100);
   readonly transactions = new Transactions();
@@ -102,10 +91,6 @@ export class ClusterModel {
   readonly #now: () => number;
   #sorted: { readonly version: number; readonly regions: readonly RegionItem[] } | undefined;
   #regionsVersion = 0;
-  /** By name; some may be gone, and those that came since the last look stand behind it. */
-  #byName: KnownActor[] = [];
-  #newcomers = new Set<KnownActor>();
-  #actorsGone = false;
   readonly #presence = new Presence();
   readonly #regionMoments = new RegionMoments();
 
@@ -151,17 +136,6 @@ export class ClusterModel {
     return this.#sorted.regions;
   }
 
-  /** Actors by name, numbers in it by their value: `store-2` before `store-10`. */
-  sortedActors(): readonly KnownActor[] {
-    this.#dropGone();
-    if (this.#newcomers.size > 0) {
-      // Nearly sorted already, of which sorting makes use.
-      this.#byName = [...this.#byName, ...this.#newcomers].sort((a, b) => (a.order < b.order ? -1 : 1));
-      this.#newcomers.clear();
-    }
-    return this.#byName;
-  }
-
   /** Notes that something happened. @param at Unix milliseconds */
   say(text: string, at = this.#now()): void {
     this.moments.push({ at, text });
@@ -181,7 +155,7 @@ export class ClusterModel {
     }
     for (const text of this.#regionMoments.settle(now)) this.say(text, now);
     // No page need show actors, and these come and go.
-    this.#dropGone();
+    this.actors.dropGone();
   }
 
   /** The replicas of a region that stores have told of. */
@@ -212,9 +186,6 @@ export class ClusterModel {
     this.operators.clear();
     this.members.clear();
     this.actors.clear();
-    this.#byName = [];
-    this.#newcomers.clear();
-    this.#actorsGone = false;
     this.traces.clear();
     this.placement = undefined;
     this.#regionsVersion++;
@@ -223,7 +194,7 @@ export class ClusterModel {
 
   #forgetNode(node: string): void {
     for (const [key, member] of this.members) if (member.node === node) this.members.delete(key);
-    for (const address of this.actors.keys()) if (address.startsWith(`${node}/`)) this.#forgetActor(address);
+    this.actors.forgetNode(node);
   }
 
   #record(node: string, record: InspectionRecord, at: number): void {
@@ -242,7 +213,7 @@ export class ClusterModel {
         break;
       case 'life': {
         const address = `${node}/${record.path}`;
-        if (record.what === 'stopped') this.#forgetActor(address);
+        if (record.what === 'stopped') this.actors.forget(address);
         if (record.what === 'failed') this.say(`${address} failed: ${record.detail ?? ''}`, at);
         this.traces.get(address)?.life(at, record.what, record.detail);
         break;
@@ -255,7 +226,7 @@ export class ClusterModel {
   #machine(node: string, record: MachineRecord, at: number): void {
     const address = `${node}/${record.path}`;
     if (record.child === undefined && record.snapshot !== undefined) {
-      const actor = this.#actor(address);
+      const actor = this.actors.meet(address);
       if (actor !== undefined) {
         actor.machine = record.machine ?? actor.machine;
         actor.value = record.snapshot.value ?? record.snapshot.status;
@@ -267,30 +238,6 @@ export class ClusterModel {
       if (member !== undefined) member.value = record.snapshot.value;
     }
     this.traces.get(address)?.add(at, record);
-  }
-
-  #forgetActor(address: string): void {
-    const actor = this.actors.get(address);
-    if (actor === undefined) return;
-    this.actors.delete(address);
-    // Who came since the last look stands in no order yet.
-    if (!this.#newcomers.delete(actor)) this.#actorsGone = true;
-  }
-
-  #dropGone(): void {
-    if (this.#actorsGone) this.#byName = this.#byName.filter((one) => this.actors.get(one.address) === one);
-    this.#actorsGone = false;
-  }
-
-  #actor(address: string): KnownActor | undefined {
-    let actor = this.actors.get(address);
-    if (actor === undefined && this.actors.size < MOST_ACTORS) {
-      const order = address.replace(/\d+/g, (digits) => digits.padStart(12, '0'));
-      actor = { address, order, machine: '', value: '', status: 'active', queued: 0, restarts: 0 };
-      this.actors.set(address, actor);
-      this.#newcomers.add(actor);
-    }
-    return actor;
   }
 
   #state(node: string, { topic, items, gone }: StateRecord, at: number): void {
@@ -317,9 +264,7 @@ export class ClusterModel {
         this.#raft(node, items, gone, at);
         break;
       case 'actors':
-        for (const item of items)
-          if (isActorItem(item)) Object.assign(this.#actor(`${node}/${item.path}`) ?? {}, told(item));
-        for (const path of gone) this.#forgetActor(`${node}/${String(path)}`);
+        this.actors.told(node, items, gone);
         break;
       default:
         break;
@@ -379,27 +324,4 @@ function update<T>(
 ): void {
   for (const key of gone) known.delete(Number(key));
   for (const item of items) if (is(item)) known.set(keyOf(item), item);
-}
-
-interface ActorItem {
-  readonly path: string;
-  readonly status: string;
-  readonly queued: number;
-  readonly restarts: number;
-  readonly logic?: string;
-}
-
-function isActorItem(item: unknown): item is ActorItem {
-  if (typeof item !== 'object' || item === null) return false;
-  const { path, status, queued, restarts } = item as Record<string, unknown>;
-  return (
-    typeof path === 'string' &&
-    typeof status === 'string' &&
-    typeof queued === 'number' &&
-    typeof restarts === 'number'
-  );
-}
-
-function told({ status, queued, restarts, logic }: ActorItem): Partial<KnownActor> {
-  return { status, queued, restarts, ...(typeof logic === 'string' ? { machine: logic } : {}) };
 }

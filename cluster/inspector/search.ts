@@ -1,7 +1,8 @@
 /** One search over everything that has a name: actors, regions, transactions. What is called so exactly comes first. */
 
 import { holderOf, keyName } from './keys.js';
-import type { ClusterModel, KnownActor } from './model.js';
+import type { KnownActor } from './known-actors.js';
+import type { ClusterModel } from './model.js';
 import type { Found, SearchView, Space } from './shown.js';
 
 const MOST = 30;
@@ -14,7 +15,7 @@ export function searchModel(model: ClusterModel, text: string): SearchView {
   const wanted = text.trim().toLowerCase();
   if (wanted === '') return { total: 0, found: [], places: [] };
   const ranked: { readonly rank: number; readonly found: () => Found }[] = [];
-  for (const actor of model.sortedActors()) {
+  for (const actor of model.actors.sorted()) {
     const rank = rankOfActor(actor, wanted);
     if (rank !== undefined) ranked.push({ rank, found: () => actorFound(actor) });
   }

@@ -6,7 +6,8 @@
 import type { RegionItem } from '../inspection/items.js';
 import type { ChartPictures } from './chart-pictures.js';
 import { holderOf, shownKey, spacesOf } from './keys.js';
-import type { ClusterModel, KnownActor, Member } from './model.js';
+import type { KnownActor } from './known-actors.js';
+import type { ClusterModel, Member } from './model.js';
 import { SILENT_MS } from './presence.js';
 
 export interface ViewQuery {
@@ -132,7 +133,7 @@ export class Views {
 
   #actors({ search, address, offset, limit, after }: ViewQuery): object {
     const wanted = search.toLowerCase();
-    const all = this.model.sortedActors();
+    const all = this.model.actors.sorted();
     const found = wanted === '' ? all : all.filter((actor) => isNamed(actor, wanted));
     const actors = found.slice(offset, offset + limit).map(({ order: _, ...shown }) => shown);
     const total = found.length;

@@ -5,9 +5,10 @@ import { ClientLockLink, type LockLink } from '../gc/index.js';
 import { type NodeOptions, openEngine, startSystem } from '../node-options.js';
 import { type MemberRecord, memberRecord, saveMember } from './member-record.js';
 import { createGroup, Membership } from './membership.js';
-import { SchedulerNode, type SchedulerTuning } from './node.js';
+import { SchedulerNode } from './node.js';
 import { SCHEDULER_GROUP, saveSchedulerRegion } from './snapshots.js';
 import { SchedulerState } from './state.js';
+import type { SchedulerTuning } from './tuning.js';
 
 export { SchedulerNode };
 

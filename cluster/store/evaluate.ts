@@ -1,8 +1,10 @@
 import type { ColumnFamily, Engine, WriteBatch } from '../../storage/index.js';
 import { COLUMN_FAMILIES, decodeRawValue, encodeRawValue } from '../../storage/index.js';
+import { nameOfKey } from '../../storage/keys.js';
 import type { metapb, raft_cmdpb } from '../../storage/proto/index.js';
 import type { errorpb } from '../proto/index.js';
-import { checkVersion, containsKey, containsRange, keyNotInRegion } from './region-check.js';
+import { checkVersion, containsKey, containsRange } from './region-check.js';
+import { keyNotInRegion } from './region-errors.js';
 
 /**
  * Raw commands are evaluated when they are applied, by every replica alike: same entries, same changes, same results.
@@ -40,7 +42,7 @@ export class Overlay {
   readonly #values = new Map<string, Uint8Array | undefined>();
 
   static name(cf: ColumnFamily, key: Uint8Array): string {
-    return `${COLUMN_FAMILIES.indexOf(cf)}${Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('latin1')}`;
+    return `${COLUMN_FAMILIES.indexOf(cf)}${nameOfKey(key)}`;
   }
 
   static async of(commands: readonly raft_cmdpb.RaftCmdRequest[], engine: Engine): Promise<Overlay> {

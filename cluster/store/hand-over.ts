@@ -24,7 +24,7 @@ export async function handLeadershipsOver(
     for (const replica of replicas()) {
       if (!replica.attached || !replica.raftGroup?.isLeader) continue;
       led++;
-      if (moving < AT_ONCE && replica.changes.withdraw()) moving++;
+      if (moving < AT_ONCE && replica.leadership.withdraw()) moving++;
     }
     if (moving === 0 || clock.now() >= deadline) return led;
     await new Promise<void>((resolve) => void clock.setTimeout(resolve, LOOK_INTERVAL_MS));

@@ -1,14 +1,14 @@
 import { statfs } from 'node:fs/promises';
 import { realClock, silentLogger } from '../../actors/index.js';
-import { type Engine, loadIdentity, MvccEngine, type StoreIdentity } from '../../storage/index.js';
+import { MvccEngine } from '../../storage/index.js';
 import { COMMAND_VERSION, metapb } from '../../storage/proto/index.js';
-import { TroupeError } from '../errors.js';
 import { type NodeOptions, openEngine, startSystem } from '../node-options.js';
 import { SchedulerClient } from '../pd-client.js';
 import { StoreTracing } from '../tracing/store-tracing.js';
 import { Tracing } from '../tracing/tracing.js';
 import { noteDamage } from './damage.js';
-import { bindIdentity, StoreNode } from './node.js';
+import { bindIdentity, checkedIdentity } from './identity.js';
+import { StoreNode } from './node.js';
 import type { DiskUsage } from './reporter.js';
 
 export type { StoreNode };
@@ -101,28 +101,6 @@ export async function startStore(options: StoreOptions): Promise<StoreNode> {
     await engine.close();
     throw error;
   }
-}
-
-/** What the data directory says about whose it is. @throws TroupeError `identity` when it is not this node's */
-async function checkedIdentity(
-  engine: Engine,
-  { cluster, name }: NodeOptions,
-): Promise<StoreIdentity | undefined> {
-  const identity = await loadIdentity(engine);
-  if (identity === undefined) return undefined;
-  if (identity.cluster !== cluster) {
-    throw new TroupeError(
-      'identity',
-      `The data directory belongs to the cluster "${identity.cluster}", not to "${cluster}": give this node a directory of its own, or start it with --cluster ${identity.cluster}.`,
-    );
-  }
-  if (identity.node !== name) {
-    throw new TroupeError(
-      'identity',
-      `The data directory belongs to the node "${identity.node}", not to "${name}": give this node a directory of its own, or start it with --name ${identity.node}.`,
-    );
-  }
-  return identity;
 }
 
 async function diskUsage(directory: string | undefined): Promise<DiskUsage> {

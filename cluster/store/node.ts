@@ -1,62 +1,41 @@
-import type { ActorRef, ActorSystem, Clock, Logger, ReplyTo } from '../../actors/index.js';
-import { type StoreNodeHost, storeNodeMachine } from '../../machines/index.js';
-import {
-  type Engine,
-  loadIdentity,
-  StorageError,
-  type StoreIdentity,
-  saveIdentity,
-} from '../../storage/index.js';
-import { type metapb, type raft_cmdpb, raft_serverpb } from '../../storage/proto/index.js';
+import type { ActorRef, ActorSystem, Clock, Logger } from '../../actors/index.js';
+import { storeNodeMachine } from '../../machines/index.js';
+import { type Engine, StorageError, type StoreIdentity } from '../../storage/index.js';
+import type { metapb, raft_cmdpb } from '../../storage/proto/index.js';
 import { TroupeError } from '../errors.js';
 import { showGroups } from '../inspection/node-inspection.js';
 import { noteTxn } from '../inspection/txn-notes.js';
 import type { SchedulerClient } from '../pd-client.js';
 import type { troupepb } from '../proto/index.js';
-import {
-  type PeerNotice,
-  type ProtocolEvent,
-  peerPath,
-  type RaftEvent,
-  type RegionEvent,
-  type RegionOrder,
-  type StoreAlive,
-} from '../protocol.js';
+import { peerPath } from '../protocol.js';
 import type { RaftGroup } from '../raft/group.js';
 import { type DiskObserver, RAFT_TURN_ORDER, RaftHost } from '../raft/host.js';
-import { LogGc, type LogGcLimits } from '../raft/log-gc.js';
-import { DEFAULT_TICK_INTERVAL_MS, type RaftTuning } from '../raft/tuning.js';
+import { LogGc } from '../raft/log-gc.js';
+import { DEFAULT_TICK_INTERVAL_MS } from '../raft/tuning.js';
 import { TaskQueue } from '../tasks.js';
-import { physicalOf } from '../timestamp.js';
 import type { StoreTracing } from '../tracing/store-tracing.js';
 import { InconsistentReplicaError } from './consistency.js';
 import { StoreGarbage } from './garbage.js';
 import { handLeadershipsOver } from './hand-over.js';
 import { PeerMessages } from './peer-messages.js';
-import {
-  type CheckRegionEvent,
-  type PeerTermEvent,
-  type RegionHashEvent,
-  StoreQuestions,
-} from './questions.js';
+import { StoreQuestions } from './questions.js';
 import { ReadTurn } from './read-turn.js';
-import { errorOf } from './region-call.js';
 import { FlowCount } from './region-flow.js';
 import { RegionOrders } from './region-orders.js';
 import { RegionSplits } from './region-splits.js';
-import type { ChangeRegionEvent, RegionReplica } from './replica.js';
+import type { RegionReplica } from './replica.js';
 import { type DiskUsage, Reporter } from './reporter.js';
 import { RequestTimes } from './request-times.js';
 import { RestingRegions } from './resting-regions.js';
 import { StoreSafePoints } from './safe-points.js';
 import { RegionSnapshots } from './snapshots/index.js';
-import type { LoadSplitLimits, SplitCheckLimits } from './split/index.js';
 import { StalePeers } from './stale-peers.js';
 import { StoreDirectory } from './store-directory.js';
+import { StoreDuties } from './store-duties.js';
+import { type StoreMeasuresParts, storeCounters, storeMeasures } from './store-measures.js';
 import { StorePeers } from './store-peers.js';
+import type { StoreTuning } from './tuning.js';
 import { StoreTxn } from './txn/index.js';
-
-const { ExtraMessageType } = raft_serverpb;
 
 /** Order of the hook that reads what was confirmed: after Raft's Readys are taken, which confirm. */
 const READ_ORDER = RAFT_TURN_ORDER + 50;
@@ -67,26 +46,6 @@ const WAITING_TASKS = 65_536;
 
 const STALE_PEER_TIMEOUT_MS = 600_000;
 const TOMBSTONE_LIFETIME_MS = 600_000;
-
-/** What a deployment may set of a store. */
-export interface StoreTuning extends RaftTuning {
-  /** When Raft logs are cut. */
-  readonly logGc?: Partial<LogGcLimits>;
-  /** Milliseconds between two attempts to end a merge (2,000). */
-  readonly mergeInterval?: number;
-  /** When regions are split because of their size. */
-  readonly split?: Partial<SplitCheckLimits>;
-  /** When they are split because of what is read from them. */
-  readonly loadSplit?: Partial<LoadSplitLimits>;
-  /** The last part of a split keeps the region's id (true); else the first. */
-  readonly rightDerive?: boolean;
-  /** Milliseconds after which a peer that hears of no leader asks whether it is still a member (600,000). */
-  readonly stalePeerTimeout?: number;
-  /** Milliseconds for which the tombstone of a removed peer is kept at least (600,000). */
-  readonly tombstoneLifetime?: number;
-  /** Milliseconds for which safe points are trusted (20,000); the schedulers' `safePointWait` has to be longer. */
-  readonly safePointLease?: number;
-}
 
 export interface StoreParts {
   readonly cluster: string;
@@ -111,7 +70,7 @@ export interface StoreParts {
 }
 
 /** A store at work: its regions' peers as actors, one Raft host, one engine. */
-export class StoreNode implements StoreNodeHost {
+export class StoreNode {
   readonly name: string;
   readonly storeId: number;
   /** Resolves when the store cannot go on; it acknowledges nothing from then on. */
@@ -136,8 +95,9 @@ export class StoreNode implements StoreNodeHost {
   readonly #splits: RegionSplits;
   readonly #garbage: StoreGarbage;
   readonly #resting: RestingRegions;
-  /** One after the other: the scheduler asks again while the first answer is under way. */
-  #bootstrapping: Promise<void> = Promise.resolve();
+  /** What the store node machine acts on. */
+  readonly duties: StoreDuties;
+  readonly #measured: StoreMeasuresParts;
   readonly #actor: ActorRef;
   readonly #hooks: (() => void)[];
   #fail: (error: Error) => void = () => {};
@@ -331,7 +291,28 @@ export class StoreNode implements StoreNodeHost {
     void engine.failed.then((error) => {
       if (!this.#stopped) this.#diskFailed(error);
     });
-    this.#actor = system.spawn(storeNodeMachine, { path: 'store', input: { host: this } });
+    this.#measured = {
+      host: this.#host,
+      replicas,
+      snapshots: this.#snapshots,
+      flow,
+      txn: this.txn,
+      tracing: parts.tracing,
+      refusedAsBusy: () => this.#refusedAsBusy,
+    };
+    this.duties = new StoreDuties({
+      storeId: this.storeId,
+      logger,
+      scheduler: parts.scheduler,
+      peers: this.#peers,
+      questions: this.#questions,
+      orders: this.#orders,
+      resting: this.#resting,
+      reporter: this.#reporter,
+      requestTimes: this.requestTimes,
+      stop: () => this.#stop(),
+    });
+    this.#actor = system.spawn(storeNodeMachine, { path: 'store', input: { host: this.duties } });
     system.fallback('region', 'store');
     this.#hooks = [system.onTurnEnd(READ_ORDER, () => this.#reads.flush())];
   }
@@ -341,10 +322,7 @@ export class StoreNode implements StoreNodeHost {
   }
 
   get counters() {
-    const { installed, chunksSent, chunksResent } = this.#snapshots.counters;
-    const { counters, awake } = this.#host;
-    const regions = { peers: this.replicas.size, leaders: this.#leaders() };
-    return { ...counters, ...regions, awake, snapshotsInstalled: installed, chunksSent, chunksResent };
+    return storeCounters(this.#measured);
   }
 
   get system(): ActorSystem {
@@ -355,21 +333,9 @@ export class StoreNode implements StoreNodeHost {
     return this.#parts.engine;
   }
 
-  /** What it counts and what it has at this moment, for those who watch it. Safe points in Unix milliseconds. */
+  /** See `storeMeasures`. */
   get measures() {
-    const { bytesRead, keysRead, bytesWritten, keysWritten } = this.#flow;
-    const { sending, receiving } = this.#snapshots.traffic;
-    const { tracing } = this.#parts;
-    const { transaction, gc } = this.txn.safePoints;
-    return {
-      ...this.counters,
-      snapshotsSent: this.#snapshots.counters.sent,
-      ...{ bytesRead, keysRead, bytesWritten, keysWritten, refusedAsBusy: this.#refusedAsBusy },
-      ...{ snapshotsSending: sending, snapshotsReceiving: receiving },
-      ...{ openSpans: tracing?.openSpans ?? 0, droppedSpans: tracing?.droppedSpans ?? 0 },
-      ...{ txnCommands: this.txn.writes.size, txnMemoryLocks: this.txn.memoryLocks.size },
-      ...{ txnSafePoint: physicalOf(transaction), gcSafePoint: physicalOf(gc) },
-    };
+    return storeMeasures(this.#measured);
   }
 
   /** Why nothing should be sent here now; `undefined` while it serves. */
@@ -378,21 +344,13 @@ export class StoreNode implements StoreNodeHost {
     return this.txn.safePoints.trusted ? undefined : 'no scheduler has answered this store lately';
   }
 
-  #leaders(): number {
-    let leaders = 0;
-    for (const { attached, raftGroup } of this.replicas.values())
-      if (attached && raftGroup?.isLeader) leaders++;
-    return leaders;
-  }
-
   /** Starts the peers that are on disk, and tells the scheduler from now on. */
   async start(): Promise<void> {
     void this.#directory.refresh();
     this.#resting.start();
-    const starting = this.#load();
-    // What the scheduler asks for meanwhile comes after: what is on disk decides whether the first region is to be made.
-    this.#bootstrapping = starting.catch(() => {});
-    await starting;
+    const loading = this.#load();
+    this.duties.bootstrapAfter(loading);
+    await loading;
     this.#host.lookForLeaders();
     this.#peers.bringBack();
     // Not before the peers are there: what is offered is judged by the regions of this store.
@@ -434,7 +392,7 @@ export class StoreNode implements StoreNodeHost {
     this.#stalePeers.stop();
     this.#splits.stop();
     this.#garbage.stop();
-    this.stop();
+    this.#stop();
     this.#peers.proposeWrites();
     this.#reads.flushAll();
     for (const remove of this.#hooks) remove();
@@ -450,84 +408,8 @@ export class StoreNode implements StoreNodeHost {
     await engine.close();
   }
 
-  // The store node machine's actions.
-
-  bootstrapRegion({ region, replyTo }: BootstrapEvent): void {
-    if (region === undefined || replyTo === undefined) return;
-    this.#bootstrapping = this.#bootstrapping
-      .then(() => this.#peers.makeFirstRegion(region))
-      .then(
-        () => replyTo.send({ durable: true }),
-        (error: unknown) => replyTo.fail('failed', error instanceof Error ? error.message : String(error)),
-      );
-  }
-
-  refuseBootstrap({ replyTo }: BootstrapEvent): void {
-    replyTo?.fail('stopped', `store ${this.storeId} has stopped`);
-  }
-
-  routeAbsent(event: RaftEvent): void {
-    this.#peers.contact(event);
-  }
-
-  refuseAbsent(event: RegionEvent & { replyTo?: ReplyTo<troupepb.RegionResponses>; address?: string }): void {
-    const regionId = event.context.regionId;
-    const error = errorOf(`region ${regionId} is not on store ${this.storeId}: look it up again`, {
-      regionNotFound: { regionId },
-    });
-    this.requestTimes.answered(event.requests, error, this.requestTimes.now());
-    event.replyTo?.send({ regionError: error, responses: [] });
-  }
-
-  checkRegion(event: CheckRegionEvent): void {
-    this.#questions.checkRegion(event);
-  }
-
-  answerHash(event: RegionHashEvent): void {
-    this.#questions.answerHash(event);
-  }
-
-  answerTerm(event: PeerTermEvent): void {
-    // Who has forgotten everything cannot be led by somebody who sleeps.
-    this.#peers.replicas.get(event.regionId)?.raftGroup?.wake();
-    this.#questions.answerTerm(event);
-  }
-
-  changeRegion(event: ChangeRegionEvent): void {
-    this.#questions.changeRegion(event);
-  }
-
-  /** The scheduler's own nodes alone may give orders. */
-  carryOutOrder({ sender, ...order }: RegionOrder & { readonly sender?: string }): void {
-    const { scheduler, logger } = this.#parts;
-    const clusterId = order.header?.clusterId ?? 0;
-    const isOurs = clusterId === 0 || clusterId === scheduler.clusterId;
-    if (isOurs && scheduler.isScheduler(sender ?? '')) this.#orders.carryOut(order);
-    else logger.debug({ sender, region: order.regionId }, 'an order of a stranger was dropped');
-  }
-
-  heardStore(event: StoreAlive): void {
-    this.#resting.heard(event);
-  }
-
-  /** What peers say outside of Raft. */
-  heedNotice(event: PeerNotice): void {
-    switch (event.extraMsg?.type) {
-      case ExtraMessageType.MsgHibernateRequest:
-      case ExtraMessageType.MsgHibernateResponse:
-      case ExtraMessageType.MsgRegionWakeUp:
-        return this.#resting.heed(event);
-      default:
-        this.#peers.notice(event);
-    }
-  }
-
-  report(): void {
-    this.#reporter.report();
-  }
-
   /** Everybody who waits is answered; nothing is acknowledged any more. */
-  stop(): void {
+  #stop(): void {
     this.#stopped = true;
     this.#resting.stop();
     this.#peers.stop();
@@ -548,28 +430,9 @@ export class StoreNode implements StoreNodeHost {
   #stopWith(error: TroupeError): void {
     this.#parts.logger.error({ err: error }, error.message);
     this.#actor.tell({ type: 'failed', error });
-    this.stop();
+    this.#stop();
     this.#fail(error);
   }
 }
 
 const NO_KEY = new Uint8Array(0);
-
-type BootstrapEvent = ProtocolEvent<'store.bootstrapRegion'> & {
-  readonly replyTo?: ReplyTo<troupepb.BootstrapRegionResponse>;
-};
-
-/** Binds a data directory to the store id that the scheduler gave to its node. */
-export async function bindIdentity(
-  engine: Engine,
-  identity: Omit<StoreIdentity, 'format'>,
-): Promise<StoreIdentity> {
-  const batch = engine.batch();
-  saveIdentity(batch, identity);
-  await engine.write(batch);
-  await engine.sync();
-  const saved = await loadIdentity(engine);
-  if (saved === undefined)
-    throw new TroupeError('failed', 'the identity of the data directory cannot be read back');
-  return saved;
-}

@@ -2,10 +2,10 @@ import type { ActorSystem, Logger, ReplyTo } from '../../actors/index.js';
 import type { metapb } from '../../storage/proto/index.js';
 import type { troupepb } from '../proto/index.js';
 import { type ProtocolEvent, peerPath } from '../protocol.js';
-import { errorOf } from './region-call.js';
-import { notLeader } from './region-check.js';
+import type { ChangeRegionEvent } from './region-changes.js';
 import { CheckRefusedError, checkRegion, type RegionCheck } from './region-checker.js';
-import type { ChangeRegionEvent, RegionReplica } from './replica.js';
+import { errorOf, notLeader } from './region-errors.js';
+import type { RegionReplica } from './replica.js';
 
 export interface QuestionsOptions {
   readonly system: ActorSystem;

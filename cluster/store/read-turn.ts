@@ -13,7 +13,8 @@ import type { errorpb, kvrpcpb, troupepb } from '../proto/index.js';
 import { dataFamily } from './evaluate.js';
 import { PointReads } from './point-reads.js';
 import type { RegionCall } from './region-call.js';
-import { checkVersion, containsKey, containsRange, keyNotInRegion } from './region-check.js';
+import { checkVersion, containsKey, containsRange } from './region-check.js';
+import { keyNotInRegion } from './region-errors.js';
 import type { FlowCount } from './region-flow.js';
 import type { LoadSampler } from './split/index.js';
 import {

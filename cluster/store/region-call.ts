@@ -4,7 +4,7 @@ import type { errorpb, troupepb } from '../proto/index.js';
 import type { RegionEvent } from '../protocol.js';
 import type { Outcome } from '../raft/state-machine.js';
 import type { CallSpans } from '../tracing/call-spans.js';
-import { notLeader } from './region-check.js';
+import { errorOf, notLeader } from './region-errors.js';
 import type { RequestTimes } from './request-times.js';
 
 /** What a call needs to know of the region that it was made to, when it is refused. */
@@ -120,9 +120,4 @@ export function partlyDone(): errorpb.Error {
   return errorOf('some of the requests sent together were carried out, others were not: ask for each again', {
     undeterminedResult: { message: 'a part of the call was refused' },
   });
-}
-
-/** An error whose detail says its kind. */
-export function errorOf(message: string, detail: Partial<errorpb.Error>): errorpb.Error {
-  return { message, ...detail } as errorpb.Error;
 }

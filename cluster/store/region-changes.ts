@@ -1,19 +1,24 @@
+import type { ReplyTo } from '../../actors/index.js';
 import type { RaftError } from '../../machines/index.js';
 import { eraftpb, metapb, raft_cmdpb } from '../../storage/proto/index.js';
-import type { errorpb, troupepb } from '../proto/index.js';
+import type { troupepb } from '../proto/index.js';
 import type { RaftGroup } from '../raft/group.js';
 import type { Outcome } from '../raft/state-machine.js';
-import { changePeers, peerOnStore, raftChange, refuseMembership, votersOf } from './admin/change-peer.js';
+import { changePeers, peerOnStore, raftChange, refuseMembership } from './admin/change-peer.js';
 import { checkEpoch, type EpochRule, epochRule, PendingEpochChanges } from './admin/epoch.js';
 import { refuseMerge } from './admin/merge.js';
 import { refuseGap } from './admin/merge-gap.js';
 import { isRefusal, notNow, type Refusal, refusal } from './admin/refusal.js';
 import { refuseSplitKeys, refuseTornKeys, splitRegion } from './admin/split.js';
-import { errorOf } from './region-call.js';
-import { notLeader } from './region-check.js';
+import { errorOf, mergingError, notLeader } from './region-errors.js';
+import type { RegionLeadership } from './region-leadership.js';
 import type { AdminResult } from './region-state-machine.js';
 
 const { AdminCmdType } = raft_cmdpb;
+
+export type ChangeRegionEvent = troupepb.ChangeRegionRequest & {
+  readonly replyTo?: ReplyTo<troupepb.ChangeRegionResponse>;
+};
 
 export type ChangeDone = (result: AdminResult) => void;
 
@@ -22,6 +27,7 @@ export interface ChangedRegion {
   readonly region: metapb.Region;
   readonly mergeState: unknown;
   readonly raftGroup: RaftGroup | undefined;
+  readonly leadership: RegionLeadership;
   peerOf(peerId: number): metapb.Peer | undefined;
   /** Tells the peer's machine. */
   tell(event: { readonly type: 'splitProposed' | 'splitEnded' }): void;
@@ -84,8 +90,10 @@ export class RegionChanges {
     const stopped = this.#standing(command, context?.regionEpoch);
     if (stopped !== undefined) return done(stopped);
     switch (command.cmdType) {
-      case AdminCmdType.TransferLeader:
-        return this.#transfer(command.transferLeader?.peer, done);
+      case AdminCmdType.TransferLeader: {
+        const why = this.#region.leadership.transfer(command.transferLeader?.peer);
+        return done(why === undefined ? { regions: [region] } : refused(region, why));
+      }
       case AdminCmdType.ChangePeerV2:
         return this.#prepared(this.#withIds(command.changePeerV2?.changes ?? []), done, (changes) =>
           this.#changePeers(changes, context?.regionEpoch, done),
@@ -164,80 +172,6 @@ export class RegionChanges {
     return undefined;
   }
 
-  // Leadership
-
-  #transfer(asked: metapb.Peer | undefined, done: ChangeDone): void {
-    const { region, raftGroup: group } = this.#region;
-    const peer =
-      asked &&
-      region.peers.find(
-        ({ id, storeId }) => id === asked.id || (asked.id === 0 && storeId === asked.storeId),
-      );
-    if (group === undefined || peer === undefined) {
-      return done(
-        refused(
-          region,
-          refusal(
-            'peer-unknown',
-            `region ${region.id} has no peer on store ${asked?.storeId}: name a store of one of its peers`,
-          ),
-        ),
-      );
-    }
-    if (peer.id === group.peerId) return done({ regions: [region] });
-    const late = this.#lag(peer);
-    if (late !== undefined) return done(refused(region, late));
-    const error = group.transferLeader(peer.id);
-    if (error === undefined) return done({ regions: [region] });
-    done(
-      refused(
-        region,
-        error.code === 'transfer-refused'
-          ? refusal('illegal-role', error.message)
-          : notNow('not-ready', error.message),
-      ),
-    );
-  }
-
-  /** Who is far behind would make the region wait for it: TiKV asks the target, whose answers tell as much. */
-  #lag(peer: metapb.Peer): Refusal | undefined {
-    const { region, raftGroup: group } = this.#region;
-    const status = group?.status();
-    const member = status?.progress.get(peer.id);
-    if (status === undefined || member === undefined) return undefined;
-    const behind = `peer ${peer.id} of region ${region.id} on store ${peer.storeId}`;
-    if (!member.live) return notNow('not-ready', `${behind} does not answer: start its store`);
-    if (member.state === 'snapshot' || status.lastIndex - member.match > MAX_TRANSFER_LAG)
-      return notNow('not-ready', `${behind} is behind: wait until it has caught up`);
-    if (status.commit - member.knownCommit > MAX_TRANSFER_LAG)
-      return notNow('not-ready', `${behind} has not applied enough yet: ask again`);
-    return undefined;
-  }
-
-  /** Hands over to another voter, because this store stops. @returns whether leadership is on its way */
-  withdraw(): boolean {
-    const { region, raftGroup: group } = this.#region;
-    if (group === undefined) return false;
-    if (group.status().transferee !== 0) return true;
-    return this.handOver({ ...region, peers: region.peers.filter(({ id }) => id !== group.peerId) });
-  }
-
-  /**
-   * A leader that is to go hands over to whoever is best prepared of those who stay.
-   * @returns whether there was somebody
-   */
-  handOver(next: metapb.Region): boolean {
-    const { region, raftGroup: group } = this.#region;
-    if (!group?.isLeader) return false;
-    const { progress } = group.status();
-    const remaining = votersOf(next).filter(({ id }) => votersOf(region).some((peer) => peer.id === id));
-    const best = remaining
-      .filter(({ id }) => id !== group.peerId && progress.get(id)?.live)
-      .sort((a, b) => (progress.get(b.id)?.match ?? 0) - (progress.get(a.id)?.match ?? 0))[0];
-    if (best === undefined || this.#lag(best) !== undefined) return false;
-    return group.transferLeader(best.id) === undefined;
-  }
-
   // Membership
 
   #changePeers(
@@ -257,7 +191,7 @@ export class RegionChanges {
     if (isRefusal(next)) return done(refused(region, next));
     const unready = refuseMembership(region, next, changes, group.status());
     if (unready !== undefined) {
-      if (unready.code === 'transferring') this.handOver(next);
+      if (unready.code === 'transferring') this.#region.leadership.handOver(next);
       return done(refused(region, unready));
     }
     let answered = false;
@@ -457,19 +391,11 @@ export class RegionChanges {
   }
 }
 
-/** Entries that a new leader may lack when leadership moves to it (TiKV's `leader-transfer-max-log-lag`). */
-const MAX_TRANSFER_LAG = 128;
 const NO_BYTES = new Uint8Array(0);
 const SPLIT = raft_cmdpb.AdminRequest.from({ cmdType: AdminCmdType.BatchSplit });
 
 function refused(region: metapb.Region, why: Refusal): AdminResult {
   return { refusal: why, regions: [region] };
-}
-
-export function mergingError({ id }: metapb.Region): errorpb.Error {
-  return errorOf(`region ${id} is being merged into a neighbour: ask again later`, {
-    proposalInMergingMode: { regionId: id },
-  });
 }
 
 /** What became of a proposal, as the one who asked is told. */

@@ -1,5 +1,6 @@
 import type { metapb } from '../../storage/proto/index.js';
 import type { errorpb } from '../proto/index.js';
+import { epochNotMatch } from './region-errors.js';
 
 /**
  * Whether a request may touch a region, as values: each check answers with the region error to send, or `undefined`.
@@ -39,22 +40,5 @@ export function checkVersion(
   epoch: metapb.RegionEpoch | undefined,
 ): errorpb.Error | undefined {
   if (epoch !== undefined && epoch.version === region.regionEpoch?.version) return undefined;
-  return {
-    message: `the epoch of region ${region.id} has moved on: use the regions in this reply`,
-    epochNotMatch: { currentRegions: [region] },
-  } as errorpb.Error;
-}
-
-export function keyNotInRegion(region: metapb.Region, key: Uint8Array): errorpb.Error {
-  return {
-    message: `the key is not in region ${region.id}: look its region up again`,
-    keyNotInRegion: { key, regionId: region.id, startKey: region.startKey, endKey: region.endKey },
-  } as errorpb.Error;
-}
-
-export function notLeader(region: metapb.Region, leader: metapb.Peer | undefined): errorpb.Error {
-  return {
-    message: `this store does not lead region ${region.id}: ${leader === undefined ? 'no leader is known, ask again later' : `ask store ${leader.storeId}`}`,
-    notLeader: { regionId: region.id, leader },
-  } as errorpb.Error;
+  return epochNotMatch([region]);
 }

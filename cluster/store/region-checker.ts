@@ -1,6 +1,9 @@
-import type { metapb } from '../../storage/proto/index.js';
+import { type metapb, raft_cmdpb } from '../../storage/proto/index.js';
 import type { RegionHash } from './consistency.js';
 import type { RegionReplica } from './replica.js';
+
+const { AdminCmdType } = raft_cmdpb;
+const NO_BYTES = new Uint8Array(0);
 
 /** One replica's part in a check. */
 export interface ReplicaHash {
@@ -37,8 +40,10 @@ export class CheckRefusedError extends Error {
 export async function checkRegion(replica: RegionReplica, ask: AskHash): Promise<RegionCheck> {
   const { region, peer } = replica;
   const index = await new Promise<number>((resolve, reject) => {
-    replica.computeHash((outcome) => {
-      if (outcome.ok) resolve(outcome.result);
+    const command = { cmdType: AdminCmdType.ComputeHash, computeHash: { context: NO_BYTES } };
+    // Every replica computes the hash of its data as the entry finds it; the result is the entry's index.
+    replica.proposeAdmin(command, (outcome) => {
+      if (outcome.ok) resolve(outcome.result as number);
       else reject(new CheckRefusedError(`region ${region.id} could not be checked here: ${outcome.code}`));
     });
   });
@@ -53,7 +58,8 @@ export async function checkRegion(replica: RegionReplica, ask: AskHash): Promise
   const replicas = region.peers.map((one, i): ReplicaHash => ({ peer: one, hash: hashes[i] }));
   const agreed = majorityOf(replicas);
   if (agreed !== undefined && replicas.some(({ hash }) => hash !== undefined && !equal(hash, agreed))) {
-    replica.verifyHash(index, agreed);
+    const verifyHash = { index, hash: agreed, context: NO_BYTES };
+    replica.proposeAdmin({ cmdType: AdminCmdType.VerifyHash, verifyHash }, () => {});
   }
   return { index, hash: agreed, replicas };
 }

@@ -25,7 +25,7 @@ import {
   Overlay,
   type SizeObserver,
 } from './evaluate.js';
-import { errorOf } from './region-call.js';
+import { errorOf } from './region-errors.js';
 
 const { AdminCmdType } = raft_cmdpb;
 const { PeerState } = raft_serverpb;

@@ -1,5 +1,5 @@
 import type { Span } from '@opentelemetry/api';
-import type { ActorRef, Logger, ReplyTo } from '../../actors/index.js';
+import type { ActorRef, Logger } from '../../actors/index.js';
 import type {
   ConfChange,
   Entry,
@@ -11,44 +11,38 @@ import type {
   SoftState,
 } from '../../machines/index.js';
 import type { Engine, WriteBatch } from '../../storage/index.js';
-import {
-  COMMAND_VERSION,
-  encodeCommand,
-  type metapb,
-  raft_cmdpb,
-  raft_serverpb,
-} from '../../storage/proto/index.js';
-import type { errorpb, troupepb } from '../proto/index.js';
+import { type metapb, raft_cmdpb, raft_serverpb } from '../../storage/proto/index.js';
+import type { errorpb } from '../proto/index.js';
 import type { RaftEvent, RegionEvent } from '../protocol.js';
 import { RaftGroup } from '../raft/group.js';
 import type { CompactedReplica } from '../raft/log-gc.js';
 import type { ApplyEffects, CommandLog, LogDeletion, Outcome, StateMachine } from '../raft/state-machine.js';
 import type { TaskQueue } from '../tasks.js';
+import { PeerSpans } from '../tracing/peer-spans.js';
 import type { StoreTracing } from '../tracing/store-tracing.js';
-import { DATA_RULE, epochNotMatch, epochOf } from './admin/epoch.js';
+import { epochOf } from './admin/epoch.js';
 import { ConsistencyCheck, InconsistentReplicaError } from './consistency.js';
-import type { CommandResult } from './evaluate.js';
+import { Correspondents } from './correspondents.js';
 import { GarbageHint } from './garbage-hint.js';
 import type { ReadTurn } from './read-turn.js';
-import { type CalledRegion, errorOf, RegionCall, withSiblings } from './region-call.js';
+import { type CalledRegion, type RegionCall, withSiblings } from './region-call.js';
 import {
   type ChangedRegion,
-  mergingError,
+  type ChangeRegionEvent,
   RegionChanges,
   type RegionChangesOptions,
 } from './region-changes.js';
-import { checkVersion, notLeader } from './region-check.js';
+import { peerRefused } from './region-errors.js';
 import type { FlowCount } from './region-flow.js';
+import { RegionLeadership } from './region-leadership.js';
+import { RegionProposals } from './region-proposals.js';
+import { RegionService } from './region-service.js';
 import { RegionStateMachine, type RegionSurroundings } from './region-state-machine.js';
 import type { RequestTimes } from './request-times.js';
 import type { RegionSize } from './split/index.js';
-import { divideCall, type StoreTxn, spacesOf, type TxnRegion } from './txn/index.js';
-import { WriteTurn } from './write-turn.js';
+import type { StoreTxn, TxnRegion } from './txn/index.js';
 
 const { AdminCmdType } = raft_cmdpb;
-const NO_BYTES = new Uint8Array(0);
-/** Peers of other stores that are known from their messages alone. */
-const MAX_CORRESPONDENTS = 16;
 
 /** The way back of a replica that has forgotten everything. */
 export interface PeerRecovery {
@@ -57,10 +51,6 @@ export interface PeerRecovery {
   failed(error: Error): boolean;
   stop(): void;
 }
-
-export type ChangeRegionEvent = troupepb.ChangeRegionRequest & {
-  readonly replyTo?: ReplyTo<troupepb.ChangeRegionResponse>;
-};
 
 export interface ReplicaOptions {
   /** Without peers for one that does not know its region yet. */
@@ -129,16 +119,19 @@ export class RegionReplica
   /** Its own id, whatever the region says. */
   readonly peerId: number;
   readonly #options: ReplicaOptions;
-  readonly #writes: WriteTurn;
+  readonly #proposals: RegionProposals;
+  readonly #service: RegionService;
+  /** Absent where nobody takes spans. */
+  readonly #spans: PeerSpans | undefined;
   readonly #consistency: ConsistencyCheck;
   readonly #machine: RegionStateMachine;
+  readonly leadership = new RegionLeadership(this);
   readonly changes: RegionChanges;
   /** Of its data, as far as known. */
   readonly size: RegionSize;
   /** What is written and read while this replica leads. */
   readonly flow: FlowCount;
-  /** Peers that this one has heard from, for as long as its region does not name them. */
-  readonly #correspondents = new Map<number, metapb.Peer>();
+  readonly #correspondents = new Correspondents();
   /** While it knows no region: the newest membership of those who spoke to it as one of their members. */
   #namedAt = 0;
   #peer: metapb.Peer;
@@ -154,7 +147,6 @@ export class RegionReplica
     this.flow = options.flow;
     this.peerId = options.peer.id;
     this.#consistency = new ConsistencyCheck(options.region.id, options.engine, options.tasks);
-    this.#writes = new WriteTurn(options.maxEntryBytes);
     this.#machine = new RegionStateMachine({
       ...options,
       peerId: options.peer.id,
@@ -167,6 +159,22 @@ export class RegionReplica
       surroundings: options.surroundings(this),
     });
     this.changes = new RegionChanges(this, options.changes);
+    this.#spans = options.tracing && new PeerSpans(options.tracing, this);
+    this.#proposals = new RegionProposals(this, {
+      maxEntryBytes: options.maxEntryBytes,
+      commands: this.#machine.commands,
+      wantsTurn: () => options.wantsTurn(this),
+      spans: this.#spans,
+    });
+    const { reads, txn, requestTimes } = options;
+    this.#service = new RegionService(this, {
+      storeId: options.peer.storeId,
+      reads,
+      txn,
+      proposals: this.#proposals,
+      requestTimes,
+      spans: this.#spans,
+    });
   }
 
   /** Joins the replica with the Raft group and the actor that were made for it. */
@@ -262,7 +270,7 @@ export class RegionReplica
 
   /** A peer that a message may go to: a member, or one that has spoken to this one. */
   addressee(peerId: number): metapb.Peer | undefined {
-    return this.peerOf(peerId) ?? this.#correspondents.get(peerId);
+    return this.peerOf(peerId) ?? this.#correspondents.of(peerId);
   }
 
   /** Tells the peer's machine. */
@@ -275,19 +283,14 @@ export class RegionReplica
   stepRaft(event: RaftEvent): void {
     this.#options.heard(event.fromPeer.storeId);
     if (event.toPeer.id !== this.peerId || this.#options.refusesSender(this, event)) return;
-    this.#meet(event.fromPeer);
+    this.#correspondents.meet(event.fromPeer, this.peerOf(event.fromPeer.id) !== undefined);
     if (!this.initialised) this.#namedAt = Math.max(this.#namedAt, event.regionEpoch.confVer);
     if (this.#group === undefined) {
       this.#recovery?.take(event.message);
       return;
     }
+    this.#spans?.arrived(event);
     const { raftGroup: group } = this;
-    if (event.extraCtx !== undefined && group !== undefined)
-      this.#options.tracing?.arrived(
-        { regionId: this.region.id, peerId: this.peerId, term: group.term },
-        group.applied,
-        { term: event.message.term, extraCtx: event.extraCtx },
-      );
     const { snapshot } = event.message;
     if (group === undefined || snapshot === undefined) return this.#group.step(event.message);
     // What was evaluated and is not visible yet has to be told first.
@@ -301,51 +304,15 @@ export class RegionReplica
   }
 
   serveRead(event: RegionEvent): void {
-    this.readAgain(this.#callOf(event));
+    this.#service.read(event);
   }
 
   readAgain(call: RegionCall): void {
-    this.#serve(call, () =>
-      this.group.read((outcome) => {
-        if (!outcome.ok) return call.refuse(outcome);
-        call.spans?.event('confirmed');
-        this.#options.reads.add(call, this);
-      }),
-    );
+    this.#service.readAgain(call);
   }
 
   proposeWrite(event: RegionEvent): void {
-    this.#serve(this.#callOf(event), (call) => {
-      const spaces = spacesOf(event.requests, 'write');
-      if (spaces === 'raw') return this.#writeRaw(call);
-      if (spaces === 'txn') return this.#options.txn.write(call, this);
-      const { raw, txn } = divideCall(call, this);
-      this.#writeRaw(raw);
-      this.#options.txn.write(txn, this);
-    });
-  }
-
-  /** Serves a call unless it has to be refused, once it is known that its timestamps were given. */
-  #serve(call: RegionCall, serve: (call: RegionCall) => void): void {
-    const { event } = call;
-    const error = this.refusalOf(event);
-    if (error !== undefined) return call.fail(error);
-    const { txn } = this.#options;
-    const distrust = txn.distrust(event.requests);
-    if (distrust !== undefined) return call.fail(distrust);
-    if (!txn.doubts(event.requests, this)) return serve(call);
-    txn.askFirst(call, () => {
-      const refusal = this.refusalOf(event);
-      if (refusal === undefined) serve(call);
-      else call.fail(refusal);
-    });
-  }
-
-  #writeRaw(call: RegionCall): void {
-    const first = this.#writes.isEmpty;
-    const refused = this.#writes.add(call, this.region, () => this.proposeWrites());
-    if (refused !== undefined) call.fail(refused);
-    else if (first) this.#options.wantsTurn(this);
+    this.#service.write(event);
   }
 
   changeRegion(event: ChangeRegionEvent): void {
@@ -359,21 +326,15 @@ export class RegionReplica
   }
 
   refuse(event: RegionEvent, reason: PeerRefusal): void {
-    this.#callOf(event).fail(this.#refusal(reason));
+    this.#service.refuse(event, reason);
   }
 
   refuseChange(event: ChangeRegionEvent, reason: PeerRefusal): void {
-    event.replyTo?.send({ regionError: this.#refusal(reason), refusal: undefined, regions: [] });
-  }
-
-  #refusal(reason: PeerRefusal) {
-    const { id } = this.region;
-    if (reason === 'merging') return mergingError(this.region);
-    return reason === 'uninitialised'
-      ? errorOf(`region ${id} is not ready on this store: ask another`, {
-          regionNotInitialized: { regionId: id },
-        })
-      : errorOf(`region ${id} has stopped on this store: ask another`, { regionNotFound: { regionId: id } });
+    event.replyTo?.send({
+      regionError: peerRefused(this.region, reason),
+      refusal: undefined,
+      regions: [],
+    });
   }
 
   noteLogDeletion({ through, error }: LogDeletion): void {
@@ -405,29 +366,11 @@ export class RegionReplica
     );
   }
 
-  /** Every replica computes the hash of its data as the entry finds it. `done` gets the entry's index. */
-  computeHash(done: (outcome: Outcome<number>) => void): void {
-    this.proposeAdmin(
-      { cmdType: AdminCmdType.ComputeHash, computeHash: { context: NO_BYTES } },
-      done as (outcome: Outcome<unknown>) => void,
-    );
-  }
-
-  /** A replica that found another hash at `index` stops. */
-  verifyHash(index: number, hash: Uint8Array): void {
-    this.proposeAdmin(
-      { cmdType: AdminCmdType.VerifyHash, verifyHash: { index, hash, context: NO_BYTES } },
-      () => {},
-    );
-  }
-
-  /** Puts a command of the region itself into its log. */
   proposeAdmin(
     admin: Partial<raft_cmdpb.AdminRequest> & { readonly cmdType: raft_cmdpb.AdminCmdType },
     done: (outcome: Outcome<unknown>) => void,
   ): void {
-    this.proposeWrites();
-    this.#propose([], raft_cmdpb.AdminRequest.from(admin), done);
+    this.#proposals.proposeAdmin(admin, done);
   }
 
   proposeMembership(
@@ -435,35 +378,19 @@ export class RegionReplica
     change: ConfChange,
     done: (outcome: Outcome<unknown>) => void,
   ): RaftError | undefined {
-    const { raftGroup: group } = this;
-    if (group === undefined)
-      throw new Error('the members of a region without a Raft group cannot be changed');
-    this.proposeWrites();
-    const context = encodeCommand(this.#command([], raft_cmdpb.AdminRequest.from(admin)));
-    return group.proposeConfChange({ ...change, context }, done);
+    return this.#proposals.proposeMembership(admin, change, done);
   }
 
   /** At the end of a turn: the turn's writes become an entry. */
   proposeWrites(): void {
-    if (this.#writes.isEmpty) return;
-    const { requests, waiting } = this.#writes.take();
-    if (requests.length === 0) {
-      waiting.settle({
-        ok: true,
-        result: { regionError: undefined, swaps: undefined } satisfies CommandResult,
-      });
-      return;
-    }
-    // Proposed behind a change of the epoch it would be refused when it is applied.
-    const moved = () =>
-      waiting.settle({ ok: true, result: { regionError: epochNotMatch([this.region]), swaps: undefined } });
-    if (!this.changes.admits(DATA_RULE, moved)) return;
-    const spans = this.#options.tracing === undefined ? undefined : waiting.spans;
-    const settle = (outcome: Outcome<unknown>) => waiting.settle(outcome);
-    this.#proposeCommand(this.#command(requests, undefined), settle, undefined, spans);
+    this.#proposals.endTurn();
   }
 
   // Transactions.
+
+  refusalOf(event: RegionEvent): errorpb.Error | undefined {
+    return this.#service.refusalOf(event);
+  }
 
   get isCurrent(): boolean {
     if (this.#machine.changing || !this.group.isLeader) return false;
@@ -477,50 +404,7 @@ export class RegionReplica
     visible: () => void,
     spans?: () => readonly Span[] | undefined,
   ): void {
-    const moved = () =>
-      done({ ok: true, result: { regionError: epochNotMatch([this.region]), swaps: undefined } });
-    if (!this.changes.admits(DATA_RULE, moved)) return;
-    const traced = this.#options.tracing === undefined ? undefined : spans?.();
-    this.#proposeCommand(this.#command(requests, undefined, term), done, visible, traced);
-  }
-
-  #propose(
-    requests: readonly raft_cmdpb.Request[],
-    adminRequest: raft_cmdpb.AdminRequest | undefined,
-    done: (outcome: Outcome<unknown>) => void,
-  ): void {
-    this.#proposeCommand(this.#command(requests, adminRequest), done);
-  }
-
-  #proposeCommand(
-    command: raft_cmdpb.RaftCmdRequest,
-    done: (outcome: Outcome<unknown>) => void,
-    visible?: () => void,
-    spans?: readonly Span[] | undefined,
-  ): void {
-    const data = encodeCommand(command);
-    this.#machine.commands.proposed(data, command);
-    const before = spans === undefined ? 0 : this.raftGroup?.raft.lastIndex;
-    this.group.propose(data, done, changesRegion(command.adminRequest), visible);
-    if (spans !== undefined) this.#traceEntry(before, spans);
-  }
-
-  /** @param before the log's last index before the proposal, which may have been refused */
-  #traceEntry(before: number | undefined, spans: readonly Span[]): void {
-    const index = this.raftGroup?.raft.lastIndex;
-    if (index === undefined || index === before) return;
-    const peer = { regionId: this.region.id, peerId: this.peerId, term: this.group.term };
-    this.#options.tracing?.proposed(peer, index, spans);
-  }
-
-  #command(
-    requests: readonly raft_cmdpb.Request[],
-    adminRequest: raft_cmdpb.AdminRequest | undefined,
-    term = this.group.term,
-  ) {
-    const { id: regionId, regionEpoch } = this.region;
-    const header = { regionId, peer: this.peer, regionEpoch, term };
-    return { header, requests, adminRequest, version: COMMAND_VERSION };
+    this.#proposals.proposeChanges(requests, term, done, visible, spans);
   }
 
   // The replicated state machine.
@@ -575,7 +459,7 @@ export class RegionReplica
     const commands = this.#machine.visible();
     for (const { requests } of commands) this.garbage.noteApplied(requests);
     if (commands.length > 0) this.#options.applied?.(this.region, index, commands);
-    this.#options.tracing?.applied(this.region.id, index);
+    this.#spans?.applied(index);
     this.#options.txn.writes.applied(this);
   }
 
@@ -592,54 +476,5 @@ export class RegionReplica
     if (error instanceof InconsistentReplicaError) this.#options.damaged(error);
     this.#options.logger.error({ err: error, region: this.region.id, peer: this.peerId }, 'the peer stopped');
     this.#actor?.tell({ type: 'broke', error });
-  }
-
-  /** Remembers whom to answer while the region does not name them. */
-  #meet(peer: metapb.Peer): void {
-    const isMember = this.peerOf(peer.id) !== undefined;
-    if (isMember && this.#correspondents.size === 0) return;
-    this.#correspondents.delete(peer.id);
-    if (isMember) return;
-    this.#correspondents.set(peer.id, peer);
-    const [oldest] = this.#correspondents.keys();
-    if (this.#correspondents.size > MAX_CORRESPONDENTS && oldest !== undefined)
-      this.#correspondents.delete(oldest);
-  }
-
-  #callOf(event: RegionEvent): RegionCall {
-    const { replyTo } = event as RegionEvent & { readonly replyTo?: ReplyTo<troupepb.RegionResponses> };
-    const { requestTimes, tracing } = this.#options;
-    if (event.traces === undefined) return new RegionCall(event, replyTo, this, requestTimes);
-    const peer = { regionId: this.region.id, peerId: this.peerId, term: this.#group?.term ?? 0 };
-    return new RegionCall(event, replyTo, this, requestTimes, tracing?.receive(event, peer));
-  }
-
-  /** Why the region cannot serve an event now. */
-  refusalOf(event: RegionEvent): errorpb.Error | undefined {
-    const { peer, regionEpoch } = event.context;
-    if (peer !== undefined && peer.storeId !== 0 && peer.storeId !== this.#peer.storeId) {
-      return errorOf(`this is store ${this.#peer.storeId}, not ${peer.storeId}: look the store up again`, {
-        storeNotMatch: { requestStoreId: peer.storeId, actualStoreId: this.#peer.storeId },
-      });
-    }
-    if (!this.group.isLeader) {
-      this.raftGroup?.seekLeader();
-      return notLeader(this.region, this.peerOf(this.group.leader));
-    }
-    if (this.mergeState !== undefined) return mergingError(this.region);
-    return checkVersion(this.region, regionEpoch);
-  }
-}
-
-/** Other replicas, and the parts of a split, wait for it to be applied everywhere. */
-function changesRegion(admin: raft_cmdpb.AdminRequest | undefined): boolean {
-  switch (admin?.cmdType) {
-    case AdminCmdType.BatchSplit:
-    case AdminCmdType.PrepareMerge:
-    case AdminCmdType.CommitMerge:
-    case AdminCmdType.RollbackMerge:
-      return true;
-    default:
-      return false;
   }
 }

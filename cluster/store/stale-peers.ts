@@ -127,7 +127,7 @@ export class StalePeers {
    */
   leaving(replica: RegionReplica, next: metapb.Region): void {
     this.#leaving.set(replica, next);
-    replica.changes.handOver(next);
+    replica.leadership.handOver(next);
     this.#armLeaving();
   }
 
@@ -137,7 +137,7 @@ export class StalePeers {
       this.#leavingTimer = undefined;
       for (const [replica, next] of this.#leaving) {
         if (replica.stopped) this.#leaving.delete(replica);
-        else if (replica.raftGroup?.isLeader) replica.changes.handOver(next);
+        else if (replica.raftGroup?.isLeader) replica.leadership.handOver(next);
         else {
           // It cannot stand for election itself, and must not keep from it whoever could tell it.
           replica.raftGroup?.forgetLeader();

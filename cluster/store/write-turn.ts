@@ -4,7 +4,8 @@ import { type metapb, raft_cmdpb } from '../../storage/proto/index.js';
 import type { errorpb, troupepb } from '../proto/index.js';
 import type { Outcome } from '../raft/state-machine.js';
 import { type CommandResult, checkKeys, dataFamily } from './evaluate.js';
-import { errorOf, type RegionCall } from './region-call.js';
+import type { RegionCall } from './region-call.js';
+import { errorOf } from './region-errors.js';
 
 const { CmdType } = raft_cmdpb;
 

@@ -1,3 +1,4 @@
+import { NO_BYTES } from './conf-change.js';
 import { type AckedIndexes, type JointVoters, jointCommitted } from './quorum.js';
 
 /** A read that waits until a quorum confirms the leader (Raft thesis 6.4). */
@@ -31,6 +32,11 @@ export class ReadOnly implements AckedIndexes {
   /** Reads asked in this leadership so far. */
   get count(): number {
     return this.confirmed + this.unconfirmed.length;
+  }
+
+  /** What heartbeats carry for them: nothing while no read waits. */
+  get heartbeatContext(): Uint8Array {
+    return this.pending === 0 ? NO_BYTES : encodeReadCount(this.count);
   }
 
   /** A count beyond the reads that were asked cannot be an echo, and confirms no later read. */

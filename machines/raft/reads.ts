@@ -1,7 +1,6 @@
-import { NO_BYTES } from './conf-change.js';
 import type { RaftCore } from './core.js';
-import { decodeReadCount, encodeReadCount } from './read-only.js';
-import { broadcastHeartbeat } from './replication.js';
+import { broadcastHeartbeat } from './heartbeats.js';
+import { decodeReadCount } from './read-only.js';
 import type { Message } from './types.js';
 
 /** Linearizable reads without a log entry (Raft thesis 6.4). */
@@ -36,10 +35,6 @@ export function releasePostponedReads(core: RaftCore): void {
   const requests = core.postponedReads;
   core.postponedReads = [];
   for (const request of requests) handleRead(core, request);
-}
-
-export function heartbeatContext(core: RaftCore): Uint8Array {
-  return core.reads.pending === 0 ? NO_BYTES : encodeReadCount(core.reads.count);
 }
 
 /** Counts the read count that a heartbeat's answer echoes, and answers the reads that a quorum has confirmed. */

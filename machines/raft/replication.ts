@@ -1,8 +1,8 @@
 import type { RaftCore } from './core.js';
 import { NO_ENTRIES, payloadSize } from './entry-cache.js';
 import type { Progress } from './progress.js';
-import { jointCommitted, jointVote } from './quorum.js';
-import { confirmReads, heartbeatContext, releasePostponedReads } from './reads.js';
+import { jointCommitted } from './quorum.js';
+import { confirmReads, releasePostponedReads } from './reads.js';
 import { UNKNOWN_TERM } from './term-index.js';
 import type { Entry, FetchEntries, FetchSnapshot, Message, Snapshot } from './types.js';
 
@@ -187,27 +187,6 @@ function handleRejection(core: RaftCore, response: Message, progress: Progress):
   sendAppend(core, response.from, progress, true);
 }
 
-// Heartbeats
-
-export function broadcastHeartbeat(core: RaftCore): void {
-  const context = heartbeatContext(core);
-  for (const [id, progress] of core.progress) if (id !== core.id) sendHeartbeat(core, id, progress, context);
-}
-
-export function sendHeartbeat(
-  core: RaftCore,
-  to: number,
-  progress: Progress,
-  context = heartbeatContext(core),
-): void {
-  const heartbeat = core.draft('heartbeat', to);
-  // Never beyond what the member is known to hold: it may lack the rest, or hold something else there.
-  heartbeat.commit = Math.min(progress.match, core.log.committed);
-  heartbeat.context = context;
-  core.send(heartbeat);
-  progress.sentCommit = heartbeat.commit;
-}
-
 export function handleHeartbeatResponse(core: RaftCore, response: Message): void {
   const progress = core.progress.get(response.from);
   if (progress === undefined) return;
@@ -219,44 +198,6 @@ export function handleHeartbeatResponse(core: RaftCore, response: Message): void
     sendAppend(core, response.from, progress, true);
   }
   confirmReads(core, response);
-}
-
-/** A tick of a leader's clock that neither loses its quorum nor its transfer. */
-export function tickLeader(core: RaftCore): void {
-  core.electionElapsed++;
-  if (core.electionElapsed >= core.config.electionTick) {
-    core.electionElapsed = 0;
-    if (core.config.checkQuorum) forgetActivity(core);
-  }
-  if (++core.heartbeatElapsed < core.config.heartbeatTick) return;
-  core.heartbeatElapsed = 0;
-  const context = heartbeatContext(core);
-  for (const [id, progress] of core.progress) {
-    // Its answer to entries waits for its disk, and that to a heartbeat does not: until it has spoken it gets one.
-    const fed =
-      progress.fedSinceHeartbeat &&
-      progress.recentActive &&
-      progress.state === 'replicate' &&
-      context.length === 0;
-    progress.fedSinceHeartbeat = false;
-    if (id !== core.id && !(fed && core.config.appendsStandForHeartbeats))
-      sendHeartbeat(core, id, progress, context);
-  }
-}
-
-/** No quorum of voters was heard from since the last check. */
-export function quorumLost(core: RaftCore): boolean {
-  const active = new Map<number, boolean>();
-  for (const [id, progress] of core.progress) active.set(id, progress.recentActive);
-  return jointVote(core.configuration, active) !== 'won';
-}
-
-function forgetActivity(core: RaftCore): void {
-  for (const [id, progress] of core.progress) {
-    if (id === core.id) continue;
-    progress.wasActive = progress.recentActive;
-    progress.recentActive = false;
-  }
 }
 
 // Reports of the host

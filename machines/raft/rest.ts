@@ -1,7 +1,7 @@
 import type { RaftCore } from './core.js';
+import { sendHeartbeat } from './heartbeats.js';
 import type { Progress } from './progress.js';
 import { jointVote } from './quorum.js';
-import { sendHeartbeat } from './replication.js';
 
 /**
  * What the core must know for its host to let a group rest: when nothing is left to do, and how its clocks go on when

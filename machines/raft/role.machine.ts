@@ -5,6 +5,7 @@ import type { RaftConfig } from './config.js';
 import { RaftCore } from './core.js';
 import * as election from './election.js';
 import * as following from './following.js';
+import * as heartbeats from './heartbeats.js';
 import * as leading from './leading.js';
 import * as membership from './membership.js';
 import { comesFromLeader } from './message.js';
@@ -143,7 +144,7 @@ export const raftMachine = setup({
     committedInTerm: ({ context }) => context.core.committedInTerm,
     periodOver: ({ context }) => context.core.electionPeriodOver,
     quorumLost: ({ context: { core } }) =>
-      core.config.checkQuorum && core.electionPeriodOver && replication.quorumLost(core),
+      core.config.checkQuorum && core.electionPeriodOver && heartbeats.quorumLost(core),
     forMember: ({ context, event }) =>
       (event as EventOf<'entriesFetched' | 'snapshotFetched'>).fetch.peer !== context.core.id,
     endsJointMembership: (step) => membership.endsJointMembership(step.context.core, message(step)),
@@ -228,7 +229,7 @@ export const raftMachine = setup({
     heartbeatResponse: (step) => replication.handleHeartbeatResponse(step.context.core, message(step)),
     confirmRead: (step) => reads.handleRead(step.context.core, message(step)),
     postponeRead: (step) => reads.postponeRead(step.context.core, message(step)),
-    tickLeader: ({ context }) => replication.tickLeader(context.core),
+    tickLeader: ({ context }) => heartbeats.tickLeader(context.core),
     resumeLeading: ({ context }) => rest.resumeLeading(context.core),
     answerCall: ({ context, event }) =>
       rest.answerCall(context.core, (event as EventOf<'memberCalls'>).member),

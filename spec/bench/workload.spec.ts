@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { BenchKey, Driver } from '../../cluster/bench/drivers.js';
+import type { BenchKey, Driver } from '../../cluster/bench/driver.js';
 import { benchKeys, benchValue, preload, runPhase } from '../../cluster/bench/workload.js';
 
 /** A system in memory that notes how many requests were under way together. */

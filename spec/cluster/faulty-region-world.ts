@@ -3,8 +3,8 @@ import type { ReplyTo } from '../../actors/index.js';
 import type { troupepb } from '../../cluster/proto/index.js';
 import type { RegionEvent } from '../../cluster/protocol.js';
 import { sameRegion } from '../../cluster/region-tree.js';
-import type { StoreTuning } from '../../cluster/store/node.js';
 import type { RegionReplica } from '../../cluster/store/replica.js';
+import type { StoreTuning } from '../../cluster/store/tuning.js';
 import { loadRegionState, rawKey, SNAPSHOT_FAMILIES } from '../../storage/index.js';
 import { compareBytes, equalBytes } from '../../storage/keys.js';
 import {

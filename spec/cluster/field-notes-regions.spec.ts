@@ -64,7 +64,7 @@ describe('field notes on regions', () => {
     ];
     const others = OTHERS.map((type) => makeMessage({ type, term: 6 }));
     for (const message of [...others, makeMessage({ type: 'heartbeat', term: 6, commit: 6 })]) {
-      if (sample !== undefined) world.stores.get('store-4')?.routeAbsent({ ...sample, message });
+      if (sample !== undefined) world.stores.get('store-4')?.duties.routeAbsent({ ...sample, message });
       await world.rest(100);
       expect(world.replica(1, 4), `${message.type} with commit ${message.commit}`).to.equal(undefined);
     }

@@ -3,7 +3,7 @@ import { readEnvelopes } from '../../actors/envelopes.js';
 import type { Database } from '../../cluster/client/database.js';
 import type { RaftGroup } from '../../cluster/raft/group.js';
 import type { StoreNode } from '../../cluster/store/index.js';
-import type { StoreTuning } from '../../cluster/store/node.js';
+import type { StoreTuning } from '../../cluster/store/tuning.js';
 import { StoreWorld } from './store-world.js';
 
 const STORES = ['store-1', 'store-2', 'store-3'] as const;

@@ -23,13 +23,13 @@ describe('what the inspector keeps of actors that come and go', () => {
     const store = new Teller('store-1');
     const paths = Array.from({ length: 20 }, (_, i) => `region/${i}`);
     model.take(store.state('actors', paths.map(actor)));
-    if (seen) expect(model.sortedActors()).to.have.length(20);
+    if (seen) expect(model.actors.sorted()).to.have.length(20);
     const gone = [...model.actors.values()].map((each) => new WeakRef(each));
     model.take(store.state('actors', [actor('stays')], paths));
     model.look(false);
     await collectGarbage();
     const held = gone.filter((each) => each.deref() !== undefined).length;
-    expect(model.sortedActors().map(({ address }) => address)).to.deep.equal(['store-1/stays']);
+    expect(model.actors.sorted().map(({ address }) => address)).to.deep.equal(['store-1/stays']);
     return held;
   }
 

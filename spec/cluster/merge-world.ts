@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { StoreTuning } from '../../cluster/store/node.js';
+import type { StoreTuning } from '../../cluster/store/tuning.js';
 import type { metapb } from '../../storage/proto/index.js';
 import { FaultyRegionWorld } from './faulty-region-world.js';
 import { QUICK } from './region-world.js';

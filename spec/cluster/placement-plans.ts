@@ -1,7 +1,7 @@
 import { check } from '../../cluster/scheduler/placement/checkers/index.js';
 import { diagnose, isUntouchable } from '../../cluster/scheduler/placement/diagnosis.js';
 import type { Proposal } from '../../cluster/scheduler/placement/operators.js';
-import type { Scheduling } from '../../cluster/scheduler/placement/schedulers/index.js';
+import type { Scheduling } from '../../cluster/scheduler/placement/schedulers/scheduling.js';
 import { sentenceOf } from '../../cluster/scheduler/placement/steps.js';
 import { NEW_REGION, type RegionState, regionAfter } from '../../machines/index.js';
 import type { PlacementWorld } from './placement-world.js';

@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import type { troupepb } from '../../cluster/proto/index.js';
 import type { RaftGroup } from '../../cluster/raft/group.js';
 import { type ChangedRegion, RegionChanges } from '../../cluster/store/region-changes.js';
+import { RegionLeadership } from '../../cluster/store/region-leadership.js';
 import type { AdminResult } from '../../cluster/store/region-state-machine.js';
 import { keyAfter, rawKey, txnKey, withTimestamp } from '../../storage/index.js';
 import { eraftpb, metapb, raft_cmdpb } from '../../storage/proto/index.js';
@@ -214,6 +215,7 @@ describe('a peer on a store that is gone for good', () => {
       region,
       mergeState: undefined,
       raftGroup,
+      leadership: new RegionLeadership({ region, raftGroup }),
       peerOf: () => undefined,
       proposeAdmin: () => expect.fail('nothing is proposed'),
       proposeMembership: () => expect.fail('nothing is proposed'),

@@ -56,7 +56,7 @@ describe('changes of regions on live stores', () => {
       const [other] = region.peers.filter(({ id }) => id !== peer.id);
       const store = world.storeWithId(peer.storeId);
       // What came before the peer's actor waits in the mailbox of the store's.
-      store.routeAbsent(firstMessage(region, other, peer));
+      store.duties.routeAbsent(firstMessage(region, other, peer));
       await world.rest(1_000);
       expect(store.replicas.get(1)?.stopped).to.equal(false);
     }

@@ -310,7 +310,7 @@ describe('merges that a store has missed', () => {
     const target = world.peer(left, 1).region;
     const { region, peer } = source;
     const tell = (notice: Partial<raft_serverpb.RaftMessage>) =>
-      world.stores.get('store-3')?.heedNotice({
+      world.stores.get('store-3')?.duties.heedNotice({
         ...raft_serverpb.RaftMessage.from({
           regionId: right,
           toPeer: peer,

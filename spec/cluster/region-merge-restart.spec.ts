@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { StoreTuning } from '../../cluster/store/node.js';
+import type { StoreTuning } from '../../cluster/store/tuning.js';
 import { loadRegionState } from '../../storage/index.js';
 import { raft_cmdpb, raft_serverpb } from '../../storage/proto/index.js';
 import { type FaultyRegionWorld, storeName } from './faulty-region-world.js';

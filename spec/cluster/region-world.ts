@@ -2,7 +2,7 @@ import type { ClusterStatus } from '../../cluster/client/cluster-status.js';
 import type { Database } from '../../cluster/client/database.js';
 import type { troupepb } from '../../cluster/proto/index.js';
 import type { StoreNode } from '../../cluster/store/index.js';
-import type { StoreTuning } from '../../cluster/store/node.js';
+import type { StoreTuning } from '../../cluster/store/tuning.js';
 import { rawKey } from '../../storage/index.js';
 import { eraftpb, metapb, raft_cmdpb } from '../../storage/proto/index.js';
 import { StoreWorld } from './store-world.js';

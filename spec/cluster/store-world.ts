@@ -6,7 +6,7 @@ import { type ConnectOptions, connect } from '../../cluster/client/index.js';
 import { codecs } from '../../cluster/protocol.js';
 import { startScheduler } from '../../cluster/scheduler/index.js';
 import { type StoreNode, startStore } from '../../cluster/store/index.js';
-import type { StoreTuning } from '../../cluster/store/node.js';
+import type { StoreTuning } from '../../cluster/store/tuning.js';
 import { type Engine, SimulatedDisk } from '../../storage/index.js';
 
 export interface StoreStart {

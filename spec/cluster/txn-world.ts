@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import type { ActorSystem } from '../../actors/index.js';
 import { type errorpb, kvrpcpb, type pdpb, type troupepb } from '../../cluster/proto/index.js';
-import type { StoreTuning } from '../../cluster/store/node.js';
+import type { StoreTuning } from '../../cluster/store/tuning.js';
 import { isTxnRead } from '../../cluster/store/txn/index.js';
 import { composeTimestamp } from '../../cluster/timestamp.js';
 import { txnKey } from '../../storage/index.js';

@@ -1,5 +1,5 @@
-import type { Model } from './checker.js';
 import type { Operation } from './history.js';
+import type { Model } from './model.js';
 
 /**
  * Tries every order of the operations of one object: slow, and plain enough to be believed. What the checker is compared

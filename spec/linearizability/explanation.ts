@@ -1,5 +1,6 @@
-import type { CheckResult, Model } from './checker.js';
+import type { CheckResult } from './checker.js';
 import type { Operation } from './history.js';
+import type { Model } from './model.js';
 
 /** Operations shown before the one that cannot be explained. */
 const SHOWN_OPERATIONS = 24;

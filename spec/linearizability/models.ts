@@ -1,4 +1,4 @@
-import type { Model } from './checker.js';
+import type { Model } from './model.js';
 
 /** What clients may ask of one key. Values hold no spaces; those of a list are its elements with spaces between. */
 export type KeyInput =

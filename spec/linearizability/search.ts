@@ -1,6 +1,6 @@
-import type { Model } from './checker.js';
 import { Configuration } from './configuration.js';
 import type { Operation } from './history.js';
+import type { Model } from './model.js';
 
 export interface SearchLimits {
   /** Steps of the model that the search may take. */

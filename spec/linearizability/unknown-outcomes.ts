@@ -1,5 +1,5 @@
-import type { Model } from './checker.js';
 import type { Operation } from './history.js';
+import type { Model } from './model.js';
 
 /**
  * Bounds operations of unknown outcome by what was seen of them, where the model's marks are unique in the history:

@@ -132,6 +132,13 @@ describe('the walls of the house', () => {
     }
   }
 
+  const circle = ['storage/circle-a.ts', 'storage/circle-b.ts'];
+  texts.set('storage/circle-a.ts', "import type { B } from './circle-b.js';\nexport type A = B;");
+  texts.set('storage/circle-b.ts', "import type { A } from './circle-a.js';\nexport type B = A[];");
+  it('have no circle of files, not even of types', () => {
+    expect(circle.filter((name) => refusals.has(name))).to.deep.equal(circle);
+  });
+
   it('keep all code in five folders', () => {
     // The API reference's tools need packages of their own, which must not lie among the code.
     const homes = ['actors/', 'machines/', 'storage/', 'cluster/', 'spec/', '.ci/reference/'];

@@ -2,7 +2,7 @@ import type { Random } from '../../actors/index.js';
 import { INITIAL_LOG } from '../../cluster/raft/initial-log.js';
 import { type SchedulerNode, startScheduler } from '../../cluster/scheduler/index.js';
 import { type StoreNode, startStore } from '../../cluster/store/index.js';
-import type { StoreTuning } from '../../cluster/store/node.js';
+import type { StoreTuning } from '../../cluster/store/tuning.js';
 import type { GcTaste, SafePointsSeen } from './gc-taste.js';
 import { observeScheduler, schedulerRegions } from './scheduler-record.js';
 import { type MachineParts, type Server, SimulatedMachine } from './simulated-machine.js';

@@ -2,7 +2,7 @@ import { MemoryNetwork, type Random, seededRandom, VirtualClock } from '../../ac
 import { connect } from '../../cluster/client/index.js';
 import type { RaftGroup } from '../../cluster/raft/group.js';
 import type { SchedulerNode } from '../../cluster/scheduler/index.js';
-import type { StoreTuning } from '../../cluster/store/node.js';
+import type { StoreTuning } from '../../cluster/store/tuning.js';
 import { checkLinearizable } from '../linearizability/checker.js';
 import { explain } from '../linearizability/explanation.js';
 import { History } from '../linearizability/history.js';

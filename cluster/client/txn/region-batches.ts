@@ -1,5 +1,5 @@
+import type { AskedRegion } from '../call.js';
 import type { Deadline } from '../deadline.js';
-import type { CachedRegion } from '../region-cache.js';
 import { holdsKey, type Keyed } from './txn-call.js';
 import type { TxnRequests } from './txn-requests.js';
 
@@ -35,8 +35,8 @@ export class RegionBatches {
   ): Promise<Batch<I>[]> {
     const { maxKeys, maxBytes } = this.#limits;
     const batches: [I, ...I[]][] = [];
-    const open = new Map<CachedRegion, { readonly batch: [I, ...I[]]; bytes: number }>();
-    let region: CachedRegion | undefined;
+    const open = new Map<AskedRegion, { readonly batch: [I, ...I[]]; bytes: number }>();
+    let region: AskedRegion | undefined;
     for (const item of items) {
       if (region === undefined || region.stale || !holdsKey(region, item.key))
         region = await this.#requests.locate(item.key, deadline);

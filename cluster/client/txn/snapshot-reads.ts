@@ -1,9 +1,9 @@
 import { nameOfKey } from '../../../storage/keys.js';
 import { TroupeError } from '../../errors.js';
 import type { kvrpcpb, troupepb } from '../../proto/index.js';
-import { Call, type CallTerms, owned, type Page, type PageQuery, unexpected } from '../call.js';
+import { type AskedRegion, Call, type CallTerms, owned, unexpected } from '../call.js';
 import type { Deadline } from '../deadline.js';
-import type { CachedRegion } from '../region-cache.js';
+import type { Page, PageQuery } from '../raw-calls.js';
 import type { AskedPage, PageSource, ScanBounds } from '../scan.js';
 import { Scan } from '../scan.js';
 import { keyError, lockedError } from './key-errors.js';
@@ -183,7 +183,7 @@ class TxnPageCall extends Call {
     this.#context = context;
   }
 
-  request(region: CachedRegion): troupepb.RegionRequest {
+  request(region: AskedRegion): troupepb.RegionRequest {
     const { start, end, reverse, limit, keysOnly: keyOnly } = this.#query;
     const range = txnRangeOf(region);
     const low = range !== undefined && Buffer.compare(range.start, start) > 0 ? range.start : undefined;

@@ -1,7 +1,6 @@
 import { encodeBytes, MAX_USER_KEY_BYTES, txnKeysWithin } from '../../../storage/keys.js';
 import type { troupepb } from '../../proto/index.js';
-import { Call, type CallTerms } from '../call.js';
-import type { CachedRegion } from '../region-cache.js';
+import { type AskedRegion, Call, type CallTerms } from '../call.js';
 import { keyJustBelow, TXN_SPACE, type UserRange } from '../space.js';
 
 /** Around keys in a command's encoding, generously: a batch of calls is one log entry, and each key comes to several records. */
@@ -50,7 +49,7 @@ export class TxnCall<I extends Keyed, R> extends Call {
     this.#question = question;
   }
 
-  request(region: CachedRegion): troupepb.RegionRequest {
+  request(region: AskedRegion): troupepb.RegionRequest {
     const { items } = this.#question;
     if (items.length === 1) return this.#question.request(items);
     const held: I[] = [];
@@ -68,13 +67,13 @@ export class TxnCall<I extends Keyed, R> extends Call {
 /** Asks nobody: it is over when the region of its key is known, which is its result. */
 export class LocateCall extends Call {
   readonly write = false;
-  #region: CachedRegion | undefined;
+  #region: AskedRegion | undefined;
 
   constructor(terms: CallTerms, key: Uint8Array) {
     super(terms, encodeBytes(key), key.length);
   }
 
-  override located(region: CachedRegion): boolean {
+  override located(region: AskedRegion): boolean {
     this.#region = region;
     return true;
   }
@@ -83,7 +82,7 @@ export class LocateCall extends Call {
     return {};
   }
 
-  protected result(): CachedRegion | undefined {
+  protected result(): AskedRegion | undefined {
     return this.#region;
   }
 }
@@ -98,12 +97,12 @@ export function routeBelow(end: Uint8Array | undefined): Uint8Array {
   return end === undefined ? LAST : keyJustBelow(encodeBytes(end));
 }
 
-export function holdsKey(region: CachedRegion, key: Uint8Array): boolean {
+export function holdsKey(region: AskedRegion, key: Uint8Array): boolean {
   return region.contains(TXN_SPACE, encodeBytes(key));
 }
 
 /** The transactional user keys of a region; `undefined` where it has none. */
-export function txnRangeOf(region: CachedRegion): UserRange | undefined {
+export function txnRangeOf(region: AskedRegion): UserRange | undefined {
   try {
     const range = txnKeysWithin({ startKey: region.start, endKey: region.end });
     return range && { start: range.start, end: range.end.length === 0 ? undefined : range.end };

@@ -1,10 +1,9 @@
 import type { Clock } from '../../../actors/index.js';
 import { TroupeError } from '../../errors.js';
 import type { kvrpcpb, troupepb } from '../../proto/index.js';
-import { type Call, type CallTerms, unexpected } from '../call.js';
+import { type AskedRegion, type Call, type CallTerms, unexpected } from '../call.js';
 import type { Deadline } from '../deadline.js';
 import type { Dispatcher } from '../dispatcher.js';
-import type { CachedRegion } from '../region-cache.js';
 import { type Keyed, LocateCall, type TxnAnswer, TxnCall, type TxnQuestion } from './txn-call.js';
 
 /**
@@ -42,8 +41,8 @@ export class TxnRequests {
   }
 
   /** The region that holds `key`, as far as known; it is looked up where nothing is. */
-  async locate(key: Uint8Array, deadline: Deadline): Promise<CachedRegion> {
-    const region = await this.#submit<CachedRegion | undefined>(new LocateCall(this.#terms(deadline), key));
+  async locate(key: Uint8Array, deadline: Deadline): Promise<AskedRegion> {
+    const region = await this.#submit<AskedRegion | undefined>(new LocateCall(this.#terms(deadline), key));
     if (region === undefined) throw new TroupeError('unavailable', 'The region of the key is not known yet.');
     return region;
   }

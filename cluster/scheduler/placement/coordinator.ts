@@ -6,7 +6,8 @@ import { diagnose, isUntouchable } from './diagnosis.js';
 import type { OperatorKind } from './operator.js';
 import { Operators, type Proposal } from './operators.js';
 import type { RegionReport } from './region-report.js';
-import { type SchedulerEntry, type Scheduling, schedule, schedulerName } from './schedulers/index.js';
+import { type SchedulerEntry, schedule, schedulerName } from './schedulers/index.js';
+import type { Scheduling } from './schedulers/scheduling.js';
 import type { Order } from './steps.js';
 import type { ClusterView } from './view.js';
 

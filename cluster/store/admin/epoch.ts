@@ -1,5 +1,6 @@
 import { type metapb, raft_cmdpb } from '../../../storage/proto/index.js';
 import type { errorpb } from '../../proto/index.js';
+import { epochNotMatch } from '../region-errors.js';
 
 const { AdminCmdType } = raft_cmdpb;
 
@@ -47,7 +48,8 @@ export function epochRule(admin: raft_cmdpb.AdminRequest | undefined): EpochRule
   return rule;
 }
 
-const NO_EPOCH: metapb.RegionEpoch = { confVer: 0, version: 0 };
+/** Of a region of which nothing is known. */
+export const NO_EPOCH: metapb.RegionEpoch = { confVer: 0, version: 0 };
 
 export function epochOf(region: metapb.Region): metapb.RegionEpoch {
   return region.regionEpoch ?? NO_EPOCH;
@@ -72,14 +74,6 @@ export function checkEpoch(
   if (rule.checksVersion && asked.version !== own.version) return epochNotMatch([region]);
   if (rule.checksConfVer && asked.confVer !== own.confVer) return epochNotMatch([region]);
   return undefined;
-}
-
-export function epochNotMatch(currentRegions: readonly metapb.Region[]): errorpb.Error {
-  const [region] = currentRegions;
-  return {
-    message: `the epoch of region ${region?.id ?? 0} has moved on: use the regions in this reply`,
-    epochNotMatch: { currentRegions },
-  } as errorpb.Error;
 }
 
 /** A proposed command that will move the epoch when it is applied. */

@@ -9,8 +9,9 @@ import {
   txnKey,
 } from '../../../storage/index.js';
 import type { errorpb, kvrpcpb, troupepb } from '../../proto/index.js';
-import { errorOf, type RegionCall } from '../region-call.js';
-import { containsKey, keyNotInRegion } from '../region-check.js';
+import type { RegionCall } from '../region-call.js';
+import { containsKey } from '../region-check.js';
+import { errorOf, keyNotInRegion } from '../region-errors.js';
 import type { StoreSafePoints } from '../safe-points.js';
 import { abort, belowSafePoint, invalid, keyError } from './key-errors.js';
 import { MemoryLocks } from './memory-locks.js';

@@ -22,7 +22,8 @@ import {
 } from '../../../storage/index.js';
 import type { metapb } from '../../../storage/proto/index.js';
 import type { errorpb, kvrpcpb, troupepb } from '../../proto/index.js';
-import { containsKey, containsRange, keyNotInRegion } from '../region-check.js';
+import { containsKey, containsRange } from '../region-check.js';
+import { keyNotInRegion } from '../region-errors.js';
 import {
   abort,
   errorBytes,
@@ -33,9 +34,9 @@ import {
   storedLock,
   writeOp,
 } from './key-errors.js';
-import type { MemoryLock } from './memory-locks.js';
+import type { MemoryLock, MemoryLocks } from './memory-locks.js';
 import { isTxnRead, refused } from './messages.js';
-import type { StoreTxn } from './store-txn.js';
+import type { StoreTimestamps } from './store-timestamps.js';
 
 type Request = troupepb.RegionRequest;
 type Response = troupepb.RegionResponse;
@@ -66,14 +67,22 @@ export interface TxnRead {
   answer(maxBytes: number): ReadAnswer;
 }
 
+/** What all transactional reads of a store heed. */
+export interface ReadRules {
+  readonly timestamps: StoreTimestamps;
+  readonly memoryLocks: MemoryLocks;
+  /** Why a request cannot be read, by its timestamps alone. */
+  refusalOf(request: Request): kvrpcpb.KeyError | undefined;
+}
+
 /** The transactional reads of one turn, all from the turn's snapshot. */
 export class TxnReads {
-  readonly #txn: StoreTxn;
+  readonly #rules: ReadRules;
   readonly #points: PointRead[] = [];
   #results: readonly (PointResult | StorageError)[] = [];
 
-  constructor(txn: StoreTxn) {
-    this.#txn = txn;
+  constructor(rules: ReadRules) {
+    this.#rules = rules;
   }
 
   /** Keys that are looked up one by one. */
@@ -86,11 +95,11 @@ export class TxnReads {
    * reads.
    */
   blockedBy(requests: readonly Request[]): MemoryLock | undefined {
-    const { timestamps, memoryLocks } = this.#txn;
+    const { timestamps, memoryLocks } = this.#rules;
     let found: MemoryLock | undefined;
     for (const request of requests) {
       if (request.rawGet !== undefined || !isTxnRead(request)) continue;
-      if (this.#txn.refusalOf(request) !== undefined) continue;
+      if (this.#rules.refusalOf(request) !== undefined) continue;
       const { get, batchGet, scan, scanLock } = request;
       const ts = get?.version ?? batchGet?.version ?? scan?.version ?? scanLock?.maxVersion;
       if (ts === undefined) continue;
@@ -113,7 +122,7 @@ export class TxnReads {
    * @throws StorageError `invalid-key`
    */
   plan(request: Request, region: metapb.Region): { read: TxnRead } | { error: errorpb.Error } {
-    const refusal = this.#txn.refusalOf(request);
+    const refusal = this.#rules.refusalOf(request);
     if (refusal !== undefined) return { read: new Answered(refused(request, refusal)) };
     const { get, batchGet, scan, scanLock, mvccGetByKey } = request;
     const asked = get === undefined ? (batchGet?.keys ?? []) : [get.key];

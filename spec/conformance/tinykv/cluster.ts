@@ -21,7 +21,7 @@ import { SchedulerClient } from '../../../cluster/pd-client.js';
 import { codecs } from '../../../cluster/protocol.js';
 import { type SchedulerNode, startScheduler } from '../../../cluster/scheduler/index.js';
 import { type StoreNode, startStore } from '../../../cluster/store/index.js';
-import type { StoreTuning } from '../../../cluster/store/node.js';
+import type { StoreTuning } from '../../../cluster/store/tuning.js';
 import {
   type ColumnFamily,
   type Engine,

@@ -3,7 +3,7 @@ import { Priority } from '../operator.js';
 import type { Operators, Proposal } from '../operators.js';
 import { isDown, isPending, peerOn, type RegionReport, votersOf } from '../region-report.js';
 import type { ClusterView, StoreStanding } from '../view.js';
-import type { Scheduling } from './index.js';
+import type { Scheduling } from './scheduling.js';
 
 /** Regions of a store that are looked at in one round. */
 const TRIES = 10;

@@ -6,7 +6,7 @@ import { stepsTo } from '../plans.js';
 import { isHealthy, LEAST_REGION_SIZE, type RegionReport, votersOf, weightOf } from '../region-report.js';
 import { candidates, scoreOf } from '../targets.js';
 import type { ClusterView, StoreStanding } from '../view.js';
-import type { Scheduling } from './index.js';
+import type { Scheduling } from './scheduling.js';
 
 /** Regions of a store that are looked at in one round, of each of these kinds. */
 const TRIES = 10;

@@ -5,7 +5,7 @@ import { stepsTo } from '../plans.js';
 import { isHealthy, peerOn, type RegionReport, votersOf } from '../region-report.js';
 import { candidates, distinctOf } from '../targets.js';
 import type { StoreStanding } from '../view.js';
-import type { Scheduling } from './index.js';
+import type { Scheduling } from './scheduling.js';
 
 /** How much more than the average a store must bear before it is relieved. */
 const UNEVEN = 1.05;

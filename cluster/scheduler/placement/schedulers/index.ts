@@ -1,23 +1,10 @@
 import { TroupeError } from '../../../errors.js';
-import type { Operators, Proposal } from '../operators.js';
-import type { RegionReport } from '../region-report.js';
-import type { ClusterView } from '../view.js';
+import type { Proposal } from '../operators.js';
 import { balanceLeader } from './balance-leader.js';
 import { balanceRegion } from './balance-region.js';
 import { spreadHotRegions } from './hot-region.js';
 import { evictLeaders, grantLeaders } from './leaders-of-store.js';
-
-/** What a scheduler decides by. */
-export interface Scheduling {
-  readonly view: ClusterView;
-  readonly operators: Operators;
-  readonly random: () => number;
-  /** Whether a region is whole, led, and left alone by others. */
-  readonly mayMove: (report: RegionReport) => boolean;
-  readonly isHot: (report: RegionReport) => boolean;
-  /** Ids of the hot regions. */
-  readonly hotRegions: () => Iterable<number>;
-}
+import type { Scheduling } from './scheduling.js';
 
 /** A scheduler as it is added at run time. */
 export interface SchedulerEntry {

@@ -3,7 +3,7 @@ import { Priority } from '../operator.js';
 import type { Proposal } from '../operators.js';
 import { nextLeader } from '../plans.js';
 import { isDown, isPending, peerOn, votersOf } from '../region-report.js';
-import type { Scheduling } from './index.js';
+import type { Scheduling } from './scheduling.js';
 
 /** Leaders moved in one round. */
 const BATCH = 4;

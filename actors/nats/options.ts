@@ -1,7 +1,24 @@
-/** An option under a name that nobody reads would be ignored in silence, a password among them. */
+import type { NatsConnection } from '@nats-io/transport-node';
 import { didYouMean } from '../nearest-word.js';
-import type { NatsTransportOptions } from './transport.js';
+import type { NatsServers } from './connect.js';
+import type { ServiceOptions } from './service.js';
 
+/** Where the NATS servers are, and how a node uses them. */
+export interface NatsTransportOptions extends NatsServers {
+  /** A connection of your own, which stays yours; absent: the transport makes one. */
+  readonly connection?: NatsConnection;
+  /** When given it must be the system's: a guard against mixing two configurations. */
+  readonly cluster?: string;
+  /**
+   * Bytes of the largest frame, the same on every node of a cluster (1 MiB); a NATS server that carries less is
+   * refused.
+   */
+  readonly maxPayload?: number;
+  /** How the node registers with the NATS services API; `false`: not at all. Clients only do when it is given. */
+  readonly service?: ServiceOptions | false;
+}
+
+/** An option under a name that nobody reads would be ignored in silence, a password among them. */
 const OPTIONS = {
   servers: true,
   user: true,
