@@ -95,7 +95,43 @@ describe('The documents', () => {
       undefined,
     ]);
     expect(dissect('troupe "status\n').complaints).to.match(/unexpected EOF/);
-    expect(() => dissect('cd there && ./start.sh')).to.throw('./start.sh');
+  });
+
+  it('start no program by its path, and write to no file but their own, while they are taken apart', () => {
+    const outside = mkdtempSync(join(tmpdir(), 'troupe-outside-'));
+    const file = join(outside, 'written');
+    const path = /cannot specify `\/' in command names/;
+    const redirection = /cannot redirect output/;
+    const touch = ['/usr/bin/touch', '/bin/touch'].find(existsSync) ?? '';
+    expect(touch).not.to.equal('');
+    try {
+      for (const [script, complaint] of [
+        ['cd there && ./start.sh', path],
+        [`${touch} ${file}`, path],
+        [`A=1 ${touch} ${file}`, path],
+        [`if ! "${touch}" ${file}; then troupe status; fi`, path],
+        [`touch=${touch}; troupe status | $touch ${file}`, path],
+        [`eval '${touch} ${file}'`, path],
+        [`PATH=${touch.replace(/\/touch$/, '')} touch ${file}`, /PATH: readonly/],
+        [`troupe status > ${file}`, redirection],
+        [`troupe status 2>>"${file}"`, redirection],
+        [`troupe status &> ${file}`, redirection],
+        ['troupe status > ~/written', redirection],
+        ['troupe status >> ../written', redirection],
+        [`file=${file}; troupe status >| $file`, redirection],
+      ] as const) {
+        expect(dissect(script).complaints, script).to.match(complaint);
+        expect(existsSync(file), script).to.equal(false);
+      }
+      const { commands, complaints } = dissect('troupe a 2> /dev/null >> b.txt | troupe c "d\ne" 2>&1 >f\n');
+      expect(complaints).to.equal('');
+      expect(commands).to.have.deep.members([
+        { line: 1, words: ['troupe', 'a'] },
+        { line: 1, words: ['troupe', 'c', 'd\ne'] },
+      ]);
+    } finally {
+      rmSync(outside, { recursive: true });
+    }
   });
 
   it('name in their sentences only scripts, commands and options that there are', () => {
