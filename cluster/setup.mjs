@@ -23,6 +23,7 @@ import {
 } from 'node:fs';
 import { delimiter, dirname, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { alone } from './setup-lock.mjs';
 
 const UNAVAILABLE = 5;
 const OLDEST_NODE = [20, 19];
@@ -36,11 +37,11 @@ class Unprovided extends Error {}
 async function main(command) {
   checkNode();
   if (command === 'build') {
-    await alone(build);
+    await oneAtATime(build);
     return;
   }
   if (isPrepared()) return;
-  await alone(() => {
+  await oneAtATime(() => {
     // Another set-up may have done the work while this one waited.
     if (!packagesAreInstalled()) installPackages();
     if (!buildIsCurrent()) build();
@@ -284,42 +285,8 @@ function run(program, args, options = {}) {
 }
 
 /** Two set-ups at once would spoil each other's node_modules and dist: the second waits. */
-async function alone(work) {
-  const lock = join(root, '.troupe/setup.lock');
-  mkdirSync(dirname(lock), { recursive: true });
-  for (let waiting = false; !takeLock(lock); waiting = true) {
-    if (!waiting) say('Another set-up is under way; waiting for it …');
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-  const release = () => rmSync(lock, { force: true });
-  process.once('exit', release);
-  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
-  work();
-  process.off('exit', release);
-  release();
-}
-
-function takeLock(lock) {
-  try {
-    writeFileSync(lock, String(process.pid), { flag: 'wx' });
-    return true;
-  } catch (error) {
-    if (error.code !== 'EEXIST') throw error;
-  }
-  if (!holderLives(lock)) rmSync(lock, { force: true });
-  return false;
-}
-
-/** A file without a number was only just made. */
-function holderLives(lock) {
-  try {
-    const holder = Number(readFileSync(lock, 'utf8'));
-    if (!(holder > 0)) return Date.now() - statSync(lock).mtimeMs < 1000;
-    process.kill(holder, 0);
-    return true;
-  } catch (error) {
-    return error.code === 'EPERM';
-  }
+function oneAtATime(work) {
+  return alone(join(root, '.troupe'), work, () => say('Another set-up is under way; waiting for it …'));
 }
 
 try {

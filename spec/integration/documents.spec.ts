@@ -1,5 +1,4 @@
-import { spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
@@ -16,9 +15,12 @@ import {
 } from '../repository/markdown.js';
 import { isPart } from '../repository/type-check.js';
 import { skip } from '../skip.js';
-import { type RunningCommand, Workplace } from './command.js';
+import { alive, eventually, type RunningCommand, Workplace } from './command.js';
+import { Shell } from './shell.js';
 
 const MAIN = fileURLToPath(new URL('../../cluster/cli/main.js', import.meta.url));
+/** For one document; mocha's own limit, which names no block, comes after it. */
+const DOCUMENT_MS = 170_000;
 /** Where the documents' programs look for NATS. */
 const USUAL_SERVER = 'nats://127.0.0.1:4222';
 /** `troupe` as it would be installed, and `npm` as in the checkout. */
@@ -43,10 +45,14 @@ const SHOWN_JSON: readonly (readonly [heading: string, words: readonly string[]]
 
 /** A new `troupe up`, and a folder for each document. */
 class Desk {
+  readonly #shell: Shell;
+
   private constructor(
     private readonly place: Workplace,
     private readonly nats: TestNatsServer,
-  ) {}
+  ) {
+    this.#shell = new Shell({ PATH: process.env.PATH, NATS_URL: nats.url });
+  }
 
   static async open(): Promise<Desk> {
     const place = new Workplace();
@@ -57,6 +63,7 @@ class Desk {
   }
 
   async close(): Promise<void> {
+    this.#shell.close();
     await this.place.close();
     await this.nats.stop();
   }
@@ -68,19 +75,35 @@ class Desk {
     return stdout;
   }
 
-  /** Does what a document says, block by block; the parts of its program where the last of them stands. */
-  async follow({ path, blocks }: Document): Promise<void> {
-    const directory = this.place.path(path.replaceAll('/', '-'));
+  /** Where a document is followed. */
+  folder(path: string): string {
+    return this.place.path(path.replaceAll('/', '-'));
+  }
+
+  /**
+   * Does what a document says, block by block; the parts of its program where the last of them stands. In the end nothing that it
+   * has started runs.
+   */
+  async follow(
+    { path, blocks }: Pick<Document, 'path' | 'blocks'>,
+    limit: AbortSignal = AbortSignal.timeout(DOCUMENT_MS),
+  ): Promise<void> {
+    const directory = this.folder(path);
     mkdirSync(join(directory, 'node_modules'), { recursive: true });
     symlinkSync(ROOT, join(directory, 'node_modules', 'troupe'), 'junction');
     const parts = blocks.filter((block) => runs(block) && isPart(block));
-    for (const [i, block] of blocks.entries()) {
-      const script = this.#scriptOf(directory, block, parts);
-      if (script === undefined) continue;
-      const { code, printed, said } = await this.#run(directory, script);
-      expect(code, `${path}:${block.line}\n${block.text}\n${printed}\n${said}`).to.equal(0);
-      const next = blocks[i + 1];
-      if (next?.kind === 'text') expect(printed.trim(), `${path}:${next.line}`).to.equal(next.text.trim());
+    try {
+      for (const [i, block] of blocks.entries()) {
+        const script = this.#scriptOf(directory, block, parts);
+        if (script === undefined) continue;
+        const { code, stdout, stderr } = await this.#shell.run(`${PROGRAMS}\n${script}`, directory, limit);
+        const what = `${path}:${block.line}${limit.aborted ? ' does not come to an end' : ''}`;
+        expect(code, `${what}\n${block.text}\n${stdout}\n${stderr}`).to.equal(0);
+        const next = blocks[i + 1];
+        if (next?.kind === 'text') expect(stdout.trim(), `${path}:${next.line}`).to.equal(next.text.trim());
+      }
+    } finally {
+      this.#shell.close();
     }
   }
 
@@ -97,27 +120,6 @@ class Desk {
     const file = block.kind === 'ts' ? 'program.mts' : 'program.mjs';
     writeFileSync(join(directory, file), text.replaceAll(USUAL_SERVER, this.nats.url));
     return `"${process.execPath}" --import "${import.meta.resolve('tsx')}" ${file}`;
-  }
-
-  async #run(
-    directory: string,
-    script: string,
-  ): Promise<{ code: number | null; printed: string; said: string }> {
-    const child = spawn('bash', ['--norc', '-euo', 'pipefail', '-c', `${PROGRAMS}\n${script}`], {
-      cwd: directory,
-      env: { PATH: process.env.PATH, HOME: directory, NATS_URL: this.nats.url },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    let printed = '';
-    let said = '';
-    child.stdout.on('data', (chunk) => {
-      printed += chunk;
-    });
-    child.stderr.on('data', (chunk) => {
-      said += chunk;
-    });
-    const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
-    return { code, printed, said };
   }
 }
 
@@ -148,6 +150,39 @@ describe('The documents that can be followed', function () {
         expect(lacking, heading).to.deep.equal([]);
       }
     });
+
+    describe('leave nothing running', () => {
+      /** Of a process whose number a block has written down, once it has. */
+      const numberIn = (path: string): Promise<number> =>
+        eventually(`${path} writes a number`, () => {
+          const file = join(desk.folder(path), 'number');
+          return existsSync(file) ? Number(readFileSync(file, 'utf8')) || undefined : undefined;
+        });
+      const isGone = (pid: number): Promise<true> =>
+        eventually(`${pid} is gone`, () => !alive(pid) || isDefunct(pid) || undefined);
+
+      it('when a block does not come to an end, which then is named', async () => {
+        const text =
+          '```sh\necho first\n```\n\n```sh\nsleep 1000 & echo $! > number\necho second\nwait\n```\n';
+        const limit = new AbortController();
+        const followed = desk.follow({ path: 'hangs.md', blocks: blocksOf(text) }, limit.signal).then(
+          () => '',
+          (error: Error) => error.message,
+        );
+        const pid = await numberIn('hangs.md');
+        expect(alive(pid)).to.equal(true);
+        limit.abort();
+        expect(await followed).to.match(/^hangs\.md:6 does not come to an end\n/);
+        await isGone(pid);
+      });
+
+      it('when a block has left something', async () => {
+        const text =
+          '```sh\nsleep 1000 > /dev/null 2>&1 & echo $! > number\n```\n\n```sh\nkill -0 $(cat number)\n```\n';
+        await desk.follow({ path: 'leaves.md', blocks: blocksOf(text) });
+        await isGone(await numberIn('leaves.md'));
+      });
+    });
   });
 
   describe('work as they stand, where they kill stores', () => {
@@ -171,6 +206,15 @@ describe('The documents that can be followed', function () {
     ]);
   });
 });
+
+/** Killed, but by nobody waited for: in containers there may be nobody who does. */
+function isDefunct(pid: number): boolean {
+  try {
+    return /\) Z/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
 
 /** Paths of what an example has and the real thing has not; of lists the first elements are compared, and what is empty is passed over. */
 function missingMembers(example: unknown, real: unknown, path = ''): string[] {

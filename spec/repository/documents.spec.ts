@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { hasNatsServer, SEARCH_PATH } from '../nats-server.js';
 import { skip } from '../skip.js';
+import { anchorsOf, brokenLinks } from './links.js';
 import { type Block, blocksOf, documents, joined, ROOT, RUN_ELSEWHERE, runs } from './markdown.js';
 import { dissect, faultOf, faultOfTroupe, npmScripts, program } from './shell-check.js';
 import { typeFaults } from './type-check.js';
@@ -95,7 +96,43 @@ describe('The documents', () => {
       undefined,
     ]);
     expect(dissect('troupe "status\n').complaints).to.match(/unexpected EOF/);
-    expect(() => dissect('cd there && ./start.sh')).to.throw('./start.sh');
+  });
+
+  it('start no program by its path, and write to no file but their own, while they are taken apart', () => {
+    const outside = mkdtempSync(join(tmpdir(), 'troupe-outside-'));
+    const file = join(outside, 'written');
+    const path = /cannot specify `\/' in command names/;
+    const redirection = /cannot redirect output/;
+    const touch = ['/usr/bin/touch', '/bin/touch'].find(existsSync) ?? '';
+    expect(touch).not.to.equal('');
+    try {
+      for (const [script, complaint] of [
+        ['cd there && ./start.sh', path],
+        [`${touch} ${file}`, path],
+        [`A=1 ${touch} ${file}`, path],
+        [`if ! "${touch}" ${file}; then troupe status; fi`, path],
+        [`touch=${touch}; troupe status | $touch ${file}`, path],
+        [`eval '${touch} ${file}'`, path],
+        [`PATH=${touch.replace(/\/touch$/, '')} touch ${file}`, /PATH: readonly/],
+        [`troupe status > ${file}`, redirection],
+        [`troupe status 2>>"${file}"`, redirection],
+        [`troupe status &> ${file}`, redirection],
+        ['troupe status > ~/written', redirection],
+        ['troupe status >> ../written', redirection],
+        [`file=${file}; troupe status >| $file`, redirection],
+      ] as const) {
+        expect(dissect(script).complaints, script).to.match(complaint);
+        expect(existsSync(file), script).to.equal(false);
+      }
+      const { commands, complaints } = dissect('troupe a 2> /dev/null >> b.txt | troupe c "d\ne" 2>&1 >f\n');
+      expect(complaints).to.equal('');
+      expect(commands).to.have.deep.members([
+        { line: 1, words: ['troupe', 'a'] },
+        { line: 1, words: ['troupe', 'c', 'd\ne'] },
+      ]);
+    } finally {
+      rmSync(outside, { recursive: true });
+    }
   });
 
   it('name in their sentences only scripts, commands and options that there are', () => {
@@ -144,15 +181,58 @@ describe('The documents', () => {
     }
   });
 
-  it('point at files that there are', () => {
-    const broken: string[] = [];
-    for (const { path, text } of all) {
-      for (const [, target = ''] of text.matchAll(/\]\(([^)#\s]+)(?:#[^)]*)?\)/g)) {
-        if (!/^[a-z]+:/.test(target) && !existsSync(join(ROOT, path, '..', target)))
-          broken.push(`${path}: ${target}`);
-      }
-    }
+  it('point at files and headings that there are', () => {
+    const broken = all.flatMap((document) =>
+      brokenLinks(document).map((target) => `${document.path}: ${target}`),
+    );
     expect(broken).to.deep.equal([]);
+  });
+
+  it('have the anchors that GitHub gives them', () => {
+    const headings = [
+      '# What is promised, and what is *not*',
+      '## `troupe store list`, `show <id>`',
+      '## A_name, _stressed_ [and a `link`](x.md#y) ##',
+      '### Überall: 2 + 2',
+      '## Again!',
+      'Again',
+      '## Again',
+      '```sh',
+      '# again',
+      '```',
+      '## Again?',
+      '#again and again',
+    ];
+    expect([...anchorsOf(headings.join('\n'))]).to.deep.equal([
+      'what-is-promised-and-what-is-not',
+      'troupe-store-list-show-id',
+      'a_name-stressed-and-a-link',
+      'überall-2--2',
+      'again',
+      'again-1',
+      'again-2',
+    ]);
+  });
+
+  it('are not believed when they point nowhere', () => {
+    const text = [
+      '# Here',
+      '[a](#here) [b](#There) [c](#) [d](../README.md#start) [e](../README.md#stop "a title")',
+      '[f](cli.md) [g](no.md) [h](no.md#start) [i](../package.json#start) `[j](#code)` [k](https://x.example/#y)',
+      '```text',
+      '[l](#block)',
+      '```',
+      '[m]: #defined',
+    ].join('\n');
+    expect(brokenLinks({ path: 'docs/x.md', text })).to.deep.equal([
+      '#There',
+      '#',
+      '../README.md#stop',
+      'no.md',
+      'no.md#start',
+      '../package.json#start',
+      '#defined',
+    ]);
   });
 });
 

@@ -85,6 +85,16 @@ export function blocksOf(markdown: string): Block[] {
   return blocks;
 }
 
+/** The document with its blocks, and their fences, left empty. */
+export function outsideBlocks(markdown: string): string {
+  const lines = markdown.split('\n');
+  for (const { line, text } of blocksOf(markdown)) {
+    const length = text.split('\n').length + 1;
+    lines.fill('', line - 2, line - 2 + length);
+  }
+  return lines.join('\n');
+}
+
 /** Blocks as one script or program, in which each line has the number that it has in the document. */
 export function joined(blocks: readonly Block[]): string {
   const lines: string[] = [];

@@ -1,13 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CommanderError } from 'commander';
@@ -52,26 +44,40 @@ export interface Dissection {
 const DISSECTION_MS = 10_000;
 const WORD_END = '\x1f';
 const COMMAND_END = '\x1e';
-/** Each process of the shell has a record of its own: the ends of a pipe write at the same time. Finds no program, so that every command comes here; and what the shell would do by itself, it does not. */
+const NEWLINE = '\x1d';
+/**
+ * Finds no program, so that every command comes here; and what the shell would do by itself, it does not. Restricted, it starts
+ * nothing by a path and writes to no file either; where commands are noted was opened before. A note is one write: those of a
+ * pipe's ends do not mix.
+ */
 const RECORDER = `PATH=/nowhere
-record() { local IFS=$'\\x1f'; printf '%s\\x1e' "$*" >> "$RECORD/$BASHPID"; }
+exec 7>> "$RECORD"
+record() { local IFS=$'\\x1f' words; words="$*"; printf '%s\\x1e' "\${words//$'\\n'/$'\\x1d'}" >&7; }
 command_not_found_handle() { record "\${BASH_LINENO[0]}" "$@"; }
-for word in cd kill exec exit source wait; do eval "$word() { record \\"\\\${BASH_LINENO[0]}\\" $word \\"\\$@\\"; }"; done
+for word in cd kill exec exit source wait builtin command; do
+  eval "$word() { record \\"\\\${BASH_LINENO[0]}\\" $word \\"\\$@\\"; }"
+done
+set -r
 `;
+/** To a file of the folder that a document is followed in, or to nowhere. The restricted shell would not even name what stands before it. */
+const HARMLESS_REDIRECTION = /(?:(?<=\s)\d|&)?>>?[ \t]*(?:\/dev\/null|[\w.-]+)(?=[\s;|&)])/g;
 
-/** Has bash take a script apart without running anything of it. @throws Error when it names a program by its path */
+/**
+ * Has bash take a script apart without running anything of it. Commands that it does not come to (what stands behind `||`, a
+ * branch that is not taken) it does not see. It complains of programs that are named by their path, and of redirections to a file
+ * in another folder.
+ */
 export function dissect(script: string): Dissection {
-  const path = /^(?:.*[|;&(]\s*)?(\.{0,2}\/\S*)/m.exec(script)?.[1];
-  if (path !== undefined) throw new Error(`${path} would be run: name it without its path.`);
   const directory = mkdtempSync(join(tmpdir(), 'troupe-shell-'));
   try {
     const record = join(directory, 'record');
     const recorder = join(directory, 'recorder');
-    mkdirSync(record);
+    writeFileSync(record, '');
     writeFileSync(recorder, RECORDER);
     for (const [, file = ''] of script.matchAll(/[^<]<\s*([\w.-]+)/g))
       writeFileSync(join(directory, file), '');
-    const { stderr, error } = spawnSync('bash', ['--norc', '-uo', 'pipefail', '-c', script], {
+    const harmless = `${script}\n`.replaceAll(HARMLESS_REDIRECTION, '');
+    const { stderr, error } = spawnSync('bash', ['--norc', '-uo', 'pipefail', '-c', harmless], {
       cwd: directory,
       timeout: DISSECTION_MS,
       killSignal: 'SIGKILL',
@@ -80,9 +86,10 @@ export function dissect(script: string): Dissection {
     });
     if (error !== undefined)
       return { commands: [], complaints: `bash did not come to an end: ${error.message}` };
-    const commands = readdirSync(record)
-      .flatMap((process) => readFileSync(join(record, process), 'utf8').split(COMMAND_END).slice(0, -1))
-      .map((text) => text.split(WORD_END))
+    const commands = readFileSync(record, 'utf8')
+      .split(COMMAND_END)
+      .slice(0, -1)
+      .map((text) => text.replaceAll(NEWLINE, '\n').split(WORD_END))
       .map(([line, ...words]) => ({ line: Number(line), words }))
       .toSorted((a, b) => a.line - b.line);
     return { commands, complaints: stderr };
