@@ -10,6 +10,7 @@ import type { DeployHost } from '../deploy/host.js';
 import { TroupeError } from '../errors.js';
 import { parseMachineFile } from '../machine-file.js';
 import type { OperationsServer } from '../operations/server.js';
+import type { SpanExport } from '../tracing/exporter.js';
 import { natsOptions } from './connection.js';
 import { makeDirectory } from './directory.js';
 import { nodeLogger } from './log-lines.js';
@@ -161,14 +162,15 @@ async function serveHost(
   const nats = natsOptions(settings);
   const stopWanted = stopRequest();
   keepGoing(logger);
-  const spans = await exportNodeSpans('troupe-host', name ?? basename(place), cluster, logger);
+  const node = name ?? basename(place);
+  let spans: SpanExport | undefined;
   let served: DeployHost | undefined;
   let pages: OperationsServer | undefined;
   try {
+    spans = await exportNodeSpans('troupe-host', node, cluster, logger);
     // Loaded here, so that usage errors do not wait for RocksDB.
     const { DeployHost } = await import('../deploy/host.js');
     const { NodeMetrics, serveOperations } = await import('../operations/index.js');
-    const node = name ?? basename(place);
     const metrics = new NodeMetrics({ cluster, node, role: 'host', version: version() });
     if (address !== undefined) {
       pages = await serveOperations(address, {
@@ -192,11 +194,10 @@ async function serveHost(
     };
     const running = await DeployHost.start(shared);
     served = running;
-    metrics.attach(running);
-    let ended: Promise<TroupeError | undefined>;
     try {
+      metrics.attach(running);
       logger.info({ cluster, nats: settings.nats, data: dataDir }, 'the host serves');
-      ended = begin(running);
+      const ended = begin(running);
       // What cannot be deployed ends the command; what was undeployed too.
       const end = await Promise.race([
         ended,

@@ -20,6 +20,7 @@ import { addStatusCommand } from './status-command.js';
 import { addStoreCommands } from './store-command.js';
 import { paletteFor, say } from './terminal.js';
 import { addTxnCommands } from './txn-command.js';
+import { addUndeployCommand } from './undeploy-command.js';
 import { addUpCommand } from './up.js';
 import { version } from './version.js';
 
@@ -54,6 +55,7 @@ export function createProgram(): Command {
   addRegionCommands(program);
   addDeployCommands(program);
   addActorCommands(program);
+  addUndeployCommand(program);
   addChartCommand(program);
   addInspectCommand(program);
   addBenchCommand(program);
