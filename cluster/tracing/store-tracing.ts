@@ -181,13 +181,18 @@ export class StoreTracing implements EntryObserver {
   committed(regionId: number, entries: readonly Entry[]): void {
     if (this.#entries.size === 0) return;
     const [first] = entries;
-    if (first === undefined) return;
-    for (const { index, term, spans } of this.#entries.get(regionId) ?? []) {
-      const entry = entries[index - first.index];
-      if (entry === undefined) continue;
-      const event = entry.term === term ? 'committed' : 'superseded';
-      for (const span of spans) span.addEvent(event);
-    }
+    const open = this.#entries.get(regionId);
+    if (first === undefined || open === undefined) return;
+    const left = open.filter((entry) => {
+      const term = entries[entry.index - first.index]?.term;
+      if (term !== undefined && term !== entry.term) {
+        this.#end(entry, 'superseded');
+        return false;
+      }
+      if (term !== undefined) for (const span of entry.spans) span.addEvent('committed');
+      return true;
+    });
+    this.#keep(regionId, left);
   }
 
   /** Reads see what the log says through `index`. */

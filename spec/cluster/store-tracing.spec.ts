@@ -240,6 +240,17 @@ describe('Spans of a store', () => {
     expect(stage.book.spans.map(eventsOf)).to.deep.equal([['committed', 'abandoned']]);
   });
 
+  it('of an entry whose place another one has taken that nobody traces end as superseded, not as applied', () => {
+    const stage = new Stage();
+    const spans = stage.tracing.receive(stage.puts(1), PEER)?.all ?? [];
+    for (const index of [8, 9, 10]) stage.tracing.proposed(PEER, index, spans);
+    stage.tracing.committed(1, [entry(8, 5), entry(9, 6)]);
+    expect(stage.tracing.openEntries).to.equal(2);
+    stage.tracing.applied(1, 9);
+    expect(stage.book.spans.map(eventsOf)).to.deep.equal([['superseded'], ['committed', 'applied']]);
+    expect(stage.tracing.openEntries).to.equal(1);
+  });
+
   it('of a follower are left alone by what a deposed leader had sent', () => {
     const stage = new Stage();
     const [old, late] = [stage.store(2), stage.store(3)];
