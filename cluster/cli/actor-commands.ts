@@ -1,4 +1,4 @@
-/** `troupe send`, `ask`, `actors` and `undeploy`: what is done with deployed actors from outside. */
+/** `troupe send`, `ask` and `actors`: what is done with deployed actors from outside. */
 
 import { randomUUID } from 'node:crypto';
 import type { Command } from 'commander';
@@ -19,10 +19,6 @@ interface SendFlags extends Readonly<Record<string, unknown>> {
 interface ActorsFlags extends Readonly<Record<string, unknown>> {
   readonly key?: string;
   readonly json?: boolean;
-}
-
-interface UndeployFlags extends Readonly<Record<string, unknown>> {
-  readonly purge?: boolean;
 }
 
 export function addActorCommands(program: Command): void {
@@ -61,16 +57,6 @@ export function addActorCommands(program: Command): void {
       .option('--key <key>', 'which of its instances')
       .option('--json', 'print JSON, a list as NDJSON'),
   ).action(actors);
-  withConnection(
-    program
-      .command('undeploy')
-      .summary('end a deployed actor')
-      .description(
-        'Ends a deployed actor and gives its name up. Its state stays on its host for the next one of the name, unless --purge removes it.\n\nExamples:\n  troupe undeploy counter\n  troupe undeploy counter --purge',
-      )
-      .argument('<NAME>', "the actor's name")
-      .option('--purge', 'remove its state too'),
-  ).action(undeploy);
 }
 
 async function deliver(
@@ -193,32 +179,8 @@ function laneText(lane: unknown): string {
   return `${effects} wait for ${to ?? 'the NATS server'} since ${since}`;
 }
 
-async function undeploy(name: string, flags: UndeployFlags): Promise<void> {
-  checkToken('actor', name);
-  await withActors(flags, async (client) => {
-    try {
-      await client.undeploy(name, flags.purge === true);
-    } catch (error) {
-      const gone = error instanceof TroupeError && error.code === 'not-found';
-      if (!gone || flags.purge !== true) throw error;
-      // It may have been undeployed before, and its state be left where it was.
-      const hosts = await client.purge(name);
-      const { purgeLeft } = await import('./deploy-command.js');
-      const here = await purgeLeft(connectionSettings(flags).cluster, name);
-      if (hosts.length === 0 && !here) {
-        throw new TroupeError(
-          'not-found',
-          `no actor named ${name} is deployed, and neither a host that answers nor the usual directory here keeps a state of it; what was deployed with --data is in that directory`,
-        );
-      }
-    }
-  });
-  say(
-    flags.purge ? `${name} is no more, nor is its state.` : `${name} is no more; its host keeps its state.`,
-  );
-}
-
-async function withActors<T>(
+/** Works with the hosts of a cluster, over a connection of its own. */
+export async function withActors<T>(
   flags: Readonly<Record<string, unknown>>,
   work: (client: ActorClient) => Promise<T>,
 ): Promise<T> {

@@ -9,6 +9,7 @@ import { FRESH_REPLACEMENT, type HandOver } from '../deploy/handed-files.js';
 import type { DeployHost } from '../deploy/host.js';
 import { TroupeError } from '../errors.js';
 import { parseMachineFile } from '../machine-file.js';
+import type { SpanExport } from '../tracing/exporter.js';
 import { natsOptions } from './connection.js';
 import { makeDirectory } from './directory.js';
 import { nodeLogger } from './log-lines.js';
@@ -155,13 +156,14 @@ async function serveHost(
   const nats = natsOptions(settings);
   const stopWanted = stopRequest();
   keepGoing(logger);
-  const spans = await exportNodeSpans('troupe-host', name ?? basename(place), cluster, logger);
+  const node = name ?? basename(place);
+  let spans: SpanExport | undefined;
   let served: DeployHost | undefined;
   let pages: NodePages | undefined;
   try {
+    spans = await exportNodeSpans('troupe-host', node, cluster, logger);
     // Loaded here, so that usage errors do not wait for RocksDB.
     const { DeployHost } = await import('../deploy/host.js');
-    const node = name ?? basename(place);
     const unready = () => (served === undefined ? 'the host is starting' : served.unready);
     pages = await servePages(address, { cluster, node, role: 'host' }, unready, logger);
     const shared = {
@@ -178,11 +180,10 @@ async function serveHost(
     };
     const running = await DeployHost.start(shared);
     served = running;
-    pages?.attach(running);
-    let ended: Promise<TroupeError | undefined>;
     try {
+      pages?.attach(running);
       logger.info({ cluster, nats: settings.nats, data: dataDir }, 'the host serves');
-      ended = begin(running);
+      const ended = begin(running);
       // What cannot be deployed ends the command; what was undeployed too.
       const end = await Promise.race([
         ended,

@@ -46,6 +46,7 @@ const CODES: Readonly<Record<string, TroupeErrorCode>> = {
   'bad-event': 'usage',
   'no-key': 'usage',
   'not-found': 'not-found',
+  conflict: 'conflict',
   'too-large': 'usage',
   done: 'conflict',
   refused: 'failed',
@@ -120,25 +121,26 @@ export class ActorClient {
       }
       throw new TroupeError('undetermined', `${node} did not answer in time: see troupe actors`, { cause });
     }
-    const { error } = readObject(reply.data) ?? {};
-    if (typeof error !== 'object' || error === null || !('code' in error) || !('message' in error)) return;
-    const code = TROUPE_ERROR_CODES.find((one) => one === error.code) ?? 'failed';
-    throw new TroupeError(code, `${node}: ${error.message}`);
+    const refused = refusedBy(node, readObject(reply.data) ?? {});
+    if (refused !== undefined) throw refused;
   }
 
   /**
    * Removes the state that an actor which is deployed no longer has left on hosts that answer.
-   * @returns the hosts that had one
-   * @throws TroupeError
+   * @throws TroupeError `unavailable` when this user may not ask them
    */
-  async purge(name: string): Promise<readonly string[]> {
-    const purged: string[] = [];
-    for (const reply of await this.#askHosts(purgeSubject(this.options.cluster), JSON.stringify({ name }))) {
-      const { node, purged: had, error } = reply;
-      if (isMessage(error)) throw new TroupeError('failed', error.message);
-      if (had === true) purged.push(String(node));
+  async purge(name: string): Promise<Purged> {
+    const replies = await this.#askHosts(purgeSubject(this.options.cluster), JSON.stringify({ name }));
+    const removed: string[] = [];
+    const refused: TroupeError[] = [];
+    for (const reply of replies) {
+      const node = typeof reply.node === 'string' ? reply.node : 'a host';
+      const refusal = refusedBy(node, reply);
+      if (refusal !== undefined) refused.push(refusal);
+      else if (reply.purged === true) removed.push(node);
     }
-    return purged;
+    const byMessage = (a: TroupeError, b: TroupeError): number => (a.message < b.message ? -1 : 1);
+    return { removed: removed.sort(), refused: refused.sort(byMessage) };
   }
 
   /** Every host that answers, in the order of their names. */
@@ -220,6 +222,14 @@ export class ActorClient {
   }
 }
 
+/** What became of the states that an actor had left. */
+export interface Purged {
+  /** The hosts that had one, in the order of their names. */
+  readonly removed: readonly string[];
+  /** Of each host that did not do it why not, beginning with its name. */
+  readonly refused: readonly TroupeError[];
+}
+
 /** The members of an answer. */
 export type Answered = Readonly<Record<string, unknown>>;
 
@@ -233,10 +243,11 @@ function readAnswered(name: string, reply: Msg): Answered | TroupeError {
   return new TroupeError(CODES[String(code)] ?? 'failed', String(message), { reason: String(code) });
 }
 
-function isMessage(error: unknown): error is { readonly message: string } {
-  return (
-    typeof error === 'object' && error !== null && 'message' in error && typeof error.message === 'string'
-  );
+/** What a host says instead of doing what it was asked, if it does. */
+function refusedBy(node: string, { error }: Answered): TroupeError | undefined {
+  if (typeof error !== 'object' || error === null || !('code' in error) || !('message' in error)) return;
+  const code = TROUPE_ERROR_CODES.find((one) => one === error.code) ?? 'failed';
+  return new TroupeError(code, `${node}: ${error.message}`);
 }
 
 function isNobody(error: unknown): boolean {

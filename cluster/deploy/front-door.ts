@@ -2,6 +2,7 @@
 
 import { type Service, type ServiceMsg, Svcm } from '@nats-io/services';
 import type { NatsConnection } from '@nats-io/transport-node';
+import { TroupeError } from '../errors.js';
 import type { HandlingSpans } from '../tracing/actor-tracing.js';
 import { type ActorFamily, keyOf } from './actor-family.js';
 import { HOW_TO_GO_ON } from './deployed-actor.js';
@@ -146,9 +147,10 @@ export class FrontDoor {
   async #undeploy(message: ServiceMsg): Promise<void> {
     try {
       await this.#parts.undeploy(readObject(message.data)?.purge === true);
-      message.respond(JSON.stringify({ ok: true }));
+      message.respond(JSON.stringify({ ok: true, host: this.#parts.node }));
     } catch (error) {
-      respond(message, refusal('unavailable', error instanceof Error ? error.message : String(error)));
+      const code = error instanceof TroupeError && error.code === 'conflict' ? 'conflict' : 'unavailable';
+      respond(message, refusal(code, error instanceof Error ? error.message : String(error)));
     }
   }
 }

@@ -12,7 +12,7 @@ import {
   natsTransport,
   realClock,
 } from '../../actors/index.js';
-import { type Engine, loadIdentity, StorageError } from '../../storage/index.js';
+import { type Engine, StorageError } from '../../storage/index.js';
 import { clusterError, TroupeError } from '../errors.js';
 import { nodeInspection } from '../inspection/node-inspection.js';
 import { openEngine } from '../node-options.js';
@@ -21,14 +21,15 @@ import { HandlingSpans } from '../tracing/actor-tracing.js';
 import { Tracing } from '../tracing/tracing.js';
 import type { SharedParts } from './actor-family.js';
 import { Backlog } from './backlog.js';
+import { type Change, Changes } from './changes.js';
 import { Claims, namesOfCluster } from './claim.js';
 import { NatsCourier } from './courier.js';
 import { type Deployable, Deployment, hasState, purge } from './deployment.js';
 import { HandedFiles, type HandOver, readHandOver } from './handed-files.js';
+import { type HostIdentity, identify } from './host-identity.js';
 import type { HostInfo } from './host-info.js';
 import { Journal } from './journal.js';
 import { deploySubject, hostsSubject, NAME, purgeSubject, readObject } from './protocol.js';
-import { HOST_KEY } from './records.js';
 
 export interface HostOptions {
   readonly cluster: string;
@@ -50,14 +51,8 @@ export interface HostOptions {
   readonly inspection?: boolean;
 }
 
-const FORMAT = 1;
 /** More names than a process should serve: every one has subscriptions of its own. */
 const MAX_DEPLOYMENTS = 1000;
-
-interface Identity {
-  readonly node: string;
-  readonly id: string;
-}
 
 export class DeployHost {
   /** Resolves when the host cannot go on, with a sentence that says why. */
@@ -73,19 +68,18 @@ export class DeployHost {
   /** Absent where nobody takes spans. */
   readonly #spans: HandlingSpans | undefined;
   readonly #deployments = new Map<string, Deployment>();
-  /** Names that are being deployed or undeployed. */
-  readonly #busy = new Set<string>();
+  readonly #changes = new Changes();
   readonly #ended = new Map<string, (error: TroupeError | undefined) => void>();
   readonly #subscriptions: Subscription[] = [];
   #connected = true;
-  #closing = false;
+  #closing: Promise<void> | undefined;
 
   private constructor(
     options: HostOptions,
     connection: NatsConnection,
     system: ActorSystem,
     engine: Engine,
-    identity: Identity,
+    identity: HostIdentity,
   ) {
     this.#options = options;
     this.#connection = connection;
@@ -185,72 +179,30 @@ export class DeployHost {
 
   /** Why nobody reaches its actors now; `undefined` while they are served. */
   get unready(): string | undefined {
-    if (this.#closing) return 'the host is stopping';
+    if (this.#closing !== undefined) return 'the host is stopping';
     return this.#connected ? undefined : 'the host has lost the NATS server';
   }
 
   /**
    * Serves a machine from now on.
    * @returns a promise for its end: of `undefined` when it was undeployed, of an error when another host took the name
-   * @throws TroupeError `conflict` when the name is taken
+   * @throws TroupeError `conflict` when the name is taken, or something else is done with it
    */
-  async deploy(what: Deployable): Promise<{ readonly ended: Promise<TroupeError | undefined> }> {
-    const { name } = what;
-    if (this.#deployments.has(name) || this.#busy.has(name)) {
-      throw deployedAlready(name);
-    }
-    if (this.#deployments.size >= MAX_DEPLOYMENTS) {
-      throw new TroupeError('conflict', `${this.node} serves ${MAX_DEPLOYMENTS} actors: start another host`);
-    }
-    this.#busy.add(name);
-    try {
-      const deployment = await Deployment.open(what, {
-        ...this.#shared,
-        connection: this.#connection,
-        cluster: this.#options.cluster,
-        node: this.node,
-        claims: this.#claims,
-        spans: this.#spans,
-        undeploy: (andPurge) => this.undeploy(name, andPurge),
-        lost: (error) => {
-          this.#options.logger.error({ actor: name }, error.message);
-          this.#gone(name)(error);
-        },
-      });
-      this.#deployments.set(name, deployment);
-    } finally {
-      this.#busy.delete(name);
-    }
-    const ended = new Promise<TroupeError | undefined>((resolve) => this.#ended.set(name, resolve));
-    return { ended };
+  deploy(what: Deployable): Promise<{ readonly ended: Promise<TroupeError | undefined> }> {
+    return this.#changes.alone(what.name, 'deployed', () => this.#serve(what));
   }
 
   /** Ends a deployment. @param andPurge its state goes too. @throws TroupeError `conflict` while something else is done with it */
   undeploy(name: string, andPurge: boolean): Promise<void> {
-    return this.#end(name, async () => {
+    return this.#changes.alone(name, 'undeployed', async () => {
+      const deployment = this.#deployments.get(name);
+      if (deployment === undefined) return;
+      await deployment.close();
       await this.#files.forget(name);
       if (andPurge) await purge(this.#engine, name);
       this.#options.logger.info({ actor: name, purged: andPurge }, 'an actor was undeployed');
+      this.#ends(name);
     });
-  }
-
-  /** @param then what is done about its file and its state before another deployment may take the name */
-  async #end(name: string, then: () => Promise<void>): Promise<void> {
-    const deployment = this.#deployments.get(name);
-    if (deployment === undefined) return;
-    if (this.#busy.has(name)) {
-      throw new TroupeError('conflict', `${name} is being deployed or undeployed: try again in a moment`);
-    }
-    this.#busy.add(name);
-    try {
-      await deployment.close();
-      await then();
-    } finally {
-      this.#busy.delete(name);
-    }
-    const tell = this.#gone(name);
-    // Whoever asked gets its answer before the command ends.
-    setImmediate(() => tell(undefined));
   }
 
   async info(): Promise<HostInfo> {
@@ -258,19 +210,27 @@ export class DeployHost {
     return { node: this.node, pid: process.pid, actors };
   }
 
-  /** Stops everything; what has been acknowledged stays. */
-  async close(): Promise<void> {
-    this.#closing = true;
+  /** Stops everything; what has been acknowledged stays. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const { logger } = this.#options;
+    logger.info({ actors: this.#deployments.size }, 'the host stops');
     for (const subscription of this.#subscriptions) subscription.unsubscribe();
     const closing = Promise.all([...this.#deployments.values()].map((deployment) => deployment.close()));
-    await Promise.race([closing, this.#journal.broken]);
-    await this.#journal.idle();
+    const settled = closing.then(() => this.#journal.idle());
+    if (await Promise.race([settled, this.#journal.broken.then(() => false)]))
+      logger.info({}, 'its actors have stopped: all that they did is on its disk');
     await this.#claims.close();
     this.#journal.close();
     await this.#system.close();
     this.#spans?.close();
     await this.#connection.drain().catch(() => {});
     await this.#engine.close();
+    logger.info({}, 'the host is closed');
   }
 
   async #open(): Promise<void> {
@@ -294,28 +254,63 @@ export class DeployHost {
     await this.#connection.flush();
   }
 
+  async #serve(what: Deployable): Promise<{ readonly ended: Promise<TroupeError | undefined> }> {
+    const { name } = what;
+    if (this.#deployments.has(name)) throw deployedAlready(name);
+    if (this.#deployments.size >= MAX_DEPLOYMENTS) {
+      throw new TroupeError('conflict', `${this.node} serves ${MAX_DEPLOYMENTS} actors: start another host`);
+    }
+    const deployment = await Deployment.open(what, {
+      ...this.#shared,
+      connection: this.#connection,
+      cluster: this.#options.cluster,
+      node: this.node,
+      claims: this.#claims,
+      spans: this.#spans,
+      undeploy: (andPurge) => this.undeploy(name, andPurge),
+      lost: (error) => {
+        this.#options.logger.error({ actor: name }, error.message);
+        this.#gone(name)(error);
+      },
+    });
+    this.#deployments.set(name, deployment);
+    const ended = new Promise<TroupeError | undefined>((resolve) => this.#ended.set(name, resolve));
+    return { ended };
+  }
+
   async #takeOver(handed: HandOver): Promise<void> {
-    const { name } = handed;
-    const present = this.#deployments.has(name);
-    if (present && handed.replace !== true) throw deployedAlready(name);
-    const loaded = { ...(await this.#files.load(handed)), fresh: handed.fresh };
-    const before = present ? (await this.#files.all()).find((one) => one.name === name) : undefined;
-    // Its row stays until the new one is written over it: whenever the power fails, one of the two serves again.
-    if (present) await this.#end(name, async () => {});
+    const { name, fresh, replace = false } = handed;
+    if (this.#deployments.has(name) && !replace) throw deployedAlready(name);
+    // Not within the change: nobody knows how long a user's file takes, and what is deployed can be undeployed meanwhile.
+    const loaded = { ...(await this.#files.load(handed)), fresh };
+    const present = replace ? this.#deployments.get(name) : undefined;
+    const change: Change = present === undefined ? 'deployed' : 'replaced';
+    await this.#changes.alone(name, change, async () => {
+      if (present === undefined) await this.#serve(loaded);
+      else await this.#replace(present, loaded);
+      await this.#files.keep(handed);
+    });
+    this.#options.logger.info({ actor: name, file: handed.file }, `an actor was ${change}`);
+  }
+
+  /** The row of what was handed over before stays: whenever the power fails, one of the two serves again. */
+  async #replace(present: Deployment, loaded: Deployable): Promise<void> {
+    const { name } = loaded;
+    const before = (await this.#files.all()).find((one) => one.name === name);
+    await present.close();
+    this.#ends(name);
     try {
-      await this.deploy(loaded);
+      await this.#serve(loaded);
     } catch (error) {
       if (before !== undefined) await this.#putBack(before);
       throw error;
     }
-    await this.#files.keep(handed);
-    this.#options.logger.info({ actor: name, file: handed.file }, 'an actor was deployed');
   }
 
   /** What was to be replaced serves again. */
   async #putBack(before: HandOver): Promise<void> {
     try {
-      await this.deploy(await this.#files.load(before));
+      await this.#serve(await this.#files.load(before));
     } catch (error) {
       this.#options.logger.error(
         { err: error, actor: before.name },
@@ -329,32 +324,32 @@ export class DeployHost {
     if (typeof name !== 'string' || !NAME.test(name)) {
       throw new TroupeError('invalid-argument', 'a state is purged by the name of its actor');
     }
-    if (this.#deployments.has(name) || this.#busy.has(name)) throw deployedAlready(name);
-    this.#busy.add(name);
-    try {
+    return this.#changes.alone(name, 'purged', async () => {
+      if (this.#deployments.has(name)) {
+        throw new TroupeError('conflict', `${name} is deployed: undeploy it with --purge`);
+      }
       const purged = await hasState(this.#engine, name);
       if (purged) {
         await purge(this.#engine, name);
         this.#options.logger.info({ actor: name }, 'the state of an actor was purged');
       }
       return { node: this.node, purged };
-    } finally {
-      this.#busy.delete(name);
-    }
+    });
   }
 
   /** Answers requests in JSON; what goes wrong is a code and a sentence. */
   #answer(subject: string, work: (message: Msg) => Promise<unknown>): void {
-    const respond = async (message: Msg): Promise<void> => {
+    const respond = async (request: Msg): Promise<void> => {
       let body: unknown;
       try {
-        body = await work(message);
+        body = await work(request);
       } catch (error) {
         const code = error instanceof TroupeError ? error.code : 'failed';
-        body = { error: { code, message: error instanceof Error ? error.message : String(error) } };
+        const message = error instanceof Error ? error.message : String(error);
+        body = { node: this.node, error: { code, message } };
       }
       try {
-        message.respond(JSON.stringify(body));
+        request.respond(JSON.stringify(body));
       } catch {
         // The connection is gone, and with it whoever asked.
       }
@@ -366,6 +361,12 @@ export class DeployHost {
         },
       }),
     );
+  }
+
+  /** It is no longer served, as somebody wanted; whoever that was gets the answer before the command ends. */
+  #ends(name: string): void {
+    const tell = this.#gone(name);
+    setImmediate(() => tell(undefined));
   }
 
   /** It is no longer served. @returns how to tell whoever waits for its end */
@@ -388,34 +389,4 @@ function deployedAlready(name: string): TroupeError {
 function forPeople(error: Error): Error {
   if (error instanceof ActorSystemError) return clusterError(error);
   return error instanceof StorageError ? new TroupeError('failed', error.message, { cause: error }) : error;
-}
-
-/** Whose directory it is: a new one is marked. @throws TroupeError `identity` when it is another's */
-async function identify(engine: Engine, { cluster, name, dataDir }: HostOptions): Promise<Identity> {
-  if ((await loadIdentity(engine)) !== undefined) {
-    throw new TroupeError('identity', `${dataDir} belongs to a store: give another --data`);
-  }
-  const bytes = await engine.get('default', HOST_KEY);
-  if (bytes === undefined) {
-    const fresh = {
-      node: name ?? `host-${randomBytes(4).toString('hex')}`,
-      id: randomBytes(8).toString('hex'),
-    };
-    const batch = engine.batch();
-    batch.put('default', HOST_KEY, Buffer.from(JSON.stringify({ format: FORMAT, cluster, ...fresh })));
-    await engine.write(batch);
-    await engine.sync();
-    return fresh;
-  }
-  const known = JSON.parse(Buffer.from(bytes).toString()) as Identity & { format: number; cluster: string };
-  if (known.format !== FORMAT) {
-    throw new TroupeError('identity', `${dataDir} has format ${known.format}: start a newer version on it`);
-  }
-  if (known.cluster !== cluster || (name !== undefined && known.node !== name)) {
-    throw new TroupeError(
-      'identity',
-      `${dataDir} belongs to ${known.node} of the cluster "${known.cluster}": give that name and cluster, or another --data`,
-    );
-  }
-  return known;
 }

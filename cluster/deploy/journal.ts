@@ -50,12 +50,10 @@ export class Journal {
     this.system.requestTurn();
   }
 
-  /** Resolves when nothing is left to write, or nothing can be written. */
-  idle(): Promise<void> {
-    return new Promise((resolve) => {
-      if (this.#isIdle()) resolve();
-      else this.#waiting.push(resolve);
-    });
+  /** Resolves when nothing is left to write, or nothing can be written. @returns whether all is durable */
+  async idle(): Promise<boolean> {
+    if (!this.#isIdle()) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    return this.#failure === undefined;
   }
 
   close(): void {

@@ -51,6 +51,7 @@ export type RefusalCode =
   | 'bad-event'
   | 'no-key'
   | 'not-found'
+  | 'conflict'
   | 'too-large'
   | 'done'
   | 'refused'
@@ -63,6 +64,7 @@ export const REFUSAL_NUMBERS: Readonly<Record<RefusalCode, number>> = {
   'bad-event': 400,
   'no-key': 400,
   'not-found': 404,
+  conflict: 409,
   done: 410,
   'too-large': 413,
   refused: 422,

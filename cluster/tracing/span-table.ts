@@ -12,13 +12,16 @@ export class SpanTable {
   dropped = 0;
   readonly #clock: Clock;
   readonly #capacity: number;
+  readonly #swept: () => void;
   /** With the time of their beginning, the oldest first. */
   readonly #open = new Map<Span, number>();
   #sweeper: TimerHandle | undefined;
 
-  constructor(clock: Clock, capacity = MAX_OPEN) {
+  /** @param swept told after spans were ended that nobody had ended */
+  constructor(clock: Clock, capacity = MAX_OPEN, swept: () => void = () => {}) {
     this.#clock = clock;
     this.#capacity = capacity;
+    this.#swept = swept;
   }
 
   get size(): number {
@@ -65,5 +68,6 @@ export class SpanTable {
       this.end(span);
     }
     if (this.#open.size > 0) this.#sweepLater();
+    this.#swept();
   }
 }

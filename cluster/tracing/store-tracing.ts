@@ -63,17 +63,24 @@ export class StoreTracing implements EntryObserver {
   readonly #tracing: Tracing;
   readonly #table: SpanTable;
   readonly #attributes: Attributes;
-  /** By region, in the order of their indexes; a region without any is not in it. */
+  /** By region, in the order of their indexes, each with an open span: so the table's bound is theirs. A region without any is not in it. */
   readonly #entries = new Map<number, OpenEntry[]>();
 
   constructor({ tracing, clock, cluster, node, storeId, maxSpans }: StoreTracingOptions) {
     this.#tracing = tracing;
-    this.#table = new SpanTable(clock, maxSpans);
+    this.#table = new SpanTable(clock, maxSpans, () => this.#forgetSwept());
     this.#attributes = { [DB_SYSTEM]: SYSTEM, [DB_NAMESPACE]: cluster, [NODE]: node, [STORE_ID]: storeId };
   }
 
   get openSpans(): number {
     return this.#table.size;
+  }
+
+  /** Entries on their way with a span that is open. */
+  get openEntries(): number {
+    let count = 0;
+    for (const open of this.#entries.values()) count += open.length;
+    return count;
   }
 
   get droppedSpans(): number {
@@ -174,13 +181,18 @@ export class StoreTracing implements EntryObserver {
   committed(regionId: number, entries: readonly Entry[]): void {
     if (this.#entries.size === 0) return;
     const [first] = entries;
-    if (first === undefined) return;
-    for (const { index, term, spans } of this.#entries.get(regionId) ?? []) {
-      const entry = entries[index - first.index];
-      if (entry === undefined) continue;
-      const event = entry.term === term ? 'committed' : 'superseded';
-      for (const span of spans) span.addEvent(event);
-    }
+    const open = this.#entries.get(regionId);
+    if (first === undefined || open === undefined) return;
+    const left = open.filter((entry) => {
+      const term = entries[entry.index - first.index]?.term;
+      if (term !== undefined && term !== entry.term) {
+        this.#end(entry, 'superseded');
+        return false;
+      }
+      if (term !== undefined) for (const span of entry.spans) span.addEvent('committed');
+      return true;
+    });
+    this.#keep(regionId, left);
   }
 
   /** Reads see what the log says through `index`. */
@@ -219,11 +231,17 @@ export class StoreTracing implements EntryObserver {
   #add(regionId: number, index: number, term: number, spans: readonly Span[]): void {
     if (spans.length === 0) return;
     const open = this.#entries.get(regionId) ?? [];
-    const left = open.filter(
-      (entry) => entry.index < index && entry.spans.some((one) => this.#table.isOpen(one)),
-    );
+    const left = open.filter((entry) => entry.index < index);
     for (const entry of open) if (entry.index >= index) this.#end(entry, 'superseded');
     this.#keep(regionId, [...left, { index, term, spans, persisted: false }]);
+  }
+
+  /** A region whose log stands still applies nothing, and would keep its entries for ever. */
+  #forgetSwept(): void {
+    for (const [regionId, open] of this.#entries) {
+      const left = open.filter(({ spans }) => spans.some((span) => this.#table.isOpen(span)));
+      if (left.length < open.length) this.#keep(regionId, left);
+    }
   }
 
   #keep(regionId: number, open: OpenEntry[]): void {

@@ -1,20 +1,17 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import type { TracerProvider } from '@opentelemetry/api';
+import { connect } from '@nats-io/transport-node';
 import { expect } from 'chai';
-import { type AnyStateMachine, assign, emit, setup } from 'xstate';
-import { type NatsTransportOptions, seededRandom, silentLogger } from '../../actors/index.js';
+import { assign, emit, setup } from 'xstate';
+import { silentLogger } from '../../actors/index.js';
 import { ActorClient } from '../../cluster/deploy/client.js';
-import type { Deployable } from '../../cluster/deploy/deployment.js';
-import { DeployHost } from '../../cluster/deploy/host.js';
-import type { TroupeError } from '../../cluster/errors.js';
+import type { DeployHost } from '../../cluster/deploy/host.js';
 import { NodeMetrics } from '../../cluster/operations/index.js';
-import { SimulatedDisk } from '../../storage/index.js';
+import type { SimulatedDisk } from '../../storage/index.js';
 import { eventually } from '../integration/command.js';
 import { hasNatsServer, TestNatsServer } from '../nats-server.js';
 import { skip } from '../skip.js';
+import { codeOf, deployable, emptyDisk, HostStage, refusalOf } from './host-stage.js';
 import { hasFailed, outline, SpanBook } from './tracing-world.js';
 
 const order = setup({
@@ -38,153 +35,42 @@ const teller = setup({ types: { events: {} as { type: 'tell'; to?: string } } })
 
 const MANUAL = fileURLToPath(new URL('../../../docs/decisions/deployed-actors.md', import.meta.url));
 
-const codeOf = (call: Promise<unknown>): Promise<string> =>
-  call.then(
-    () => 'not at all',
-    (error: TroupeError) => error.code,
-  );
-
-/** A host in this process, on a simulated disk, with a real server between it and its clients. */
+/** Each on a simulated disk, with a real server between it and its clients. */
 describe('a host of deployed actors', () => {
-  let nats: TestNatsServer;
-  let directory = '';
+  let stage: HostStage;
   let actors: ActorClient;
-  const hosts: DeployHost[] = [];
 
   before(async function () {
     if (!hasNatsServer()) skip(this, 'nats-server is not installed');
-    nats = await TestNatsServer.start();
-    directory = mkdtempSync(join(tmpdir(), 'troupe-host-'));
-    actors = await ActorClient.connect({ nats: { servers: nats.url }, cluster: 'c', timeoutMs: 5000 });
+    stage = await HostStage.open();
+    actors = stage.actors;
   });
-  afterEach(() => Promise.all(hosts.splice(0).map((host) => host.close())));
-  after(async () => {
-    await actors?.close();
-    await nats?.stop();
-    rmSync(directory, { recursive: true, force: true });
-  });
-
-  const emptyDisk = (): SimulatedDisk => new SimulatedDisk({ random: seededRandom(1) });
-
-  async function start(
-    disk: SimulatedDisk = emptyDisk(),
-    name?: string,
-    server: NatsTransportOptions = { servers: nats.url },
-    takesFiles = false,
-    tracerProvider?: TracerProvider,
-  ): Promise<DeployHost> {
-    const host = await DeployHost.start({
-      cluster: 'c',
-      name,
-      dataDir: directory,
-      engine: await disk.open(),
-      nats: server,
-      schedulers: ['scheduler-1'],
-      logger: silentLogger,
-      takesFiles,
-      tracerProvider,
-    });
-    hosts.push(host);
-    return host;
-  }
+  afterEach(() => stage?.clear());
+  after(() => stage?.close());
 
   it('does not accept a machine that cannot take its first step, and keeps nothing of it', async () => {
-    const host = await start();
+    const host = await stage.start();
     const broken = setup({}).createMachine({
       id: 'broken',
       entry: () => {
         throw new Error('there is no database');
       },
     });
-    const refused = await host.deploy(what('it', broken)).then(
-      () => '',
-      (error: TroupeError) => `${error.code}: ${error.message}`,
-    );
+    const refused = await refusalOf(host.deploy(deployable('it', broken)));
     expect(refused).to.equal(
       'failed: it cannot take its first step (there is no database): mend the machine broken of file.ts, and deploy it again',
     );
     expect((await host.info()).actors).to.deep.equal([]);
-    await host.deploy(what('it', order));
+    await host.deploy(deployable('it', order));
     expect(await actors.state('it', undefined)).to.include({ value: 'open', seq: 1 });
   });
 
-  it('purges what an actor has left behind that is deployed no longer', async () => {
-    const host = await start();
-    await host.deploy(what('it', order));
-    await actors.deliver('it', 'send', { type: 'add' }, '1');
-    expect(await codeOf(actors.purge('it'))).to.equal('failed');
-    await actors.undeploy('it', false);
-    expect(await actors.purge('it')).to.deep.equal([host.node]);
-    expect(await actors.purge('it')).to.deep.equal([]);
-    await host.deploy(what('it', order));
-    expect(await actors.state('it', undefined)).to.deep.include({ context: { items: 0 }, seq: 1 });
-  });
-
-  const FILE = (n: number): string =>
-    `import { createMachine, assign } from 'xstate';
-     export const m = createMachine({ id: 'm', context: { n: 0 }, on: { add: { actions: assign({ n: ({ context }) => context.n + ${n} }) } } });`;
-  const THROWS = "throw new Error('there is no database');";
-
-  it('puts a machine in the place of another that was handed over, and keeps the state', async () => {
-    const host = await start(emptyDisk(), undefined, { servers: nats.url }, true);
-    const handed = (source: string, replace: boolean) =>
-      actors.deploy(host.node, { name: 'it', file: 'm.mjs', source, fresh: false, replace });
-    await handed(FILE(1), false);
-    await actors.deliver('it', 'send', { type: 'add' }, '1');
-    const refused = await handed(FILE(10), false).then(
-      () => '',
-      (error: TroupeError) => `${error.code}: ${error.message}`,
-    );
-    expect(refused).to.include('conflict').and.to.include('--replace, which keeps its state');
-    await handed(FILE(10), true);
-    await actors.deliver('it', 'send', { type: 'add' }, '2');
-    expect(await codeOf(handed(THROWS, true))).to.equal('failed');
-    await actors.deliver('it', 'send', { type: 'add' }, '3');
-    expect(await actors.state('it', undefined)).to.deep.include({ context: { n: 21 } });
-  });
-
-  const IN = (state: string): string =>
-    `import { createMachine, assign } from 'xstate';
-     export const m = createMachine({ id: 'm', context: { n: 0 }, initial: '${state}', states: { ${state}: {} },
-       on: { add: { actions: assign({ n: ({ context }) => context.n + 1 }) } } });`;
-
-  it('serves the old machine on when the new one cannot begin, after a restart too', async () => {
-    const disk = emptyDisk();
-    const host = await start(disk, undefined, { servers: nats.url }, true);
-    const handed = (source: string, replace: boolean, fresh = false) =>
-      actors.deploy(host.node, { name: 'it', file: 'm.mjs', source, fresh, replace });
-    await handed(IN('on'), false);
-    await actors.deliver('it', 'send', { type: 'add' }, '1');
-    expect(await codeOf(handed(IN('off'), true))).to.equal('conflict');
-    await actors.deliver('it', 'send', { type: 'add' }, '2');
-    expect(await codeOf(handed(IN('on'), true, true))).to.equal('invalid-argument');
-    await actors.deliver('it', 'send', { type: 'add' }, '3');
-    await stop(host);
-    await start(disk, undefined, { servers: nats.url }, true);
-    await actors.deliver('it', 'send', { type: 'add' }, '4');
-    expect(await actors.state('it', undefined)).to.deep.include({ context: { n: 4 } });
-  });
-
-  async function stop(host: DeployHost): Promise<void> {
-    hosts.splice(hosts.indexOf(host), 1);
-    await host.close();
-  }
-
-  const what = (name: string, machine: AnyStateMachine, more: Partial<Deployable> = {}): Deployable => ({
-    name,
-    machine,
-    file: 'file.ts',
-    input: undefined,
-    instances: undefined,
-    fresh: false,
-    ...more,
-  });
   const INSTANCES = { member: 'id', idleMs: 60_000, most: 10 };
 
   it('serves one actor for each key, and shows each where it is asleep too', async () => {
     const disk = emptyDisk();
-    const host = await start(disk);
-    await host.deploy(what('order', order, { instances: INSTANCES }));
+    const host = await stage.start({ disk });
+    await host.deploy(deployable('order', order, { instances: INSTANCES }));
     await actors.deliver('order', 'send', { type: 'add', id: 'a' }, '1');
     await actors.deliver('order', 'send', { type: 'pay', id: 7 }, '1');
     expect(await actors.state('order', 'a')).to.deep.include({
@@ -195,9 +81,9 @@ describe('a host of deployed actors', () => {
     expect(await codeOf(actors.state('order', undefined))).to.equal('usage');
     expect(await codeOf(actors.state('order', 'nobody'))).to.equal('not-found');
     expect(await codeOf(actors.deliver('order', 'send', { type: 'add' }, '2'))).to.equal('usage');
-    await stop(host);
-    const again = await start(disk);
-    await again.deploy(what('order', order, { instances: INSTANCES }));
+    await stage.stop(host);
+    const again = await stage.start({ disk });
+    await again.deploy(deployable('order', order, { instances: INSTANCES }));
     const asleep = await actors.state('order', '7');
     expect(asleep).to.include({ value: 'paying', life: 'passive' });
     expect(asleep.timers).to.have.length(1);
@@ -209,10 +95,10 @@ describe('a host of deployed actors', () => {
   it('joins the trace of who sends, and tells neither events nor keys', async () => {
     const book = new SpanBook();
     const tracerProvider = book.provider;
-    const host = await start(emptyDisk(), 'host-t', { servers: nats.url }, false, tracerProvider);
-    await host.deploy(what('order', order, { instances: INSTANCES }));
+    const host = await stage.start({ name: 'host-t', tracerProvider });
+    await host.deploy(deployable('order', order, { instances: INSTANCES }));
     const shop = await ActorClient.connect({
-      nats: { servers: nats.url },
+      nats: stage.server,
       cluster: 'c',
       timeoutMs: 5000,
       tracerProvider,
@@ -250,10 +136,10 @@ describe('a host of deployed actors', () => {
   });
 
   it('counts what it does', async () => {
-    const host = await start();
+    const host = await stage.start();
     const metrics = new NodeMetrics({ cluster: 'c', node: host.node, role: 'host', version: '1' });
     metrics.attach(host);
-    await host.deploy(what('it', order));
+    await host.deploy(deployable('it', order));
     for (const id of ['1', '2', '2']) await actors.deliver('it', 'send', { type: 'add' }, id);
     const page = await metrics.text();
     for (const line of [
@@ -267,24 +153,21 @@ describe('a host of deployed actors', () => {
     }
     expect(page).to.match(/^troupe_host_batches_total [1-9]/m);
     expect(host.unready).to.equal(undefined);
-    await stop(host);
+    await stage.stop(host);
     expect(host.unready).to.equal('the host is stopping');
   });
 
   it('refuses a state that is not one of the machine, unless it is to be forgotten', async () => {
     const disk = emptyDisk();
-    const host = await start(disk);
-    await host.deploy(what('it', order));
+    const host = await stage.start({ disk });
+    await host.deploy(deployable('it', order));
     await actors.deliver('it', 'send', { type: 'add' }, '1');
     await host.undeploy('it', false);
-    const refused = await host.deploy(what('it', other)).then(
-      () => '',
-      (error: TroupeError) => `${error.code}: ${error.message}`,
-    );
+    const refused = await refusalOf(host.deploy(deployable('it', other)));
     expect(refused).to.include(
       'conflict: the state that this host has of it is not one of the machine other',
     );
-    await host.deploy(what('it', other, { fresh: true }));
+    await host.deploy(deployable('it', other, { fresh: true }));
     expect(await actors.state('it', undefined)).to.include({ value: 'a', seq: 1 });
     await host.undeploy('it', true);
     const engineKeys = (await (await reopened(host, disk)).scan('default', { limit: 100 })).keys;
@@ -293,42 +176,41 @@ describe('a host of deployed actors', () => {
   });
 
   async function reopened(host: DeployHost, disk: SimulatedDisk) {
-    await stop(host);
+    await stage.stop(host);
     return disk.open();
   }
 
   it('has a name of its own, which the directory keeps', async () => {
     const disk = emptyDisk();
-    const host = await start(disk);
+    const host = await stage.start({ disk });
     const { node } = host;
     expect(node).to.match(/^host-[0-9a-f]{8}$/);
-    await stop(host);
-    const again = await start(disk);
+    await stage.stop(host);
+    const again = await stage.start({ disk });
     expect(again.node).to.equal(node);
-    await stop(again);
-    expect(await codeOf(start(disk, 'host-1'))).to.equal('identity');
+    await stage.stop(again);
+    expect(await codeOf(stage.start({ disk, name: 'host-1' }))).to.equal('identity');
   });
 
   it('ends a deployment whose name another host has taken', async () => {
-    const [first, second] = [await start(), await start()];
-    const { ended } = await first.deploy(what('x', order));
-    expect(await codeOf(second.deploy(what('x', order)))).to.equal('conflict');
-    expect(await codeOf(first.deploy(what('x', order)))).to.equal('conflict');
+    const [first, second] = [await stage.start(), await stage.start()];
+    const { ended } = await first.deploy(deployable('x', order));
+    expect(await codeOf(second.deploy(deployable('x', order)))).to.equal('conflict');
+    expect(await codeOf(first.deploy(deployable('x', order)))).to.equal('conflict');
     // Another one that could not hear it announces itself, with a later incarnation.
-    const { connect } = await import('@nats-io/transport-node');
-    const connection = await connect({ servers: nats.url });
+    const connection = await connect({ servers: stage.nats.url });
     const claim = { type: 'started', incarnation: Date.now() + 1_000_000, instance: 'z' };
     connection.publish('troupe.c.peer.actor.x.claim', JSON.stringify(claim));
     expect((await ended)?.code).to.equal('conflict');
     await connection.close();
     expect((await first.info()).actors).to.deep.equal([]);
-    await second.deploy(what('x', order));
+    await second.deploy(deployable('x', order));
   });
 
   it('acknowledges nothing and ends when its disk refuses', async () => {
     const disk = emptyDisk();
-    const host = await start(disk);
-    await host.deploy(what('it', order));
+    const host = await stage.start({ disk });
+    await host.deploy(deployable('it', order));
     await eventually('it has begun', async () =>
       (await actors.state('it', undefined)).seq === 1 ? true : undefined,
     );
@@ -339,10 +221,34 @@ describe('a host of deployed actors', () => {
       () => {},
     );
     expect((await host.failed).message).to.include('Input/output error');
-    hosts.pop();
-    await host.close().catch(() => {});
+    await stage.clear();
     await sent;
     expect(answers).to.deep.equal([]);
+  });
+
+  it('says in its log when it begins to stop, when all is on its disk, and when it is closed', async () => {
+    const lines: string[] = [];
+    const logger = { ...silentLogger, info: (_: object, line?: string) => void lines.push(line ?? '') };
+    const stops = 'the host stops';
+    const atRest = 'its actors have stopped: all that they did is on its disk';
+    const closed = 'the host is closed';
+    const host = await stage.start({ logger });
+    await host.deploy(deployable('it', order));
+    lines.length = 0;
+    await Promise.all([host.close(), host.close()]);
+    expect(lines).to.deep.equal([stops, atRest, closed]);
+    // What a broken disk has not taken is not said to be on it.
+    const disk = emptyDisk();
+    const broken = await stage.start({ logger, disk });
+    await broken.deploy(deployable('it', order));
+    disk.failNext('sync');
+    const sender = await connect({ servers: stage.nats.url });
+    sender.publish('troupe.c.api.actor.it.send', '{"type":"add"}');
+    await broken.failed;
+    await sender.close();
+    lines.length = 0;
+    await stage.clear();
+    expect(lines).to.include(stops).and.not.to.include(atRest);
   });
 
   it('needs no more than the permissions of the manual, and neither do those who use its actors', async () => {
@@ -352,18 +258,13 @@ describe('a host of deployed actors', () => {
     const guarded = await TestNatsServer.start({ config });
     const app = { servers: guarded.url, user: 'troupe-app', pass: 'a', inboxPrefix: '_INBOX_APP' };
     const user = await ActorClient.connect({ nats: app, cluster: 'c', timeoutMs: 3000 });
-    const { connect } = await import('@nats-io/transport-node');
     const listener = await connect(app);
     try {
       const effects: string[] = [];
       listener.subscribe('troupe.c.emit.>', { callback: (_, message) => void effects.push(message.subject) });
       await listener.flush();
-      const host = await start(emptyDisk(), undefined, {
-        servers: guarded.url,
-        user: 'troupe-host',
-        pass: 'h',
-      });
-      await Promise.all([host.deploy(what('a', teller)), host.deploy(what('b', teller))]);
+      const host = await stage.start({ nats: { servers: guarded.url, user: 'troupe-host', pass: 'h' } });
+      await Promise.all([host.deploy(deployable('a', teller)), host.deploy(deployable('b', teller))]);
       await user.deliver('a', 'send', { type: 'tell' }, '1');
       await user.deliver('a', 'send', { type: 'tell', to: 'b' }, '2');
       await eventually('b was told', async () =>
@@ -372,23 +273,20 @@ describe('a host of deployed actors', () => {
       await eventually('all were told', () => (effects.length >= 2 ? true : undefined));
       expect(effects.sort()).to.deep.equal(['troupe.c.emit.a.tell', 'troupe.c.emit.b.tell']);
       expect((await user.hosts()).map(({ node }) => node)).to.deep.equal([host.node]);
-      const said = await user.undeploy('a', false).then(
-        () => '',
-        (error: TroupeError) => `${error.code}: ${error.message}`,
-      );
+      const said = await refusalOf(user.undeploy('a', false));
       expect(said).to.include(
         'unavailable: this NATS user may not publish on troupe.c.api.actor.a.undeploy: give other credentials',
       );
       expect(await codeOf(user.purge('a'))).to.equal('unavailable');
     } finally {
       await Promise.all([user.close(), listener.close()]);
-      await Promise.all(hosts.splice(0).map((host) => host.close()));
+      await stage.clear();
       await guarded.stop();
     }
   });
 
   it('is refused where another one of its name is', async () => {
-    await start(emptyDisk(), 'host-1');
-    expect(await codeOf(start(emptyDisk(), 'host-1'))).to.equal('conflict');
+    await stage.start({ name: 'host-1' });
+    expect(await codeOf(stage.start({ name: 'host-1' }))).to.equal('conflict');
   });
 });

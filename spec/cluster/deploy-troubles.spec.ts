@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { assign, emit, fromPromise, setup } from 'xstate';
+import { assign, emit, enqueueActions, fromPromise, setup } from 'xstate';
 import { MAX_EFFECTS } from '../../cluster/deploy/protocol.js';
 import type { StoredEffect } from '../../cluster/deploy/records.js';
 import { DeployWorld } from './deploy-world.js';
@@ -103,6 +103,53 @@ describe('a deployed actor in trouble', () => {
       it.arrives = () => true;
       await it.clock.advance(20_000);
       expect(await it.ask({ type: 'add' })).to.include({ ok: true });
+    }).timeout(20_000);
+
+    it('counts those that the disk is about to have', async () => {
+      const it = await started(
+        new DeployWorld({ machine: teller }, 1, (call) => (call === 'sync' ? 1000 : 0)),
+      );
+      await it.clock.advance(2000);
+      const told = Array.from({ length: MAX_EFFECTS }, () => it.send({ type: 'tell', to: 'nobody' }));
+      await it.clock.advance(10);
+      expect(told.flat()).to.deep.equal([]);
+      const refused = it.send({ type: 'add' });
+      await it.clock.advance(10);
+      expect(refused[0]).to.include({ code: 'overloaded' });
+      await it.clock.advance(20_000);
+      expect(told.flat().every(({ ok }) => ok)).to.equal(true);
+      expect(await it.ask({ type: 'add' })).to.include({ ok: true });
+    }).timeout(20_000);
+
+    it('does not apply an event whose step emits too many, and none of them leaves', async () => {
+      const shouter = setup({
+        types: { context: {} as { n: number }, events: {} as { type: 'shout'; times: number } },
+      }).createMachine({
+        context: { n: 0 },
+        on: {
+          shout: {
+            actions: enqueueActions(({ enqueue, event, context }) => {
+              enqueue.assign({ n: context.n + 1 });
+              for (let i = 0; i < event.times; i++) enqueue.emit({ type: 'loud' });
+            }),
+          },
+        },
+      });
+      const it = await started(new DeployWorld({ machine: shouter }));
+      expect(await it.ask({ type: 'shout', times: MAX_EFFECTS + 1 }, 'a')).to.deep.equal({
+        ok: false,
+        code: 'failed',
+        message:
+          'it failed on shout (it emitted 1001 effects at once, more than 1000): the event was not applied, it goes on as it was before',
+      });
+      await it.clock.advance(1000);
+      expect(it.carried).to.deep.equal([]);
+      // As many as may be, under the same id: the first did not count.
+      const answer = await it.ask({ type: 'shout', times: MAX_EFFECTS }, 'a');
+      expect(answer).to.deep.include({ ok: true, duplicate: false });
+      expect(answer.ok && answer.state?.context).to.deep.equal({ n: 1 });
+      await it.clock.advance(20_000);
+      expect(it.carried).to.have.length(MAX_EFFECTS);
     }).timeout(20_000);
 
     it('fails on timers that would make it many more', async () => {

@@ -121,6 +121,34 @@ describe('Spans of a store', () => {
     expect(stage.book.spans).to.have.length(2);
   });
 
+  it('have entries as few as they are, though regions stand still one after the other', async () => {
+    const stage = new Stage(8);
+    for (let regionId = 1; regionId <= 20; regionId++) {
+      const peer = { ...PEER, regionId };
+      const spans = stage.tracing.receive(stage.puts(4), peer);
+      for (const [i, span] of (spans?.all ?? []).entries()) stage.tracing.proposed(peer, 9 + i, [span]);
+      spans?.end({ regionError: undefined, responses: [] });
+      expect(stage.tracing.openEntries).to.equal(4);
+      await stage.clock.advance(121_000);
+      expect([stage.tracing.openSpans, stage.tracing.openEntries]).to.deep.equal([0, 0]);
+    }
+  });
+
+  it('leave the younger entries of a region when the older are given up', async () => {
+    const stage = new Stage();
+    for (const index of [9, 10]) {
+      const spans = stage.tracing.receive(stage.puts(1), PEER);
+      stage.tracing.proposed(PEER, index, spans?.all ?? []);
+      spans?.end({ regionError: undefined, responses: [] });
+      await stage.clock.advance(40_000);
+    }
+    expect(stage.tracing.openEntries).to.equal(1);
+    stage.book.clear();
+    stage.tracing.applied(1, 10);
+    expect(stage.book.spans.map(eventsOf)).to.deep.equal([['applied']]);
+    expect(stage.tracing.openEntries).to.equal(0);
+  });
+
   it('tell which error a call was answered with', () => {
     const stage = new Stage();
     const message = 'the key user/7 is not here';
@@ -210,6 +238,17 @@ describe('Spans of a store', () => {
     stage.tracing.committed(1, [entry(9, 6)]);
     stage.tracing.gone(1);
     expect(stage.book.spans.map(eventsOf)).to.deep.equal([['committed', 'abandoned']]);
+  });
+
+  it('of an entry whose place another one has taken that nobody traces end as superseded, not as applied', () => {
+    const stage = new Stage();
+    const spans = stage.tracing.receive(stage.puts(1), PEER)?.all ?? [];
+    for (const index of [8, 9, 10]) stage.tracing.proposed(PEER, index, spans);
+    stage.tracing.committed(1, [entry(8, 5), entry(9, 6)]);
+    expect(stage.tracing.openEntries).to.equal(2);
+    stage.tracing.applied(1, 9);
+    expect(stage.book.spans.map(eventsOf)).to.deep.equal([['superseded'], ['committed', 'applied']]);
+    expect(stage.tracing.openEntries).to.equal(1);
   });
 
   it('of a follower are left alone by what a deposed leader had sent', () => {

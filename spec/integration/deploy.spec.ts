@@ -265,6 +265,38 @@ describe('deployed actors on a real server, with real disks', () => {
     expect((await host.ended).code).to.equal(0);
   });
 
+  it('leave nothing anywhere when they are purged, on whichever hosts they have been', async () => {
+    const troupe = (...words: string[]) => place.run([...words, '--nats', nats.url]);
+    const hosts = ['host-1', 'host-2'].map((name) =>
+      place.start(['host', '--name', name, '--data', place.path(name), '--nats', nats.url]),
+    );
+    await Promise.all(hosts.map((host) => host.printed(/serves the cluster/)));
+    const here = await deploy('one');
+    here.signal('SIGINT');
+    expect((await here.ended).code).to.equal(0);
+    for (const host of ['host-1', 'host-2']) {
+      const handed = await troupe('deploy', place.path('counter.ts'), '--name', 'one', '--host', host);
+      expect(handed.code).to.equal(0);
+      if (host === 'host-1') await troupe('undeploy', 'one');
+    }
+    const purged = await troupe('undeploy', 'one', '--purge');
+    const sentence =
+      'one is no more, nor are its states on host-2, on host-1 and in the usual directory here.\n';
+    expect([purged.code, purged.stderr]).to.deep.equal([0, sentence]);
+    const again = await troupe('undeploy', 'one', '--purge');
+    expect([again.code, again.stderr.trimEnd().split('\n').length]).to.deep.equal([3, 1]);
+    // Its own directory is in use while its command ends, and has nothing of it any more.
+    const other = await deploy('other');
+    const ended = await troupe('undeploy', 'other', '--purge');
+    expect([ended.code, ended.stderr]).to.deep.equal([0, 'other is no more, nor is its state.\n']);
+    expect((await other.ended).code).to.equal(0);
+    expect((await troupe('undeploy', 'other', '--purge')).code).to.equal(3);
+    hosts[0]?.signal('SIGTERM');
+    const { code, stderr } = (await hosts[0]?.ended) ?? {};
+    expect(code).to.equal(0);
+    expect(stderr).to.match(/the host stops.*\n.*all that they did is on its disk.*\n.*the host is closed/);
+  });
+
   it('end with their command, by undeploy, and are refused with a wrong token', async () => {
     const host = await deploy('counter');
     const ended = await place.run(['undeploy', 'counter', '--nats', nats.url]);
