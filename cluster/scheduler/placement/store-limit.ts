@@ -14,7 +14,8 @@ interface Bucket {
 /** How many peers may be added to, and removed from, each store in a minute: a token bucket for each. */
 export class StoreLimits {
   readonly #limitOf: (storeId: number) => number;
-  readonly #buckets = new Map<string, Bucket>();
+  readonly #added = new Map<number, Bucket>();
+  readonly #removed = new Map<number, Bucket>();
 
   /** @param limitOf peers a minute */
   constructor(limitOf: (storeId: number) => number) {
@@ -33,17 +34,18 @@ export class StoreLimits {
   }
 
   clear(): void {
-    this.#buckets.clear();
+    this.#added.clear();
+    this.#removed.clear();
   }
 
   #bucket(storeId: number, change: number, now: number): Bucket {
-    const name = `${storeId} ${change > 0 ? 'add' : 'remove'}`;
+    const buckets = change > 0 ? this.#added : this.#removed;
     const rate = (this.#limitOf(storeId) * LARGE_COST) / SECONDS_A_MINUTE;
     const most = rate === 0 ? 0 : Math.max(LARGE_COST, rate * SAVED_SECONDS);
-    let bucket = this.#buckets.get(name);
+    let bucket = buckets.get(storeId);
     if (bucket === undefined) {
       bucket = { tokens: most, filledAt: now };
-      this.#buckets.set(name, bucket);
+      buckets.set(storeId, bucket);
     }
     bucket.tokens = Math.min(most, bucket.tokens + ((now - bucket.filledAt) / 1_000) * rate);
     bucket.filledAt = now;

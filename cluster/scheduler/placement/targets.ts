@@ -24,28 +24,28 @@ export function distinctOf(view: ClusterView, others: readonly StoreStanding[], 
 /**
  * Stores that may hold a replica of the region beside the others.
  * @param others stores of the replicas that stay
+ * @param stores those of the view, where somebody who looks at many regions at once has them
  */
 export function candidates(
   view: ClusterView,
   operators: Operators,
   report: RegionReport,
   others: readonly StoreStanding[],
+  stores: readonly StoreStanding[] = view.stores(),
 ): StoreStanding[] {
   const { region } = report;
   const { constraints } = view.rules.demandOf(region);
   const { isolationLevel, locationLabels } = view.config;
   const neighbours = others.map(({ store }) => store);
   const size = weightOf(report);
-  return view
-    .stores()
-    .filter(
-      (standing) =>
-        !region.peers.some(({ storeId }) => storeId === standing.id) &&
-        takesReplicas(view, standing) &&
-        operators.allows(standing.id, 1, size) &&
-        allows(constraints, standing.store) &&
-        isIsolated(isolationLevel, locationLabels, neighbours, standing.store),
-    );
+  return stores.filter(
+    (standing) =>
+      !region.peers.some(({ storeId }) => storeId === standing.id) &&
+      takesReplicas(view, standing) &&
+      operators.allows(standing.id, 1, size) &&
+      allows(constraints, standing.store) &&
+      isIsolated(isolationLevel, locationLabels, neighbours, standing.store),
+  );
 }
 
 /** The one that is set apart furthest, of these the emptiest. */

@@ -43,7 +43,7 @@ export function balanceRegion({ view, operators, random, mayMove }: Scheduling):
         const report = view.report(regions.pick(random) ?? 0);
         if (report === undefined) break;
         if (!movable(report, standing, regions === pending) || !mayMove(report)) continue;
-        const found = moveFrom(view, operators, report, standing, tolerated);
+        const found = moveFrom(view, operators, report, standing, stores, tolerated);
         if (found !== undefined) return [found];
       }
     }
@@ -66,6 +66,7 @@ function moveFrom(
   operators: Operators,
   report: RegionReport,
   source: StoreStanding,
+  stores: readonly StoreStanding[],
   tolerated: number,
 ): Proposal | undefined {
   const size = weightOf(report);
@@ -74,10 +75,10 @@ function moveFrom(
     .filter(({ storeId }) => storeId !== source.id)
     .flatMap(({ storeId }) => view.store(storeId) ?? []);
   const { locationLabels } = view.config;
-  const stores = rest.map(({ store }) => store);
-  const apart = distinctScore(locationLabels, stores, source.store);
-  const target = candidates(view, operators, report, rest)
-    .filter(({ store }) => distinctScore(locationLabels, stores, store) >= apart)
+  const others = rest.map(({ store }) => store);
+  const apart = distinctScore(locationLabels, others, source.store);
+  const target = candidates(view, operators, report, rest, stores)
+    .filter(({ store }) => distinctScore(locationLabels, others, store) >= apart)
     .map((standing) => ({ standing, score: scoreOf(operators, standing) }))
     .sort((a, b) => a.score - b.score || a.standing.id - b.standing.id)[0]?.standing;
   if (target === undefined) return undefined;
