@@ -38,7 +38,7 @@ const RETRY_PAUSE_MS = 100;
  * On virtual time an operation takes no processor, so that clients would do as many as no machine does. They pause for what
  * they would take of it, this long at most for each client that wants some.
  */
-const PAUSE_MS_PER_CLIENT = 4;
+const PAUSE_MS_PER_CLIENT = 8;
 const LOSS = 0.1;
 /** What comes first of the trouble, and how much later members change. */
 const TROUBLE_AFTER_MS = 300;
