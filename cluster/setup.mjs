@@ -9,7 +9,6 @@ import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
   accessSync,
-  chmodSync,
   constants,
   copyFileSync,
   existsSync,
@@ -144,21 +143,23 @@ function build() {
     [...compile, 'cluster/inspector/page/tsconfig.json'],
     [...compile, 'tsconfig.json'],
   ]) {
-    const outcome = run(process.execPath, step);
-    if (!outcome.ok) {
-      say(outcome.output.trimEnd());
-      say('The build failed.');
-      process.exit(1);
-    }
+    buildStep(step);
   }
   copyGenerated();
   copyPage();
-  // npm links to it where the package is installed as a link.
-  chmodSync(join(next, 'cluster/cli/main.js'), 0o755);
+  buildStep(['cluster/bundle.mjs', next]);
   writeFileSync(join(next, 'build.stamp'), fingerprint);
   if (existsSync(dist)) renameSync(dist, past);
   renameSync(next, dist);
   rmSync(past, { recursive: true, force: true });
+}
+
+function buildStep(words) {
+  const outcome = run(process.execPath, words);
+  if (outcome.ok) return;
+  say(outcome.output.trimEnd());
+  say('The build failed.');
+  process.exit(1);
 }
 
 /** What the schema's generator has written, with its stamp. */

@@ -3,7 +3,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { extname } from 'node:path';
 
-const FOLDER = new URL('./page/', import.meta.url);
+/** Found from here, and from the folder of the command line, into whose files this one is built. */
+const FOLDER = new URL('../inspector/page/', import.meta.url);
 const TYPES: Readonly<Record<string, string>> = {
   '.html': 'text/html; charset=utf-8',
   '.css': 'text/css; charset=utf-8',

@@ -84,17 +84,13 @@ describe('The lock of set-up', function () {
   });
 
   describe('in a checkout', () => {
-    /** Whether two builds are under way at once, the first program of a build finds out; the last one makes what is asked of it. */
+    /** Whether two builds are under way at once, the first program of a build finds out; the last one counts it. */
     const FIRST = "import { mkdirSync } from 'node:fs';\nmkdirSync('busy');\n";
+    const COMPILER = "require('node:fs').mkdirSync(process.argv[3], { recursive: true });\n";
     const LAST = `
-      const { appendFileSync, mkdirSync, rmdirSync, writeFileSync } = require('node:fs');
-      const [, , , next, , project] = process.argv;
-      mkdirSync(next + '/cluster/cli', { recursive: true });
-      writeFileSync(next + '/cluster/cli/main.js', '');
-      if (project === 'tsconfig.json') {
-        rmdirSync('busy');
-        appendFileSync('builds', '.');
-      }`;
+      import { appendFileSync, rmdirSync } from 'node:fs';
+      rmdirSync('busy');
+      appendFileSync('builds', '.');`;
 
     beforeEach(() => {
       for (const path of ['cluster', 'storage/proto', 'node_modules/typescript/bin', '.troupe'])
@@ -103,7 +99,8 @@ describe('The lock of set-up', function () {
         cpSync(join(ROOT, 'cluster', file), join(folder, 'cluster', file));
       for (const file of ['tsconfig.json', 'package-lock.json']) writeFileSync(join(folder, file), '{}');
       writeFileSync(join(folder, 'storage/proto/generate.mjs'), FIRST);
-      writeFileSync(join(folder, 'node_modules/typescript/bin/tsc'), LAST);
+      writeFileSync(join(folder, 'node_modules/typescript/bin/tsc'), COMPILER);
+      writeFileSync(join(folder, 'cluster/bundle.mjs'), LAST);
     });
 
     const build = (): Promise<{ code: number | null; said: string }> =>
