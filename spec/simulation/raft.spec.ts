@@ -3,7 +3,7 @@ import { upTo } from '../extent.js';
 import { type PlantedBugName, plantedBugs } from './planted-bugs.js';
 import { replayLine, type SimulationReport, simulate } from './raft-simulation.js';
 
-const SEEDS = upTo(60, 200);
+const SEEDS = upTo(40, 200);
 const BUG_SEEDS = 200;
 const SEEDS_PER_TEST = 20;
 

@@ -11,7 +11,7 @@ import {
 import { upTo } from '../extent.js';
 
 /** Runs of the scenario below. */
-const SEEDS = upTo(60, 200);
+const SEEDS = upTo(40, 200);
 /** Milliseconds of virtual time with faults. */
 const STORM = 15_000;
 
