@@ -138,7 +138,7 @@ async function runNode(role: 'scheduler' | 'store', options: NodeFlags): Promise
   let running: RunningNode | undefined;
   let pages: NodePages | undefined;
   try {
-    if (role === 'store') spans = await exportNodeSpans('troupe-store', name, settings.cluster, logger);
+    if (role === 'store') spans = await exportNodeSpans('troupe-store', name, cluster, logger);
     const unready = () => (running === undefined ? `the ${role} is starting` : running.unready);
     pages = await servePages(address, { cluster, node: name, role }, unready, logger);
     const measured = pages === undefined ? shared : { ...shared, disk: pages.disk };
@@ -166,7 +166,7 @@ async function runNode(role: 'scheduler' | 'store', options: NodeFlags): Promise
       const { heapUsed, external } = process.memoryUsage();
       report({ kind: 'counters', counters: { ...node.counters, heapUsed, external } });
     });
-    logger.info({ cluster: settings.cluster, nats: settings.nats }, `the ${role} serves`);
+    logger.info({ cluster, nats: settings.nats }, `the ${role} serves`);
     report({ kind: 'serving' });
     const leave = async (): Promise<void> => {
       logger.info({}, 'asked to stop');

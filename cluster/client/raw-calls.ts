@@ -1,6 +1,7 @@
 import { TROUPE_ERROR_CODES, TroupeError, type TroupeErrorCode } from '../errors.js';
 import type { troupepb } from '../proto/index.js';
 import { type AskedRegion, Call, type CallTerms, owned, unexpected } from './call.js';
+import { type Page, type PageQuery, pageWithin } from './scan-page.js';
 import { userRangeOf } from './space.js';
 
 /** Requests refused by themselves name a code before the sentence: `code: sentence`. */
@@ -136,23 +137,6 @@ export class DeleteRangeCall extends Call {
   }
 }
 
-/** What one page of a scan wants; bounds are user keys, `undefined` for open. */
-export interface PageQuery {
-  readonly start: Uint8Array;
-  readonly end: Uint8Array | undefined;
-  readonly reverse: boolean;
-  readonly limit: number;
-  readonly keysOnly: boolean;
-}
-
-export interface Page {
-  readonly pairs: readonly { readonly key: Uint8Array; readonly value: Uint8Array }[];
-  /** The page stopped at a limit: go on after this key. */
-  readonly last: Uint8Array | undefined;
-  /** The side of the region that the scan ran into; `undefined` when the scan's own bound came first. */
-  readonly border: Uint8Array | undefined;
-}
-
 /** One page of a scan, as far as its region reaches. */
 export class PageCall extends Call {
   readonly write = false;
@@ -170,18 +154,13 @@ export class PageCall extends Call {
   }
 
   request(region: AskedRegion): troupepb.RegionRequest {
-    const { start, end, reverse, limit, keysOnly: keyOnly } = this.#query;
-    const range = userRangeOf(this.#space, region.start, region.end);
-    const low = range !== undefined && Buffer.compare(range.start, start) > 0 ? range.start : undefined;
-    const cut = range?.end !== undefined && (end === undefined || Buffer.compare(range.end, end) < 0);
-    const high = cut ? range?.end : undefined;
-    this.#border = reverse ? low : high;
-    const bottom = low ?? start;
-    const top = high ?? end ?? new Uint8Array(0);
+    const { reverse, limit, keysOnly: keyOnly } = this.#query;
+    const page = pageWithin(this.#query, userRangeOf(this.#space, region.start, region.end));
+    this.#border = page.border;
     return {
       rawScan: {
-        startKey: reverse ? top : bottom,
-        endKey: reverse ? bottom : top,
+        startKey: page.startKey,
+        endKey: page.endKey,
         limit,
         keyOnly,
         cf: this.#cf,

@@ -2,7 +2,8 @@ import { keyAfter } from '../../storage/keys.js';
 import type { ClientTrace } from '../tracing/client-tracing.js';
 import type { CallTerms } from './call.js';
 import type { Dispatcher } from './dispatcher.js';
-import { type Page, PageCall, type PageQuery } from './raw-calls.js';
+import { PageCall } from './raw-calls.js';
+import type { Page, PageQuery } from './scan-page.js';
 import { keyJustBelow, RAW_SPACE } from './space.js';
 
 /** A key with its value. */

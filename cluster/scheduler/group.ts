@@ -4,6 +4,7 @@ import type { SchedulerRefusal } from '../../machines/scheduler.machine.js';
 import type { RaftEvent } from '../../storage/proto/index.js';
 import { pdpb } from '../proto/index.js';
 import type { RaftGroup } from '../raft/group.js';
+import { handLeadershipsOver, type Led } from '../raft/hand-over.js';
 import type { RaftHost } from '../raft/host.js';
 import type { CompactedReplica } from '../raft/log-gc.js';
 import type { StateMachine } from '../raft/state-machine.js';
@@ -22,12 +23,10 @@ export interface SchedulerGroupParts {
   readonly pid: number;
 }
 
-/** Between two looks whether leadership has gone over, in milliseconds. */
-const HAND_OVER_LOOK_MS = 20;
 const NO_KEY = new Uint8Array(0);
 
 /** The schedulers' Raft group as one member has it: what it sends, proposes and confirms there. */
-export class SchedulerGroup implements CompactedReplica {
+export class SchedulerGroup implements CompactedReplica, Led {
   readonly #parts: SchedulerGroupParts;
   readonly #name: string;
   #group: RaftGroup | undefined;
@@ -128,15 +127,17 @@ export class SchedulerGroup implements CompactedReplica {
    * @param patience milliseconds that it may take
    * @returns 1 when it is still led here, else 0
    */
-  async handOver(patience: number): Promise<number> {
-    const { clock } = this.#parts;
-    const deadline = clock.now() + patience;
-    for (;;) {
-      const next = this.#group?.isLeader ? successorOf(this.#group.status()) : undefined;
-      if (next === undefined || clock.now() >= deadline) return this.#group?.isLeader ? 1 : 0;
-      if (this.#group?.status().transferee === 0) this.#group.transferLeader(next);
-      await new Promise<void>((resolve) => void clock.setTimeout(resolve, HAND_OVER_LOOK_MS));
-    }
+  handOver(patience: number): Promise<number> {
+    return handLeadershipsOver(() => (this.#group?.isLeader ? [this] : []), this.#parts.clock, patience);
+  }
+
+  withdraw(): boolean {
+    const status = this.#group?.status();
+    if (status === undefined) return false;
+    if (status.transferee !== 0) return true;
+    const next = successorOf(status);
+    if (next !== undefined) this.#group?.transferLeader(next);
+    return next !== undefined;
   }
 }
 

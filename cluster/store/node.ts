@@ -9,6 +9,7 @@ import type { SchedulerClient } from '../pd-client.js';
 import type { troupepb } from '../proto/index.js';
 import { peerPath } from '../protocol.js';
 import type { RaftGroup } from '../raft/group.js';
+import { handLeadershipsOver } from '../raft/hand-over.js';
 import { type DiskObserver, RAFT_TURN_ORDER, RaftHost } from '../raft/host.js';
 import { LogGc } from '../raft/log-gc.js';
 import { DEFAULT_TICK_INTERVAL_MS } from '../raft/tuning.js';
@@ -16,11 +17,11 @@ import { TaskQueue } from '../tasks.js';
 import type { StoreTracing } from '../tracing/store-tracing.js';
 import { InconsistentReplicaError } from './consistency.js';
 import { StoreGarbage } from './garbage.js';
-import { handLeadershipsOver } from './hand-over.js';
 import { PeerMessages } from './peer-messages.js';
 import { StoreQuestions } from './questions.js';
 import { ReadTurn } from './read-turn.js';
 import { FlowCount } from './region-flow.js';
+import type { RegionLeadership } from './region-leadership.js';
 import { RegionOrders } from './region-orders.js';
 import { RegionSplits } from './region-splits.js';
 import type { RegionReplica } from './replica.js';
@@ -376,7 +377,12 @@ export class StoreNode {
    */
   handOver(patience: number): Promise<number> {
     this.#leaving = true;
-    return handLeadershipsOver(() => this.replicas.values(), this.#parts.clock, patience);
+    return handLeadershipsOver(() => this.#led(), this.#parts.clock, patience);
+  }
+
+  *#led(): IterableIterator<RegionLeadership> {
+    for (const { attached, raftGroup, leadership } of this.replicas.values())
+      if (attached && raftGroup?.isLeader) yield leadership;
   }
 
   /** Stops serving, finishes what the disk has begun, and closes engine and connection. Idempotent. */

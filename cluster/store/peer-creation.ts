@@ -5,7 +5,7 @@ import type { metapb, raft_serverpb } from '../../storage/proto/index.js';
 import { TroupeError } from '../errors.js';
 import { peerPath, type RaftEvent } from '../protocol.js';
 import type { RaftHost } from '../raft/host.js';
-import { INITIAL_LOG } from '../raft/initial-log.js';
+import { INITIAL_LOG, NOTHING } from '../raft/initial-log.js';
 import { LoneCommands } from '../raft/lone-commands.js';
 import type { CommandLog } from '../raft/state-machine.js';
 import type { TaskQueue } from '../tasks.js';
@@ -255,17 +255,6 @@ export class PeerCreation {
     return this.#lone;
   }
 }
-
-/** What a peer knows that knows nothing. */
-const NOTHING: InitialState = {
-  hardState: { term: 0, vote: 0, commit: 0 },
-  confState: { voters: [], votersOutgoing: [], learners: [], learnersNext: [], autoLeave: false },
-  truncated: { index: 0, term: 0 },
-  lastIndex: 0,
-  terms: [],
-  entries: [],
-  applied: 0,
-};
 
 function unknownRegion(id: number): metapb.Region {
   return { id, startKey: NO_KEY, endKey: NO_KEY, regionEpoch: NO_EPOCH, peers: [] };

@@ -15,6 +15,7 @@ import type { SchedulerClient } from '../pd-client.js';
 import type { troupepb } from '../proto/index.js';
 import { peerPath } from '../protocol.js';
 import type { RaftGroup } from '../raft/group.js';
+import { NOTHING } from '../raft/initial-log.js';
 import type { RegionReplica } from './replica.js';
 
 export interface RecoveringPeerParts {
@@ -175,13 +176,8 @@ export class RecoveringPeer implements RecoveringPeerHost {
   restore(message: Message & { readonly snapshot: Snapshot }): void {
     const { term, from } = message;
     const group = this.#parts.startGroup(this.replica, {
+      ...NOTHING,
       hardState: { term, vote: from, commit: 0 },
-      confState: { voters: [], votersOutgoing: [], learners: [], learnersNext: [], autoLeave: false },
-      truncated: { index: 0, term: 0 },
-      lastIndex: 0,
-      terms: [],
-      entries: [],
-      applied: 0,
     });
     group.step(message);
     // A core that does not take it in knows nothing: it would vote for anybody.

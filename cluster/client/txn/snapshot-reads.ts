@@ -3,9 +3,9 @@ import { TroupeError } from '../../errors.js';
 import type { kvrpcpb, troupepb } from '../../proto/index.js';
 import { type AskedRegion, Call, type CallTerms, owned, unexpected } from '../call.js';
 import type { Deadline } from '../deadline.js';
-import type { Page, PageQuery } from '../raw-calls.js';
 import type { AskedPage, PageSource, ScanBounds } from '../scan.js';
 import { Scan } from '../scan.js';
+import { type Page, type PageQuery, pageWithin } from '../scan-page.js';
 import { keyError, lockedError } from './key-errors.js';
 import type { LockResolver, LockVerdicts } from './lock-resolver.js';
 import { keyBytes, type RegionBatches } from './region-batches.js';
@@ -184,16 +184,9 @@ class TxnPageCall extends Call {
   }
 
   request(region: AskedRegion): troupepb.RegionRequest {
-    const { start, end, reverse, limit, keysOnly: keyOnly } = this.#query;
-    const range = txnRangeOf(region);
-    const low = range !== undefined && Buffer.compare(range.start, start) > 0 ? range.start : undefined;
-    const cut = range?.end !== undefined && (end === undefined || Buffer.compare(range.end, end) < 0);
-    const high = cut ? range?.end : undefined;
-    this.#border = reverse ? low : high;
-    const bottom = low ?? start;
-    const top = high ?? end ?? new Uint8Array(0);
-    const startKey = reverse ? top : bottom;
-    const endKey = reverse ? bottom : top;
+    const { reverse, limit, keysOnly: keyOnly } = this.#query;
+    const { startKey, endKey, border } = pageWithin(this.#query, txnRangeOf(region));
+    this.#border = border;
     return {
       scan: { context: this.#context, startKey, endKey, limit, keyOnly, reverse, version: this.#version },
     };
